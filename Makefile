@@ -1,0 +1,68 @@
+# `make` alone prints this help; every target prepares .venv first where it needs it.
+
+PYTHON  = python3
+PROFILE = quick
+DATA    = auto
+DEVICE  = auto
+SEED    = 0
+JOBS    =
+
+VENV = .venv
+BIN  = $(VENV)/bin
+
+# Absolute, since JupyterLab's kernels run in chapters/. `override` because the command line would win otherwise.
+ifneq ($(DATA_DIR),)
+override DATA_DIR := $(shell $(PYTHON) -c 'import os, sys; print(os.path.abspath(os.path.expanduser(sys.argv[1])))' "$(DATA_DIR)")
+export DATA_DIR
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book test lint lab bench clean distclean
+
+help:  ## Print this help
+	@echo "Usage: make TARGET [VARIABLE=value ...]"
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-13s%s\n", $$1, $$2 }'
+	@echo
+	@echo "Variables of book:"
+	@echo "  PROFILE=quick|paper      seconds on two cores, or the paper's scale      (now $(PROFILE))"
+	@echo "  DATA=auto|mnist|digits   auto: MNIST if it can be had, else the digits   (now $(DATA))"
+	@echo "  DATA_DIR=folder          where to look for data first                    (now $(or $(DATA_DIR),unset))"
+	@echo "  DEVICE=auto|cpu|cuda     where networks and attacks run                  (now $(DEVICE))"
+	@echo "  SEED=0                   seed of everything random                       (now $(SEED))"
+	@echo "  JOBS=n                   chapters at once                                (now $(or $(JOBS),one per core, at most 4))"
+
+setup: $(VENV)/installed  ## Create .venv and install the pins (again only when requirements.txt changed)
+
+$(VENV)/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 setup" >&2; exit 1; }
+	@echo "Installing the pins of requirements.txt into $(VENV) (a minute or three, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+book: setup  ## Execute what changed and render _build/html/index.html
+	@$(BIN)/python tools/build.py --profile "$(PROFILE)" --data "$(DATA)" --device "$(DEVICE)" --seed "$(SEED)" $(if $(JOBS),--jobs "$(JOBS)")
+
+test: setup  ## Run every test
+	$(BIN)/python -m pytest
+
+lint: setup  ## Check style and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+# The setting lives in .venv, so nobody's own JupyterLab changes. In a container the only user is often root.
+lab: setup  ## Open the chapters as notebooks in JupyterLab
+	@$(BIN)/jupytext-config --settings-file $(VENV)/share/jupyter/lab/settings/overrides.json set-default-viewer python
+	$(BIN)/jupyter-lab --LabApp.default_url=/lab/tree/chapters $(if $(filter 0,$(shell id -u)),--allow-root)
+
+bench: setup  ## Time the attack against its yardsticks
+	$(BIN)/python benchmarks/attack.py
+
+clean:  ## Remove the built book; trained networks (_build/store) and .venv stay
+	@if [ -d _build ]; then find _build -mindepth 1 -maxdepth 1 ! -name store -exec rm -rf {} +; fi
+
+distclean:  ## Remove everything that is not a source
+	rm -rf _build $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

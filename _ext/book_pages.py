@@ -1,0 +1,97 @@
+"""What the pages need beyond Sphinx: links to the scripts behind the notebooks, and a record of their execution."""
+
+import json
+import shutil
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+AFTER_THE_THEME = 900
+
+
+def script_of(app: Sphinx, pagename: str) -> Path | None:
+    """The py:percent source of a page that is a notebook."""
+    script = Path(app.srcdir, f"{pagename}.py")
+    return script if script.exists() else None
+
+
+def drop_thebe(app, pagename, templatename, context, doctree):
+    """sphinx-thebe, unused here, declares a constant twice: an error in the console of every page."""
+    scripts = context.get("script_files", [])
+    context["script_files"] = [script for script in scripts if "thebe" not in f"{script} {vars(script)}".lower()]
+
+
+def buttons(entries: list[dict]):
+    for entry in entries:
+        yield entry
+        yield from buttons(entry.get("buttons", []))
+
+
+def point_at_script(app, pagename, templatename, context, doctree):
+    """Edit and Binder links name the notebook, which is not in the repository; the script is."""
+    if not script_of(app, pagename):
+        return
+    for button in buttons(context.get("header_buttons", [])):
+        url = button.get("url", "")
+        if url.endswith(f"{pagename}.ipynb") and "_sources" not in url:  # _sources: the download, rightly the notebook
+            button["url"] = url.removesuffix(".ipynb") + ".py"
+
+
+def offer_script(app, pagename, templatename, context, doctree):
+    """A download of the script, after that of the notebook."""
+    script = script_of(app, pagename)
+    groups = [entry for entry in context.get("header_buttons", []) if entry.get("label") == "download-buttons"]
+    if not script or not groups:
+        return
+    target = Path(app.outdir, "_sources", f"{pagename}.py")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(script, target)
+    button = {
+        "type": "link",
+        "url": f"{context['pathto']('_sources', 1)}/{pagename}.py",
+        "text": ".py",
+        "icon": "fas fa-file-code",
+        "tooltip": "Download the script",
+        "label": "download-script-button",
+    }
+    groups[0]["buttons"].insert(1, button)
+
+
+class ExecutionTable(SphinxDirective):
+    """`{execution-table}`: each executed chapter, when, for how long, with which profile and data."""
+
+    def run(self):
+        self.env.note_reread()  # the notebooks it reads are not known to Sphinx as dependencies
+        rows = [self.row(page) for page in self.executed_pages()]
+        head = ["| Chapter | Executed (UTC) | Seconds | Profile | Data |", "|:--|:--|--:|:--|:--|"]
+        return self.parse_text_to_nodes("\n".join(head + rows))
+
+    def executed_pages(self) -> list[str]:
+        """In reading order."""
+        return [page for page in self.env.external_site_map if Path(self.env.srcdir, f"{page}.ipynb").exists()]
+
+    def row(self, page: str) -> str:
+        notebook = json.loads(Path(self.env.srcdir, f"{page}.ipynb").read_text())
+        run = notebook["metadata"]["papermill"]
+        when = run["end_time"][:16].replace("T", " ")
+        parameters = run["parameters"]
+        data = glued(notebook, "dataset") or parameters["data"]
+        return f"| {{doc}}`/{page}` | {when} | {run['duration']:.1f} | {parameters['profile']} | {data} |"
+
+
+def glued(notebook: dict, name: str) -> str | None:
+    """The text that a chapter glued under a name."""
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    for output in outputs:
+        if output.get("metadata", {}).get("scrapbook", {}).get("name") == name:
+            text = next(value for mime, value in output["data"].items() if mime.endswith("text/plain"))
+            return "".join(text).strip("'\"")
+    return None
+
+
+def setup(app: Sphinx) -> dict:
+    app.add_directive("execution-table", ExecutionTable)
+    for handler in (drop_thebe, point_at_script, offer_script):
+        app.connect("html-page-context", handler, priority=AFTER_THE_THEME)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,1 @@
+"""All that can be wrong in the book, tested."""

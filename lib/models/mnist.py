@@ -1,0 +1,99 @@
+"""The MNIST networks of section 2 and Table 1. Inputs (N, 784) in [0, 1], logits (N, 10) out."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+NUM_PIXELS = 784
+NUM_CLASSES = 10
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """What the paper says of one network: its name here, its layer sizes and the weight decay lambda of each layer."""
+
+    name: str
+    family: str  # "sigmoid", "autoencoder" or "conv"
+    sizes: tuple[int, ...]
+    decay: tuple[float, ...]
+
+
+_SPECS = (
+    NetworkSpec("softmax 1e-4", "sigmoid", (784, 10), (1e-4,)),
+    NetworkSpec("softmax 1e-2", "sigmoid", (784, 10), (1e-2,)),
+    NetworkSpec("softmax 1", "sigmoid", (784, 10), (1.0,)),
+    NetworkSpec("100-100-10", "sigmoid", (784, 100, 100, 10), (1e-5, 1e-5, 1e-6)),
+    NetworkSpec("200-200-10", "sigmoid", (784, 200, 200, 10), (1e-5, 1e-5, 1e-6)),
+    NetworkSpec("AE400-10", "autoencoder", (784, 400, 10), (1e-6,)),
+    NetworkSpec("123-456-10", "sigmoid", (784, 123, 456, 10), (1e-5, 1e-5, 1e-6)),
+    NetworkSpec("Conv", "conv", (784, 256, 10), ()),
+)
+SPECS = {spec.name: spec for spec in _SPECS}
+TABLE1 = tuple(SPECS)[:6]
+
+
+def build(spec: NetworkSpec, generator: torch.Generator) -> nn.Module:
+    """The untrained network of `spec`, in evaluation mode. Raises ValueError for a family there is no class for."""
+    families = {"sigmoid": SigmoidNetwork, "autoencoder": AutoencoderClassifier, "conv": ConvNetwork}
+    if spec.family not in families:
+        raise ValueError(f"{spec.name}: no network family {spec.family!r}; there are {', '.join(families)}")
+    return families[spec.family](spec.sizes, generator).eval()
+
+
+class SigmoidNetwork(nn.Sequential):
+    """Fully connected layers with sigmoids between them; sizes (784, 10) make the linear "softmax" classifier."""
+
+    def __init__(self, sizes: tuple[int, ...], generator: torch.Generator):
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+            layers += [glorot(nn.Linear(fan_in, fan_out), generator), nn.Sigmoid()]
+        super().__init__(*layers[:-1])
+
+
+class AutoencoderClassifier(nn.Module):
+    """AE400-10: a softmax on the code of a sparse sigmoid autoencoder, which is frozen once it is trained.
+
+    The decoder serves the autoencoder's own training only.
+    """
+
+    def __init__(self, sizes: tuple[int, int, int], generator: torch.Generator):
+        super().__init__()
+        num_pixels, num_units, num_classes = sizes
+        self.encoder = glorot(nn.Linear(num_pixels, num_units), generator)
+        self.decoder = glorot(nn.Linear(num_units, num_pixels), generator)
+        self.classifier = glorot(nn.Linear(num_units, num_classes), generator)
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        """Code (N, num_units), values in (0, 1)."""
+        return torch.sigmoid(self.encoder(inputs))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.classifier(self.encode(inputs))
+
+
+class ConvNetwork(nn.Module):
+    """The first version's convolutional network: convolution, max pooling, fully connected, dropout, softmax.
+
+    The paper gives no sizes. 32 filters of 5 x 5, 2 x 2 pooling, sizes[1] rectified units and dropout of 1/2 are ours.
+    """
+
+    num_filters = 32
+
+    def __init__(self, sizes: tuple[int, int, int], generator: torch.Generator):
+        super().__init__()
+        _, num_units, num_classes = sizes
+        convolution = glorot(nn.Conv2d(1, self.num_filters, kernel_size=5), generator)
+        self.features = nn.Sequential(convolution, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+        self.hidden = nn.Sequential(glorot(nn.Linear(self.num_filters * 12 * 12, num_units), generator), nn.ReLU())
+        self.classifier = nn.Sequential(nn.Dropout(0.5), glorot(nn.Linear(num_units, num_classes), generator))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.classifier(self.hidden(self.features(inputs.unflatten(1, (1, 28, 28)))))
+
+
+def glorot(layer: nn.Linear | nn.Conv2d, generator: torch.Generator) -> nn.Linear | nn.Conv2d:
+    """`layer` with weights uniform in +-sqrt(6 / (fan_in + fan_out)) and zero biases (Glorot & Bengio 2010)."""
+    nn.init.xavier_uniform_(layer.weight, generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer

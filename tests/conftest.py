@@ -1,0 +1,61 @@
+"""Shared by all tests: what this machine lacks is skipped with a reason, and a small book to try the tools on."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+BOOK_SOURCES = ("_config.yml", "_ext", "_static", "_vendor", "requirements.txt")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def find_browser() -> str | None:
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def pytest_collection_modifyitems(items):
+    needs = {
+        "gpu": (has_gpu, "no CUDA device"),
+        "browser": (find_browser, "no Chromium: apt-get install chromium"),
+    }
+    for marker, (is_there, reason) in needs.items():
+        marked = [item for item in items if item.get_closest_marker(marker)]
+        if marked and not is_there():
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def run_build(project: Path, *options: str) -> subprocess.CompletedProcess:
+    """tools/build.py in a project's folder, as `make book` calls it."""
+    command = [sys.executable, REPOSITORY / "tools/build.py", *options]
+    environment = {name: value for name, value in os.environ.items() if name != "DATA_DIR"}
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def specimen(tmp_path_factory) -> Path:
+    """The small book of tests/specimen with the real book's configuration, built. For reading only."""
+    project = tmp_path_factory.mktemp("book") / "specimen"
+    shutil.copytree(REPOSITORY / "tests/specimen", project)
+    for source in BOOK_SOURCES:
+        copy = shutil.copytree if (REPOSITORY / source).is_dir() else shutil.copy2
+        copy(REPOSITORY / source, project / source)
+    result = run_build(project)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return project
+
+
+@pytest.fixture
+def project(specimen, tmp_path) -> Path:
+    """The built specimen in a folder of its own, to be changed."""
+    return shutil.copytree(specimen, tmp_path / "project")

@@ -1,0 +1,301 @@
+"""Executes the chapters whose inputs changed, then renders the book. `make book` runs it, in the repository root.
+
+Everything happens under `_build/`:
+
+    stage/    what Sphinx reads: pages, configuration and executed notebooks, each with the key it was executed under
+    html/     the book; replaced only by a complete new one
+    failed/   the partial notebook of each chapter that failed
+    partial/  notebooks being executed
+"""
+
+import argparse
+import ast
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
+from filelock import FileLock, Timeout
+
+BUILD = Path("_build")
+STAGE, HTML, FAILED, PARTIAL = (BUILD / name for name in ("stage", "html", "failed", "partial"))
+EXECUTE = Path(__file__).with_name("execute.py")
+STAGED_FOLDERS = ("_static", "_vendor", "_ext")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a build was asked for: the parameters of every chapter, and where data is looked for first."""
+
+    profile: str
+    data: str
+    device: str
+    seed: int
+    data_dir: str
+
+    @property
+    def parameters(self) -> dict[str, str | int]:
+        return {name: value for name, value in asdict(self).items() if name != "data_dir"}
+
+
+# --- Which chapters there are, and what each depends on -------------------------------------------
+
+
+def pages(toc: object) -> Iterator[str]:
+    """Every `root:` and `file:` of the table of contents, in reading order."""
+    if isinstance(toc, dict):
+        for name, value in toc.items():
+            yield from [value] if name in ("root", "file") else pages(value)
+    elif isinstance(toc, list):
+        for entry in toc:
+            yield from pages(entry)
+
+
+def find_chapters() -> list[Path]:
+    toc = yaml.safe_load(Path("_toc.yml").read_text())
+    chapters = [Path(page).with_suffix(".py") for page in pages(toc) if page.startswith("chapters/")]
+    if missing := [str(chapter) for chapter in chapters if not chapter.exists()]:
+        raise SystemExit(f"_toc.yml lists chapters that do not exist: {', '.join(missing)}")
+    return chapters
+
+
+def imported_names(path: Path) -> set[str]:
+    """Dotted names that a file imports; `from lib import x` may mean the module lib.x, so it gives both."""
+    try:
+        tree = ast.parse(path.read_text())
+    except SyntaxError:
+        return set()  # executing the chapter says where
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = path.parent.parts[: len(path.parent.parts) + 1 - node.level] if node.level else ()
+            base = ".".join([*package, *filter(None, [node.module])])
+            names.update([base, *(f"{base}.{alias.name}" for alias in node.names)])
+    return names
+
+
+def module_files(name: str) -> set[Path]:
+    """The files of this project that importing `name` executes: its parents' __init__.py and its own."""
+    parts = name.split(".")
+    steps = [Path(*parts[:n]) for n in range(1, len(parts) + 1)] if parts[0] == "lib" else []
+    candidates = [file for step in steps for file in (step.with_suffix(".py"), step / "__init__.py")]
+    return {file for file in candidates if file.exists()}
+
+
+def dependencies(chapter: Path) -> set[Path]:
+    """The modules of lib that a chapter imports, directly or through others."""
+    found: set[Path] = set()
+    todo = [chapter]
+    while todo:
+        fresh = {file for name in imported_names(todo.pop()) for file in module_files(name)} - found
+        found |= fresh
+        todo += fresh
+    return found
+
+
+def files_under(*folders: str) -> list[Path]:
+    found = (path for folder in folders for path in Path(folder).rglob("*") if path.is_file())
+    return [path for path in found if not any(part.startswith(".") or part == "__pycache__" for part in path.parts)]
+
+
+def digest(files: Iterable[Path], settings: object = None) -> str:
+    content = {path.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return hashlib.sha256(json.dumps([settings, content], sort_keys=True).encode()).hexdigest()
+
+
+def chapter_key(chapter: Path, settings: Settings) -> str:
+    """Changes exactly when the chapter has to be executed again."""
+    files = {chapter, EXECUTE, Path("requirements.txt"), *dependencies(chapter), *files_under("paper")}
+    if settings.profile != "paper":  # profile paper writes results/, the others read it
+        files.update(files_under("results"))
+    return digest(files, asdict(settings))
+
+
+# --- Executing ------------------------------------------------------------------------------------
+
+
+def notebook_of(chapter: Path) -> Path:
+    return STAGE / chapter.with_suffix(".ipynb")
+
+
+def stored_key(chapter: Path) -> str | None:
+    """The key that a staged notebook was executed under; the notebook itself holds it, so they cannot disagree."""
+    try:
+        return json.loads(notebook_of(chapter).read_text())["metadata"]["book"]["key"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def shared_environment(jobs: int) -> dict[str, str]:
+    """Threads shared out between the chapters at once, and this interpreter's own kernel before any other."""
+    threads = str(max(1, available_cores() // jobs))
+    return os.environ | dict.fromkeys(THREAD_VARIABLES, threads) | {"JUPYTER_PATH": f"{sys.prefix}/share/jupyter"}
+
+
+def start(chapter: Path, settings: Settings, jobs: int) -> subprocess.Popen:
+    command = [sys.executable, EXECUTE, chapter, notebook_of(chapter), FAILED / f"{chapter.stem}.ipynb"]
+    job = {"key": chapter_key(chapter, settings), "parameters": settings.parameters}
+    # A session of its own: Ctrl-C reaches only this process, which then stops its children.
+    return subprocess.Popen([*command, json.dumps(job)], env=shared_environment(jobs), start_new_session=True)
+
+
+def execute(chapters: list[Path], settings: Settings, jobs: int) -> None:
+    """Executes chapters, `jobs` at once. After a failure those that run may finish, and none is started."""
+    waiting, running, failed = list(chapters), {}, []
+    try:
+        while running or (waiting and not failed):
+            while waiting and not failed and len(running) < jobs:
+                chapter = waiting.pop(0)
+                print(f"executing {chapter}", flush=True)
+                running[chapter] = start(chapter, settings, jobs)
+            for chapter in [chapter for chapter, process in running.items() if process.poll() is not None]:
+                if running.pop(chapter).returncode:
+                    failed.append(str(chapter))
+            time.sleep(0.05)
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.wait()
+    if failed:
+        raise SystemExit(f"The book was not built: {', '.join(failed)} failed.{last_good_page()}")
+
+
+# --- Rendering ------------------------------------------------------------------------------------
+
+
+def page_sources() -> list[Path]:
+    patterns = ("_config.yml", "_toc.yml", "intro.md", "chapters/*.md", "*.bib")
+    return [path for pattern in patterns for path in Path().glob(pattern)]
+
+
+def stage(chapters: list[Path]) -> None:
+    """Puts beside the executed notebooks everything else that Sphinx reads, and the sources to download."""
+    for path in [*page_sources(), *chapters]:
+        (STAGE / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, STAGE / path)
+    for folder in STAGED_FOLDERS:
+        shutil.rmtree(STAGE / folder, ignore_errors=True)
+        shutil.copytree(folder, STAGE / folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def render_key(chapters: list[Path]) -> str:
+    notebooks = [notebook_of(chapter) for chapter in chapters]
+    return digest([*page_sources(), Path("requirements.txt"), *files_under(*STAGED_FOLDERS), *chapters, *notebooks])
+
+
+def rendered_key() -> str | None:
+    key = HTML / ".key"
+    return key.read_text() if key.exists() else None
+
+
+def render(key: str) -> None:
+    """Renders to one side; the page is swapped when it is complete and without a warning."""
+    print("rendering", flush=True)
+    target = BUILD / "render"
+    shutil.rmtree(target, ignore_errors=True)
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", STAGE, "--path-output", target]
+    # --all: a page would keep what another page's glue held before.
+    options = ["-W", "-n", "--keep-going", "--all", "-q"]
+    sphinx = subprocess.run([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if sphinx.returncode:
+        raise SystemExit(f"{sphinx.stdout}\nThe book was not rendered: see the warnings above.{last_good_page()}")
+    (target / "_build/html/.key").write_text(key)
+    replace_folder(target / "_build/html", HTML)
+    shutil.rmtree(target)
+
+
+def replace_folder(new: Path, old: Path) -> None:
+    aside = old.with_name(f"{old.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if old.exists():
+        old.rename(aside)
+    new.rename(old)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def index() -> Path:
+    return (HTML / "index.html").resolve()
+
+
+def last_good_page() -> str:
+    return f" The last good book is still at {index()}" if index().exists() else ""
+
+
+# --- The command ----------------------------------------------------------------------------------
+
+
+def build(settings: Settings, jobs: int) -> None:
+    chapters = find_chapters()
+    stale = [chapter for chapter in chapters if stored_key(chapter) != chapter_key(chapter, settings)]
+    execute(stale, settings, jobs)
+    key = render_key(chapters)
+    if rendered_key() == key:
+        print(f"The book is up to date: {index()}")
+    else:
+        stage(chapters)
+        render(key)
+        print(f"The book is built: {index()}")
+
+
+def available_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def data_dir() -> str:
+    """DATA_DIR made absolute, since kernels may run elsewhere; exported to the chapters."""
+    if not os.environ.get("DATA_DIR"):
+        return ""
+    path = Path(os.environ["DATA_DIR"]).expanduser().resolve()
+    if not path.is_dir():
+        raise SystemExit(f"DATA_DIR is not a folder: {path}")
+    os.environ["DATA_DIR"] = str(path)
+    return str(path)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", choices=["quick", "paper"], default="quick")
+    parser.add_argument("--data", choices=["auto", "mnist", "digits"], default="auto")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=min(4, available_cores()), help="chapters at once")
+    return parser.parse_args()
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if arguments.jobs < 1:
+        raise SystemExit(f"JOBS must be at least 1, not {arguments.jobs}")
+    jobs = vars(arguments).pop("jobs")
+    signal.signal(signal.SIGTERM, interrupt)
+    BUILD.mkdir(exist_ok=True)
+    try:
+        with FileLock(BUILD / ".lock", timeout=0):
+            shutil.rmtree(PARTIAL, ignore_errors=True)
+            build(Settings(**vars(arguments), data_dir=data_dir()), jobs)
+    except Timeout:
+        raise SystemExit("Another build is running in this folder.") from None
+    except KeyboardInterrupt:
+        raise SystemExit(
+            "\nInterrupted. Chapters already executed are kept; the next build goes on from there."
+        ) from None
+
+
+if __name__ == "__main__":
+    main()
