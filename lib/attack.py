@@ -4,7 +4,7 @@ D(x, l) = argmin |r| subject to f(x + r) = l is replaced by  min_r c|r| + loss_f
 over c > 0 for the largest c whose minimiser still succeeds: with c on |r|, the largest c gives the smallest |r|.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -24,7 +24,7 @@ class AttackConfig:
     max_searches: int = 20  # values of c tried for one example
     max_secants: int = 8  # of which the first ones are secant steps, the rest bisections
     inner_tolerance: float = 1e-2  # projected gradient at which c|r| + loss is minimal, as a fraction of c
-    confidence: float = 1e-4  # logits by which the target must lead, so that success survives rounding
+    confidence: float = 1e-4  # lead that counts as success, as a fraction of the lead to make up: survives rounding
     chunk_size: int = 512  # examples attacked at once; bounds memory, changes nothing else
     solver: lbfgs.LBFGSConfig = field(default_factory=lbfgs.LBFGSConfig)
 
@@ -94,7 +94,11 @@ def find_adversarial(
     """
     _check(network, inputs, targets)
     chunks = zip(inputs.split(config.chunk_size), targets.split(config.chunk_size), strict=True)
-    results = [_attack_chunk(network, x, t, config, minimize) for x, t in chunks]
+    return concatenate([_attack_chunk(network, x, t, config, minimize) for x, t in chunks])
+
+
+def concatenate(results: Sequence[AttackResult]) -> AttackResult:
+    """The attacks of several batches as one."""
     return AttackResult(**{name: torch.cat([getattr(r, name) for r in results]) for name in vars(results[0])})
 
 
@@ -106,7 +110,7 @@ def find_nearest_adversarial(
     Parameters, result and errors as in `find_adversarial`, with labels (N,) in place of targets. An input that the
     network already gives another class than its label is its own answer. Costs K - 1 targeted attacks.
     """
-    num_classes = network(inputs[:1]).shape[1]
+    num_classes = _check(network, inputs, labels)
     results = [
         find_adversarial(network, inputs, (labels + shift) % num_classes, config) for shift in range(1, num_classes)
     ]
@@ -118,10 +122,12 @@ def find_nearest_adversarial(
     )
 
 
-def _check(network: Network, inputs: Tensor, targets: Tensor) -> None:
-    if len(inputs) == 0 or targets.shape != (len(inputs),):
+def _check(network: Network, inputs: Tensor, targets: Tensor) -> int:
+    """The number of classes, after what the caller gave has been found to fit together."""
+    if len(inputs) == 0 or targets.shape != (len(inputs),) or targets.dtype != torch.int64:
         raise ValueError(
-            f"expected N >= 1 inputs and targets (N,), got {tuple(inputs.shape)} and {tuple(targets.shape)}"
+            f"expected N >= 1 inputs and int64 targets (N,), "
+            f"got {tuple(inputs.shape)} and {targets.dtype} {tuple(targets.shape)}"
         )
     if not inputs.is_floating_point() or not ((inputs >= 0) & (inputs <= 1)).all():
         raise ValueError("inputs must be floating and lie in [0, 1]; scale the pixels first")
@@ -133,6 +139,23 @@ def _check(network: Network, inputs: Tensor, targets: Tensor) -> None:
         num_classes = network(inputs[:1]).shape[1]
     if ((targets < 0) | (targets >= num_classes)).any():
         raise ValueError(f"targets must be classes 0 to {num_classes - 1}, got {targets.min()} to {targets.max()}")
+    return num_classes
+
+
+def minimize_penalized(
+    network: Network,
+    inputs: Tensor,
+    targets: Tensor,
+    c: Tensor,
+    config: AttackConfig = AttackConfig(),
+) -> lbfgs.MinimizeResult:
+    """The minimiser of c|r| + loss_f(x + r, l) over the box for given c (N,), started at r = 0; inputs (N, n)."""
+
+    def objective(images: Tensor, problem: Tensor) -> tuple[Tensor, Tensor]:
+        return _penalized(network, images, inputs[problem], targets[problem], c[problem], inputs.shape[1:])[:2]
+
+    first_step = 1e-2 * inputs.shape[1] ** 0.5  # rms 0.01
+    return lbfgs.minimize(objective, inputs, 0.0, 1.0, config.inner_tolerance * c, first_step, config.solver)
 
 
 @dataclass
@@ -140,7 +163,7 @@ class _Minima:
     """Each example's minimiser of c|r| + loss on one side of the boundary, the one found last; nan where none was."""
 
     c: Tensor
-    lead: Tensor
+    lead: Tensor  # beyond the lead that counts as success
     norm: Tensor  # |r|
     images: Tensor
 
@@ -156,6 +179,9 @@ class _Minima:
         for name, values in vars(self).items():
             values[rows[where]] = vars(found)[name][where]
 
+    def select(self, rows: Tensor) -> "_Minima":
+        return _Minima(**{name: values[rows] for name, values in vars(self).items()})
+
 
 @dataclass
 class _Best:
@@ -170,43 +196,66 @@ class _Best:
         self.norm[rows[better]] = norm[better]
 
 
+@dataclass
+class _Trial:
+    """What to minimise next: the price, where from, and with which first step."""
+
+    c: Tensor
+    start: Tensor
+    first_step: Tensor
+
+    def put(self, rows: Tensor, trial: "_Trial") -> None:
+        for name, values in vars(self).items():
+            values[rows] = vars(trial)[name]
+
+
 def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
     """`find_adversarial` for examples that are attacked together; nothing couples them but the arithmetic."""
-    x = inputs.detach().flatten(1)
-    shape = inputs.shape[1:]
+    x, shape = inputs.detach().flatten(1), inputs.shape[1:]
     first_lead, ascent = _lead_and_gradient(network, x, targets, shape)
     if not torch.isfinite(first_lead).all():
-        raise ValueError(
-            f"the network's logits are not finite for {(~torch.isfinite(first_lead)).sum()} of {len(x)} inputs"
-        )
+        bad = (~torch.isfinite(first_lead)).sum()
+        raise ValueError(f"the network's logits are not finite for {bad} of {len(x)} inputs")
     done = first_lead > 0
+    enough = config.confidence * first_lead.abs()
     best = _Best(images=x.clone(), norm=torch.zeros_like(first_lead).masked_fill(~done, torch.inf))
     failed, succeeded = _Minima.none_yet(x), _Minima.none_yet(x)
-    num_evaluations = torch.ones_like(targets)
-
-    # Where target and rival tie, each has p <= 1/2, and the loss' gradient, there equal to c, is about half the lead's;
-    # 0.7 of that lets most examples succeed at once. A linear network's boundary is -lead / |gradient| away.
-    c = 0.7 * ascent.norm(dim=1) / 2
-    start, first_step = x, torch.nan_to_num(-first_lead / _inward(x, ascent).norm(dim=1), nan=0, posinf=1)
+    trial = _first_trial(network, x, targets, shape, first_lead, ascent)
+    num_evaluations = torch.full_like(targets, 2)
 
     for search in range(config.max_searches):
         active = (~done).nonzero()[:, 0]
         if len(active) == 0:
             break
-        objective = _Objective(network, x[active], targets[active], c[active], shape, best, active, config.confidence)
-        tolerance = config.inner_tolerance * c[active]
-        minimum = minimize(objective, start[active], 0.0, 1.0, tolerance, first_step[active], config.solver)
+
+        def objective(images: Tensor, problem: Tensor, active: Tensor = active) -> tuple[Tensor, Tensor]:
+            rows = active[problem]
+            value, gradient, leads = _penalized(network, images, x[rows], targets[rows], trial.c[rows], shape)
+            best.offer(rows, images, (images - x[rows]).norm(dim=1), leads > enough[rows])
+            return value, gradient
+
+        c = trial.c[active]
+        tolerance = config.inner_tolerance * c
+        minimum = minimize(objective, trial.start[active], 0.0, 1.0, tolerance, trial.first_step[active], config.solver)
         num_evaluations[active] += minimum.num_evaluations
 
         images = minimum.minimizer
-        leads = lead(_logits(network, images, shape), targets[active])
-        found = _Minima(c[active], leads, (images - x[active]).norm(dim=1), images)
-        succeeded.put(active, found, leads > config.confidence)
-        failed.put(active, found, leads <= config.confidence)
+        leads = lead(_logits(network, images, shape), targets[active]) - enough[active]
+        found = _Minima(c, leads, (images - x[active]).norm(dim=1), images)
+        succeeded.put(active, found, leads > 0)
+        failed.put(active, found, leads <= 0)
         done |= _nothing_to_gain(failed, succeeded, best, config.tolerance)
-        c, start, first_step = _next_trial(
-            failed, succeeded, best, config.tolerance, bisect=search >= config.max_secants
-        )
+
+        between = (~done & failed.known() & succeeded.known()).nonzero()[:, 0]
+        bisect = search >= config.max_secants
+        sides = failed.select(between), succeeded.select(between)
+        trial.put(between, _trial_between(*sides, best.norm[between], config.tolerance, bisect))
+        for side, other in ((failed, succeeded), (succeeded, failed)):
+            rows = (~done & side.known() & ~other.known()).nonzero()[:, 0]
+            if len(rows):
+                known = side.select(rows)
+                trial.put(rows, _trial_beyond(network, x[rows], targets[rows], shape, first_lead[rows], known))
+                num_evaluations[rows] += 1
 
     with torch.no_grad():
         success = _logits(network, best.images, shape).argmax(dim=1) == targets
@@ -220,39 +269,41 @@ def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
     )
 
 
-@dataclass
-class _Objective:
-    """c|r| + loss of the active examples, on which each success met on the way is offered to `best`."""
-
-    network: Network
-    inputs: Tensor
-    targets: Tensor
-    c: Tensor
-    shape: torch.Size
-    best: _Best
-    active: Tensor
-    confidence: float
-
-    def __call__(self, images: Tensor, problem: Tensor) -> tuple[Tensor, Tensor]:
-        images = images.detach().requires_grad_()
-        targets, c = self.targets[problem], self.c[problem]
-        logits = _logits(self.network, images, self.shape)
-        loss = F.cross_entropy(logits, targets, reduction="none")
-        (gradient,) = torch.autograd.grad(loss.sum(), images)
-        images, logits = images.detach(), logits.detach()
-        perturbation = images - self.inputs[problem]
-        norm = perturbation.norm(dim=1)
-        self.best.offer(self.active[problem], images, norm, lead(logits, targets) > self.confidence)
-        value = penalized_loss(logits, perturbation, targets, c)
-        return value, gradient + _norm_gradient(c, perturbation, norm, images, gradient)
+def _logits(network: Network, images: Tensor, shape: torch.Size) -> Tensor:
+    return network(images.view(-1, *shape))
 
 
-def _norm_gradient(c: Tensor, perturbation: Tensor, norm: Tensor, images: Tensor, loss_gradient: Tensor) -> Tensor:
+def loss_gradient(network: Network, images: Tensor, targets: Tensor) -> Tensor:
+    """The gradient of the cross-entropy towards `targets` with respect to `images` (N, ...), of their shape."""
+    images = images.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(F.cross_entropy(network(images), targets, reduction="sum"), images)
+    return gradient
+
+
+def _lead_and_gradient(network: Network, images: Tensor, targets: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
+    images = images.detach().requires_grad_()
+    leads = lead(_logits(network, images, shape), targets)
+    (gradient,) = torch.autograd.grad(leads.sum(), images)
+    return leads.detach(), gradient
+
+
+def _penalized(network, images, inputs, targets, c, shape) -> tuple[Tensor, Tensor, Tensor]:
+    """Value (N,) and gradient (N, n) of c|r| + loss, and the target's lead (N,), from one pass through the network."""
+    images = images.detach().requires_grad_()
+    logits = _logits(network, images, shape)
+    (gradient,) = torch.autograd.grad(F.cross_entropy(logits, targets, reduction="sum"), images)
+    images, logits = images.detach(), logits.detach()
+    value = penalized_loss(logits, images - inputs, targets, c)
+    return value, gradient + _length_gradient(c, images - inputs, images, gradient), lead(logits, targets)
+
+
+def _length_gradient(c: Tensor, perturbation: Tensor, images: Tensor, loss_gradient: Tensor) -> Tensor:
     """The gradient c r / |r| of c|r|; at r = 0 the subgradient of at most c that makes the whole gradient shortest.
 
     With g the descent direction that the box allows there, the whole has length max(0, |g| - c): r = 0 is the minimum
     of c|r| + loss exactly when c >= |g|, and else the steepest descent leaves it along g.
     """
+    norm = perturbation.norm(dim=1)
     descent = _inward(images, -loss_gradient)
     length = descent.norm(dim=1)
     at_zero = (torch.minimum(c, length) / length.clamp_min(torch.finfo(c.dtype).tiny))[:, None] * descent
@@ -266,71 +317,68 @@ def _inward(images: Tensor, direction: Tensor) -> Tensor:
     return torch.where(blocked, 0.0, direction)
 
 
-def _logits(network: Network, images: Tensor, shape: torch.Size) -> Tensor:
-    return network(images.view(-1, *shape))
+def _price(network: Network, images: Tensor, targets: Tensor, shape: torch.Size) -> Tensor:
+    """The c at which `images` could be minimisers of c|r| + loss: there both gradients are equally long. Shape (N,)."""
+    gradient = loss_gradient(network, images.view(-1, *shape), targets).flatten(1)
+    return _inward(images, -gradient).norm(dim=1)
 
 
-def _lead_and_gradient(network: Network, images: Tensor, targets: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
-    images = images.detach().requires_grad_()
-    leads = lead(_logits(network, images, shape), targets)
-    (gradient,) = torch.autograd.grad(leads.sum(), images)
-    return leads.detach(), gradient
+def _first_trial(network, x, targets, shape, first_lead, ascent) -> _Trial:
+    """The price on the boundary of the network made linear at x, minimised from r = 0.
 
-
-def _nothing_to_gain(failed: _Minima, succeeded: _Minima, best: _Best, tolerance: float) -> Tensor:
-    """Where the boundary is pinned down, in length or in c, to the relative tolerance: (N,) bool.
-
-    The boundary lies beyond the failing minimum, and about lead * d|r|/d(lead) short of the succeeding one.
+    Where target and one rival tie, both have p = 1/2 and the price is half the lead's gradient; more rivals raise it,
+    a curved network changes it. Beyond a factor of 2 the linear network is not trusted.
     """
-    gain = torch.minimum(best.norm - failed.norm, succeeded.lead * _length_per_lead(failed, succeeded))
-    return (gain <= tolerance * best.norm) | (failed.c <= (1 + tolerance) * succeeded.c)
+    direction = _inward(x, ascent)
+    step = -first_lead / direction.square().sum(dim=1).clamp_min(torch.finfo(x.dtype).tiny)
+    boundary = (x + step[:, None] * direction).clamp(0, 1)
+    tie = ascent.norm(dim=1) / 2
+    c = torch.clamp(0.95 * _price(network, boundary, targets, shape), tie / 2, tie)
+    return _Trial(c, x.clone(), (boundary - x).norm(dim=1))
+
+
+def _trial_beyond(network, x, targets, shape, first_lead, known: _Minima) -> _Trial:
+    """The next price where all minimisers so far lie on one side: go on towards the other.
+
+    The lead grows about linearly along r: scale r so that the lead is zero, and ask for the price there.
+    """
+    scale = (first_lead / (first_lead - known.lead)).clamp(0.2, 3)
+    start = (x + scale[:, None] * (known.images - x)).clamp(0, 1)
+    c = _price(network, start, targets, shape)
+    c = torch.where(known.lead > 0, torch.maximum(c, 1.02 * known.c), torch.minimum(c, known.c / 1.02))
+    # From r = 0, which is the minimiser of every price that is too high, no direction leads on: just lower the price.
+    c = torch.where(known.norm > 0, c, 0.7 * known.c)
+    shortest = 1e-3 * x.shape[1] ** 0.5
+    return _Trial(c, start, (0.1 * (start - known.images).norm(dim=1)).clamp_min(shortest))
+
+
+def _trial_between(failed: _Minima, succeeded: _Minima, best_norm: Tensor, tolerance: float, bisect: bool) -> _Trial:
+    """The next price between a failing and a succeeding one, minimised from a point between their minimisers.
+
+    A secant step along log c, to a lead just above zero. Bisection where the secant has had its chance: the minimiser
+    can jump over the boundary as c falls.
+    """
+    aim = 0.3 * tolerance * best_norm / _length_per_lead(failed, succeeded)
+    weight = ((aim - failed.lead) / (succeeded.lead - failed.lead)).clamp(0.02, 0.98)
+    if bisect:
+        weight = torch.full_like(weight, 0.5)
+    step = succeeded.images - failed.images
+    return _Trial(
+        c=failed.c * (succeeded.c / failed.c) ** weight,
+        start=failed.images + weight[:, None] * step,
+        first_step=0.5 * torch.minimum(weight, 1 - weight) * step.norm(dim=1),
+    )
 
 
 def _length_per_lead(failed: _Minima, succeeded: _Minima) -> Tensor:
     return (succeeded.norm - failed.norm) / (succeeded.lead - failed.lead)
 
 
-def _trial_between(
-    failed: _Minima, succeeded: _Minima, best: _Best, tolerance: float, bisect: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Next c between the two sides, where its minimisation starts, and its first step's length.
+def _nothing_to_gain(failed: _Minima, succeeded: _Minima, best: _Best, tolerance: float) -> Tensor:
+    """Where the boundary is pinned down to the relative tolerance, (N,) bool.
 
-    A secant step along log c, to a lead just above zero; the start lies between the minimisers in the same proportion.
-    Bisection where the secant has had its chance: the minimiser can jump over the boundary as c falls.
+    It lies beyond the failing minimum, and about lead * d|r|/d(lead) short of the succeeding one. Prices that have met
+    while the lengths have not: the minimiser jumps there.
     """
-    aim = 0.3 * tolerance * best.norm / _length_per_lead(failed, succeeded)
-    weight = ((aim - failed.lead) / (succeeded.lead - failed.lead)).clamp(0.02, 0.98)
-    if bisect:
-        weight = torch.full_like(weight, 0.5)
-    c = failed.c * (succeeded.c / failed.c) ** weight
-    step = succeeded.images - failed.images
-    return c, failed.images + weight[:, None] * step, 0.5 * torch.minimum(weight, 1 - weight) * step.norm(dim=1)
-
-
-def _trial_beyond(side: _Minima) -> tuple[Tensor, Tensor, Tensor]:
-    """The same where one side only is known: go on from there, towards the other.
-
-    With one rival p_target = sigmoid(lead) and c = (1 - p_target) |slope|, so the boundary is expected at c / 2(1 - p).
-    """
-    factor = 0.5 / torch.sigmoid(-side.lead)
-    factor = torch.where(side.lead > 0, factor.clamp(1.1, 3), factor.clamp(0.3, 0.9))
-    shortest = 1e-3 * side.images.shape[1] ** 0.5
-    return factor * side.c, side.images, (0.05 * side.norm).clamp_min(shortest)
-
-
-def _next_trial(
-    failed: _Minima, succeeded: _Minima, best: _Best, tolerance: float, bisect: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Next c, start of its minimisation (N, n) and length of its first step, for every example."""
-    has_failed, has_succeeded = failed.known(), succeeded.known()
-    trial = []
-    for between, up, down in zip(
-        _trial_between(failed, succeeded, best, tolerance, bisect),
-        _trial_beyond(succeeded),
-        _trial_beyond(failed),
-        strict=True,
-    ):
-        rows = (slice(None),) + (None,) * (between.ndim - 1)
-        one_sided = torch.where(has_succeeded[rows], up, down)
-        trial.append(torch.where((has_failed & has_succeeded)[rows], between, one_sided))
-    return tuple(trial)
+    gain = torch.minimum(best.norm - failed.norm, succeeded.lead * _length_per_lead(failed, succeeded))
+    return (gain <= tolerance * best.norm) | (failed.c <= (1 + 1e-2 * tolerance) * succeeded.c)

@@ -1,9 +1,9 @@
 """Box-constrained L-BFGS for a batch of N independent problems on one device.
 
 This is *projected* L-BFGS, not L-BFGS-B: there is no generalised Cauchy point. Each iteration fixes the coordinates
-that sit on a bound and would leave the box, takes the L-BFGS direction in the free coordinates (a two-metric projection,
-Bertsekas 1982) and searches along the projected arc clip(x + alpha d). The rows of a batch share arithmetic and nothing
-else: history, step length, status and convergence are each problem's own.
+that sit on a bound and would leave the box, takes the L-BFGS direction in the free coordinates (a two-metric
+projection, Bertsekas 1982) and searches along the projected arc clip(x + alpha d). The rows of a batch share arithmetic
+and nothing else: history, step length, status and convergence are each problem's own.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class Status(IntEnum):
     """How one problem ended."""
 
     CONVERGED = 0  # the projected gradient is within tolerance
-    STALLED = 1  # no step along the direction decreases the objective in this precision
+    STALLED = 1  # nothing decreases the objective any more in this precision
     OUT_OF_ITERATIONS = 2
     NON_FINITE = 3  # the objective or its gradient is not finite at the start
 
@@ -32,7 +32,7 @@ class LBFGSConfig:
     memory: int = 5  # curvature pairs kept, Nocedal & Wright's m
     max_iterations: int = 200  # trial points, accepted or not
     armijo: float = 1e-4  # c1 of the sufficient decrease condition
-    max_backtracks: int = 20  # rejected trial points in a row before a problem counts as stalled
+    patience: int = 20  # trial points in a row without a visible decrease before a fresh start; as many again: stalled
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,10 @@ class _Running:
     first_step: Tensor
     pairs: Tensor  # (rows, 2 memory, n): slots of s, then slots of y, each a ring
     num_pairs: Tensor  # pairs ever stored
+    gamma: Tensor  # s'y / y'y of the newest pair with positive curvature, 0 before there is one
     d: Tensor  # search direction
     alpha: Tensor  # step along d to try next; 1 right after a step was accepted
-    num_backtracks: Tensor
+    num_idle: Tensor  # trial points in a row without a visible decrease
     num_evaluations: Tensor
 
     def select(self, rows: Tensor) -> "_Running":
@@ -96,7 +97,7 @@ def minimize(
 
     Raises
     ------
-    ValueError : a start that is not a finite (N, n) floating tensor, or an empty box.
+    ValueError : a start that is not a finite (N, n) floating tensor, an empty box, an objective of another shape.
 
     Reference: Nocedal & Wright, Algorithm 7.4 in the free coordinates; Bertsekas 1982, section 2.
     """
@@ -109,8 +110,7 @@ def minimize(
         num_evaluations=state.num_evaluations.clone(),
     )
     for iteration in range(config.max_iterations + 1):
-        free = _free_coordinates(state)
-        norm = (state.g * free).norm(dim=1)
+        norm = (state.g * _free_coordinates(state, reach=0)).norm(dim=1)
         status = _status(state, norm, config)
         finished = status != Status.OUT_OF_ITERATIONS
         if iteration == config.max_iterations:
@@ -120,21 +120,23 @@ def minimize(
             rows = (~finished).nonzero()[:, 0]
             if len(rows) == 0:
                 break
-            state, free = state.select(rows), free[rows]
+            state = state.select(rows)
 
+        _restart(state, (state.num_idle == config.patience) & (state.alpha < 1))
         fresh = (state.alpha == 1)[:, None]
-        state.d = torch.where(fresh, _direction(state, free, config), state.d)
+        state.d = torch.where(fresh, _direction(state, config), state.d)
 
         trial = torch.clamp(state.x + state.alpha[:, None] * state.d, state.lower, state.upper)
         f, g = objective(trial, state.problem)
         state.num_evaluations += 1
 
-        expected = (state.g * (trial - state.x)).sum(dim=1)
-        accepted = f <= state.f + config.armijo * expected + _rounding(state.f)
+        rounding = 4 * torch.finfo(f.dtype).eps * state.f.abs()  # a decrease below it is neither seen nor asked for
+        expected = (state.g * (trial - state.x)).sum(dim=1).clamp_max(0)  # the bounds can bend the path uphill
+        accepted = f <= state.f + config.armijo * expected + rounding
         accepted &= torch.isfinite(f) & torch.isfinite(g).all(dim=1)
         _store_pair(state, trial - state.x, g - state.g, accepted, config.memory)
         state.alpha = torch.where(accepted, 1.0, _shorter_step(state, f, expected))
-        state.num_backtracks = torch.where(accepted, 0, state.num_backtracks + 1)
+        state.num_idle = torch.where(accepted & (f < state.f - rounding), 0, state.num_idle + 1)
         state.x = torch.where(accepted[:, None], trial, state.x)
         state.f = torch.where(accepted, f, state.f)
         state.g = torch.where(accepted[:, None], g, state.g)
@@ -148,11 +150,16 @@ def _start(objective, start, lower, upper, tolerance, first_step, config) -> _Ru
         )
     rows, n = start.shape
     lower, upper = (_rows(bound, start, "bound") for bound in (lower, upper))
-    if (lower > upper).any():
-        raise ValueError("the box is empty: some lower bound exceeds its upper bound; swap or correct them")
+    if not (lower <= upper).all():
+        raise ValueError("the box is empty: some lower bound exceeds its upper bound, or is nan; swap or correct them")
     problem = torch.arange(rows, device=start.device)
     x = torch.clamp(start.detach(), lower, upper)
     f, g = objective(x, problem)
+    if f.shape != (rows,) or g.shape != x.shape:
+        raise ValueError(
+            f"the objective must return values ({rows},) and gradients ({rows}, {n}), "
+            f"got {tuple(f.shape)} and {tuple(g.shape)}"
+        )
     return _Running(
         problem=problem,
         x=x,
@@ -164,9 +171,10 @@ def _start(objective, start, lower, upper, tolerance, first_step, config) -> _Ru
         first_step=_rows(first_step, start, "first_step")[:, 0],
         pairs=start.new_zeros(rows, 2 * config.memory, n),
         num_pairs=torch.zeros_like(problem),
+        gamma=torch.zeros_like(f),
         d=torch.zeros_like(x),
         alpha=torch.ones_like(f),
-        num_backtracks=torch.zeros_like(problem),
+        num_idle=torch.zeros_like(problem),
         num_evaluations=torch.ones_like(problem),
     )
 
@@ -181,15 +189,19 @@ def _rows(value: float | Tensor, like: Tensor, name: str) -> Tensor:
     return value.expand(len(like), value.shape[-1])
 
 
-def _free_coordinates(state: _Running) -> Tensor:
-    """1 where a coordinate may move, 0 where it sits on a bound and descent would push it out of the box."""
-    pinned = (state.x <= state.lower) & (state.g > 0) | (state.x >= state.upper) & (state.g < 0)
+def _free_coordinates(state: _Running, reach: float | Tensor) -> Tensor:
+    """0 where a gradient step of length `reach` ends on a bound or beyond it, 1 elsewhere.
+
+    Without reach these are the coordinates that sit on a bound and would leave the box.
+    """
+    ahead = state.x - reach * state.g
+    pinned = (ahead <= state.lower) & (state.g > 0) | (ahead >= state.upper) & (state.g < 0)
     return (~pinned).to(state.x.dtype)
 
 
 def _status(state: _Running, norm: Tensor, config: LBFGSConfig) -> Tensor:
     status = torch.full_like(state.problem, Status.OUT_OF_ITERATIONS)
-    status[state.num_backtracks > config.max_backtracks] = Status.STALLED
+    status[state.num_idle >= 2 * config.patience] = Status.STALLED
     status[norm <= state.tolerance] = Status.CONVERGED
     status[~(torch.isfinite(state.f) & torch.isfinite(norm))] = Status.NON_FINITE
     return status
@@ -204,25 +216,36 @@ def _record(result: MinimizeResult, state: _Running, norm: Tensor, status: Tenso
     result.num_evaluations[problem] = state.num_evaluations[finished]
 
 
-def _direction(state: _Running, free: Tensor, config: LBFGSConfig) -> Tensor:
-    """-H g in the free coordinates, zero elsewhere; steepest descent while there is no usable pair.
+def _direction(state: _Running, config: LBFGSConfig) -> Tensor:
+    """-H g in the free coordinates, -gamma g in those about to reach a bound.
+
+    Were the latter free until they are on the bound, a direction through a bound close by could only be followed for
+    ever shorter steps (Bertsekas' reason for his epsilon). While there is no usable pair: steepest descent.
 
     The two-loop recursion only ever adds multiples of the s, the y and g, so it can run on their Gram matrix, in
     numbers instead of vectors (Chen et al. 2014): an iteration reads the history twice, in two matrix products.
     """
+    reach = state.gamma[:, None]
+    free = _free_coordinates(state, reach)
     basis = torch.cat([state.pairs, state.g[:, None]], dim=1) * free[:, None]
     gram = basis @ basis.mT
     slots = _newest_first(state.num_pairs, config.memory)
     coefficients = two_loop(gram, slots, state.num_pairs, state.first_step)
     d = -(coefficients[:, None] @ basis)[:, 0]
     slope = (state.g * d).sum(dim=1)
-    steepest = -(state.first_step / gram[:, -1, -1].sqrt())[:, None] * basis[:, -1]
-    return torch.where((slope < 0)[:, None], d, steepest)
+    steepest = -_steepest(gram, state.first_step)[:, None] * basis[:, -1]
+    d = torch.where((slope < 0)[:, None], d, steepest)
+    return torch.where(free > 0, d, -reach * state.g)
 
 
 def _newest_first(num_pairs: Tensor, memory: int) -> Tensor:
     """Ring slots in order of age, (rows, memory)."""
     return (num_pairs[:, None] - 1 - torch.arange(memory, device=num_pairs.device)) % memory
+
+
+def _steepest(gram: Tensor, first_step: Tensor) -> Tensor:
+    """Multiple of the gradient whose length is `first_step`."""
+    return first_step / gram[:, -1, -1].sqrt().clamp_min(torch.finfo(gram.dtype).tiny)
 
 
 def two_loop(gram: Tensor, slots: Tensor, num_pairs: Tensor, first_step: Tensor) -> Tensor:
@@ -238,7 +261,7 @@ def two_loop(gram: Tensor, slots: Tensor, num_pairs: Tensor, first_step: Tensor)
     age = torch.arange(memory, device=gram.device)
     usable = (age < num_pairs[:, None]) & (sy > torch.finfo(gram.dtype).eps * yy)
     rho = torch.where(usable, 1 / sy, 0)
-    gamma = first_step / gram[:, -1, -1].sqrt()
+    gamma = _steepest(gram, first_step)
     for i in reversed(range(memory)):
         gamma = torch.where(usable[:, i], sy[:, i] / yy[:, i], gamma)
 
@@ -263,14 +286,18 @@ def _store_pair(state: _Running, s: Tensor, y: Tensor, accepted: Tensor, memory:
     state.pairs[rows, slot] = s[rows]
     state.pairs[rows, slot + memory] = y[rows]
     state.num_pairs[rows] += 1
+    sy, yy = (s * y).sum(dim=1), y.square().sum(dim=1)
+    usable = accepted & (sy > torch.finfo(y.dtype).eps * yy)
+    state.gamma = torch.where(usable, sy / yy, state.gamma)
+
+
+def _restart(state: _Running, rows: Tensor) -> None:
+    """Forget the pairs of `rows`, whose direction led nowhere: pairs of a few coordinates can be all rounding."""
+    for values, fresh in ((state.num_pairs, 0), (state.gamma, 0), (state.alpha, 1)):
+        values[rows] = fresh
 
 
 def _shorter_step(state: _Running, f: Tensor, expected: Tensor) -> Tensor:
     """Minimiser of the parabola through f(x), the slope and the rejected trial, kept within [0.1, 0.5] alpha."""
     ratio = -0.5 * expected / (f - state.f - expected)
     return state.alpha * torch.nan_to_num(ratio, nan=0.1).clamp(0.1, 0.5)
-
-
-def _rounding(f: Tensor) -> Tensor:
-    """The part of f that is rounding: a decrease below it cannot be seen, so it is not asked for."""
-    return 4 * torch.finfo(f.dtype).eps * f.abs()

@@ -15,7 +15,7 @@ def minimize(
     upper: float,
     tolerance: float | Tensor,
     first_step: float | Tensor = 1.0,
-    config: LBFGSConfig = LBFGSConfig(),
+    config: LBFGSConfig | None = None,
 ) -> MinimizeResult:
     """`lbfgs.minimize` with SciPy's own stopping rules: `tolerance`, `first_step` and `config` are not used."""
     found = [_minimize_one(objective, start, lower, upper, row) for row in range(len(start))]

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lib.data import Dataset
+from lib.models.mnist import AutoencoderClassifier
 
 
 class DecayRule(Enum):
@@ -64,7 +64,8 @@ class TrainingError(RuntimeError):
 
 def fit(
     network: nn.Module,
-    dataset: Dataset,
+    inputs: Tensor,
+    labels: Tensor,
     decay: Sequence[float],
     rule: DecayRule = DecayRule.HALF,
     config: TrainingConfig = TrainingConfig(),
@@ -76,9 +77,9 @@ def fit(
     """
 
     def loss() -> Tensor:
-        return F.cross_entropy(network(dataset.inputs), dataset.labels) + weight_decay(network, decay, rule)
+        return F.cross_entropy(network(inputs), labels) + weight_decay(network, decay, rule)
 
-    return minimize_loss(list(network.parameters()), loss, config, name=dataset.name)
+    return minimize_loss(list(network.parameters()), loss, config)
 
 
 def weight_decay(network: nn.Module, decay: Sequence[float], rule: DecayRule) -> Tensor:
@@ -91,7 +92,7 @@ def weight_decay(network: nn.Module, decay: Sequence[float], rule: DecayRule) ->
 
 
 def minimize_loss(
-    parameters: Sequence[nn.Parameter], loss: Callable[[], Tensor], config: TrainingConfig, name: str = ""
+    parameters: Sequence[nn.Parameter], loss: Callable[[], Tensor], config: TrainingConfig
 ) -> TrainResult:
     """Minimise `loss()` by L-BFGS over the `parameters` that require a gradient, in place.
 
@@ -99,16 +100,16 @@ def minimize_loss(
     """
     parameters = [p for p in parameters if p.requires_grad]
     losses: list[float] = []
-    progress = tqdm(desc=f"L-BFGS {name}", total=config.max_iterations, disable=None, leave=False)
+    progress = tqdm(desc="training", total=config.max_iterations, disable=None, leave=False)
 
     def objective(vector: np.ndarray) -> tuple[float, np.ndarray]:
         _assign(parameters, vector)
         value = loss()
         gradient = torch.cat([g.flatten() for g in torch.autograd.grad(value, parameters)]).double().cpu().numpy()
         if not (math.isfinite(value.item()) and np.isfinite(gradient).all()):
-            raise TrainingError(
-                f"{name}: the loss is {value.item()} after {len(losses)} iterations; are the inputs finite?"
-            )
+            raise TrainingError(f"the loss is {value.item()} in iteration {len(losses)}, or its gradient not finite")
+        if not losses:
+            losses.append(value.item())
         return value.item(), gradient
 
     def after_iteration(intermediate_result: scipy.optimize.OptimizeResult) -> None:
@@ -150,8 +151,87 @@ def _assign(parameters: Sequence[nn.Parameter], vector: np.ndarray) -> None:
             parameter.copy_(value.view_as(parameter))
 
 
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """What the paper leaves open of the "sparse autoencoder with very high quality filters" (chapter `framework`)."""
+
+    sparsity: float = 0.06  # mean activation asked of every unit
+    sparsity_weight: float = 0.5
+    contraction: float = 1.0  # weight of the code's squared sensitivity to the input
+    max_iterations: int = 800
+    num_images: int = 10_000  # the first so many of the training images; more changed nothing but the time
+
+
+def fit_autoencoder(network: AutoencoderClassifier, inputs: Tensor, config: AutoencoderConfig) -> TrainResult:
+    """Train encoder and decoder by full-batch L-BFGS to reconstruct `inputs`, then freeze them."""
+    inputs = inputs[: config.num_images]
+    limits = TrainingConfig(max_iterations=config.max_iterations)
+    parameters = [*network.encoder.parameters(), network.mean_image]
+    result = minimize_loss(parameters, lambda: autoencoder_loss(network, inputs, config), limits)
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    return result
+
+
+def autoencoder_loss(network: AutoencoderClassifier, inputs: Tensor, config: AutoencoderConfig) -> Tensor:
+    """Half the squared reconstruction error + sparsity + contraction, means over the images.
+
+    Sparsity is KL(target || mean activation) summed over units; contraction is the squared Frobenius norm of the code's
+    Jacobian (Rifai et al. 2011), for a sigmoid layer sum_j (h_j (1 - h_j))^2 |w_j|^2.
+    """
+    code = network.encode(inputs)
+    error = (network.decode(code) - inputs).square().sum(dim=1).mean() / 2
+    target, activation = config.sparsity, code.mean(dim=0).clamp(1e-6, 1 - 1e-6)
+    divergence = target * (target / activation).log() + (1 - target) * ((1 - target) / (1 - activation)).log()
+    sensitivity = (code * (1 - code)).square().mean(dim=0) @ network.encoder.weight.square().sum(dim=1)
+    return error + config.sparsity_weight * divergence.sum() + config.contraction * sensitivity
+
+
+@dataclass(frozen=True)
+class MinibatchConfig:
+    """Conv's training: its dropout makes the loss random, which full-batch L-BFGS cannot use."""
+
+    num_epochs: int = 10
+    batch_size: int = 100
+    learning_rate: float = 1e-3
+
+
+def fit_minibatches(
+    network: nn.Module, inputs: Tensor, labels: Tensor, config: MinibatchConfig, seed: int
+) -> TrainResult:
+    """Minimise mean cross-entropy by Adam, in place; the network ends in evaluation mode. `losses` are means of epochs.
+
+    seed : of the batches' order and of dropout. Raises TrainingError when the loss is not finite.
+    """
+    began, losses = time.perf_counter(), []
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+    devices = [inputs.device] if inputs.is_cuda else []
+    with torch.random.fork_rng(devices):  # dropout draws from the global generator; nobody else's draws change
+        torch.manual_seed(seed)
+        network.train()
+        for _ in tqdm(range(config.num_epochs), desc="training", disable=None, leave=False):
+            losses.append(_epoch(network, optimizer, inputs, labels, config.batch_size))
+            if not math.isfinite(losses[-1]):
+                raise TrainingError(f"the loss is {losses[-1]} in epoch {len(losses)}")
+    network.eval()
+    gradient = max(p.grad.abs().max().item() for p in network.parameters())
+    steps = config.num_epochs * math.ceil(len(inputs) / config.batch_size)
+    return TrainResult(losses, "out of iterations", gradient, steps, time.perf_counter() - began)
+
+
+def _epoch(network: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor, size: int) -> float:
+    total = 0.0
+    for rows in torch.randperm(len(inputs)).to(inputs.device).split(size):
+        loss = F.cross_entropy(network(inputs[rows]), labels[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.item() * len(rows)
+    return total / len(inputs)
+
+
 @torch.no_grad()
-def error_rate(network: nn.Module, dataset: Dataset, chunk_size: int = 10_000) -> float:
-    """Fraction of `dataset` that the network gives another class than its label."""
-    chunks = zip(dataset.inputs.split(chunk_size), dataset.labels.split(chunk_size), strict=True)
-    return sum((network(x).argmax(dim=1) != y).sum().item() for x, y in chunks) / len(dataset)
+def error_rate(network: nn.Module, inputs: Tensor, labels: Tensor, chunk_size: int = 10_000) -> float:
+    """Fraction of `inputs` that the network gives another class than their `labels`."""
+    chunks = zip(inputs.split(chunk_size), labels.split(chunk_size), strict=True)
+    return sum((network(x).argmax(dim=1) != y).sum().item() for x, y in chunks) / len(inputs)

@@ -1,6 +1,7 @@
 """The MNIST networks of section 2 and Table 1. Inputs (N, 784) in [0, 1], logits (N, 10) out."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ class SigmoidNetwork(nn.Sequential):
 
     def __init__(self, sizes: tuple[int, ...], generator: torch.Generator):
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for fan_in, fan_out in pairwise(sizes):
             layers += [glorot(nn.Linear(fan_in, fan_out), generator), nn.Sigmoid()]
         super().__init__(*layers[:-1])
 
@@ -54,19 +55,23 @@ class SigmoidNetwork(nn.Sequential):
 class AutoencoderClassifier(nn.Module):
     """AE400-10: a softmax on the code of a sparse sigmoid autoencoder, which is frozen once it is trained.
 
-    The decoder serves the autoencoder's own training only.
+    The decoder is linear and shares the encoder's weights; it serves the autoencoder's own training only.
     """
 
     def __init__(self, sizes: tuple[int, int, int], generator: torch.Generator):
         super().__init__()
         num_pixels, num_units, num_classes = sizes
         self.encoder = glorot(nn.Linear(num_pixels, num_units), generator)
-        self.decoder = glorot(nn.Linear(num_units, num_pixels), generator)
+        self.mean_image = nn.Parameter(torch.zeros(num_pixels))
         self.classifier = glorot(nn.Linear(num_units, num_classes), generator)
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Code (N, num_units), values in (0, 1)."""
         return torch.sigmoid(self.encoder(inputs))
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Reconstruction (N, 784), not confined to [0, 1]."""
+        return code @ self.encoder.weight + self.mean_image
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.classifier(self.encode(inputs))

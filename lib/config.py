@@ -1,0 +1,79 @@
+"""How large an experiment is (profiles), and where its randomness comes from (seeds named by role)."""
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+import torch
+
+from lib.attack import AttackConfig
+from lib.training import AutoencoderConfig, MinibatchConfig, TrainingConfig
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The scale of everything. None means all there are."""
+
+    name: str
+    num_train: int | None  # training images
+    num_attacked: int | None  # training images attacked for Table 1
+    training: TrainingConfig
+    autoencoder: AutoencoderConfig
+    conv: MinibatchConfig
+    attack: AttackConfig = field(default_factory=AttackConfig)
+
+
+_PROFILES = (
+    Profile(
+        name="quick",
+        num_train=2000,
+        num_attacked=200,
+        training=TrainingConfig(max_iterations=150, decrease=1e-5),
+        autoencoder=AutoencoderConfig(max_iterations=60, num_images=1500),
+        conv=MinibatchConfig(num_epochs=3),
+    ),
+    Profile(
+        name="paper",
+        num_train=None,
+        num_attacked=None,
+        training=TrainingConfig(),
+        autoencoder=AutoencoderConfig(),
+        conv=MinibatchConfig(),
+    ),
+)
+PROFILES = {profile.name: profile for profile in _PROFILES}
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """One seed for each role that randomness plays, so that changing one leaves the others alone."""
+
+    init: int  # networks' first weights
+    split: int  # P1 and P2
+    batches: int  # minibatches and dropout of Conv
+    targets: int  # wrong classes to attack to
+    noise: int  # Gaussian noise that attacks are compared with
+
+    @classmethod
+    def derive(cls, seed: int) -> "Seeds":
+        """The roles' seeds of one experiment. Raises ValueError for a negative seed."""
+        if seed < 0:
+            raise ValueError(f"the seed must be 0 or more, not {seed}")
+        roles = [role.name for role in fields(cls)]
+        return cls(*(int(np.random.SeedSequence([seed, i]).generate_state(1)[0]) for i in range(len(roles))))
+
+
+def generator(seed: int) -> torch.Generator:
+    """A CPU generator: the same numbers whatever device the experiment runs on."""
+    return torch.Generator().manual_seed(seed)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that a chapter's parameter names: "cpu", "cuda", or "auto" for the best there is.
+
+    Raises ValueError for another name, or for "cuda" where there is none.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device must be auto, cpu or cuda, not {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device cuda was asked for and PyTorch finds none; use auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,0 +1,154 @@
+"""What chapters share: one set-up, and networks and adversarial sets that are made once and kept in the store."""
+
+import hashlib
+import time
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lib import attack, config, data, provenance, training
+from lib.attack import AttackResult
+from lib.config import Profile, Seeds
+from lib.data import Dataset, Split
+from lib.models import mnist
+from lib.store import Artifact, Store, code_version
+from lib.training import DecayRule, TrainResult
+
+PIECE = 10_000  # images attacked between two entries in the store: what a kill can lose
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network of the paper and how its training went; `pretraining` is the autoencoder's, else None."""
+
+    spec: mnist.NetworkSpec
+    network: nn.Module
+    result: TrainResult
+    pretraining: TrainResult | None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One chapter's set-up. `train` and `test` are on `device`, cut to the profile's size."""
+
+    chapter: str
+    profile: Profile
+    split: Split
+    train: Dataset
+    test: Dataset
+    device: torch.device
+    seeds: Seeds
+    store: Store
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def banner(self) -> str:
+        """What the chapter was built on, as a MyST admonition."""
+        return data.banner(self.split)
+
+    def trained(self, name: str, rule: DecayRule = DecayRule.HALF, dataset: Dataset | None = None) -> Trained:
+        """The network `name`, trained on `dataset` (default: the training images). Raises KeyError for another name."""
+        spec, dataset = mnist.SPECS[name], dataset or self.train
+        key = {
+            "spec": spec,
+            "rule": rule.value,
+            "data": dataset.identity,
+            "seeds": [self.seeds.init, self.seeds.batches],
+            "training": self._training_config(spec),
+            "code": code_version(mnist, training),
+        }
+        kept = self.store.get("network", key, lambda: self._train(spec, rule, dataset))
+        network = mnist.build(spec, config.generator(self.seeds.init))
+        network.load_state_dict(kept.tensors)
+        results = {
+            name: TrainResult(**kept.info[name]) if kept.info[name] else None for name in ("result", "pretraining")
+        }
+        return Trained(spec, network.to(self.device).requires_grad_(False), **results)
+
+    def _training_config(self, spec: mnist.NetworkSpec) -> list:
+        families = {
+            "sigmoid": [self.profile.training],
+            "autoencoder": [self.profile.autoencoder, self.profile.training],
+            "conv": [self.profile.conv],
+        }
+        return families[spec.family]
+
+    def _train(self, spec: mnist.NetworkSpec, rule: DecayRule, dataset: Dataset) -> Artifact:
+        network = mnist.build(spec, config.generator(self.seeds.init)).to(self.device)
+        inputs, labels = dataset.inputs.to(self.device), dataset.labels.to(self.device)
+        pretraining = None
+        if spec.family == "conv":
+            result = training.fit_minibatches(network, inputs, labels, self.profile.conv, self.seeds.batches)
+        elif spec.family == "autoencoder":
+            pretraining = training.fit_autoencoder(network, inputs, self.profile.autoencoder)
+            code = network.encode(inputs)
+            result = training.fit(network.classifier, code, labels, spec.decay, rule, self.profile.training)
+        else:
+            result = training.fit(network, inputs, labels, spec.decay, rule, self.profile.training)
+        info = {
+            "result": asdict(result),
+            "pretraining": pretraining and asdict(pretraining),
+            "device": str(self.device),
+        }
+        return Artifact(dict(network.state_dict()), info)
+
+    def targets(self, dataset: Dataset) -> Tensor:
+        """A random wrong class for every image of `dataset`, the same in every chapter."""
+        wrong = attack.random_targets(dataset.labels.cpu(), data.NUM_CLASSES, config.generator(self.seeds.targets))
+        return wrong.to(self.device)
+
+    def adversarial(self, trained: Trained, dataset: Dataset) -> AttackResult:
+        """The attack on every image of `dataset`, to `targets(dataset)`, kept in the store piece by piece."""
+        targets = self.targets(dataset)
+        rows = torch.arange(len(dataset), device=self.device).split(PIECE)
+        pieces = tqdm(rows, desc=f"attacking {trained.spec.name}", disable=None, leave=False)
+        return attack.concatenate([self._attack(trained, dataset, targets, piece) for piece in pieces])
+
+    def _attack(self, trained: Trained, dataset: Dataset, targets: Tensor, rows: Tensor) -> AttackResult:
+        key = {
+            "weights": weights_identity(trained.network),
+            "data": dataset.identity,
+            "targets": self.seeds.targets,
+            "rows": [int(rows[0]), len(rows)],
+            "attack": self.profile.attack,
+            "code": code_version(attack),
+        }
+
+        def make() -> Artifact:
+            return Artifact(
+                vars(attack.find_adversarial(trained.network, dataset.inputs[rows], targets[rows], self.profile.attack))
+            )
+
+        tensors = self.store.get("adversarial", key, make).tensors
+        return AttackResult(**{name: tensor.to(self.device) for name, tensor in tensors.items()})
+
+    def finish(self) -> None:
+        """At the end of a chapter: write down on what it was measured, in profile paper only."""
+        if self.profile.name == "paper":
+            facts = provenance.describe(self.profile, self.split, str(self.device), self.seeds)
+            provenance.record_run(self.chapter, facts, time.perf_counter() - self.began)
+
+
+def begin(chapter: str, profile: str, data_name: str, device: str, seed: int) -> Experiment:
+    """The set-up that a chapter's parameters describe. Raises ValueError naming the parameter that is wrong."""
+    if profile not in config.PROFILES:
+        raise ValueError(f"profile must be one of {', '.join(config.PROFILES)}, not {profile!r}")
+    scale, place, split = config.PROFILES[profile], config.resolve_device(device), data.load(data_name)
+    return Experiment(
+        chapter=chapter,
+        profile=scale,
+        split=split,
+        train=split.train.take(scale.num_train).to(place),
+        test=split.test.to(place),
+        device=place,
+        seeds=Seeds.derive(seed),
+        store=Store(),
+    )
+
+
+def weights_identity(network: nn.Module) -> str:
+    """sha256 over the network's parameters."""
+    weights = (value.detach().cpu().contiguous().numpy().tobytes() for value in network.state_dict().values())
+    return hashlib.sha256(b"".join(weights)).hexdigest()

@@ -1,0 +1,36 @@
+"""95 % intervals: no rate and no mean is shown without one."""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.stats
+
+
+class Estimate(NamedTuple):
+    """A measured number with its 95 % interval and the number of images (or seeds) behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def rate(successes: int, n: int) -> Estimate:
+    """Share of n trials with its Wilson interval. Raises ValueError unless 0 <= successes <= n and n > 0."""
+    interval = scipy.stats.binomtest(int(successes), int(n)).proportion_ci(method="wilson")
+    return Estimate(successes / n, interval.low, interval.high, int(n))
+
+
+def percent(successes: int, n: int) -> Estimate:
+    """`rate` in per cent."""
+    value, low, high, n = rate(successes, n)
+    return Estimate(100 * value, 100 * low, 100 * high, n)
+
+
+def mean(values: np.ndarray) -> Estimate:
+    """Mean of values (n,) with Student's t interval. Raises ValueError for fewer than two values."""
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"a mean's interval needs a vector of at least two values, got shape {values.shape}")
+    half = scipy.stats.t.ppf(0.975, len(values) - 1) * scipy.stats.sem(values)
+    return Estimate(float(values.mean()), float(values.mean() - half), float(values.mean() + half), len(values))

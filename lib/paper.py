@@ -1,0 +1,108 @@
+"""The paper's numbers, the numbers recorded at its scale, and this build's, side by side.
+
+Tables are long, one line per cell: `row,column,value` as printed in `paper/`, `row,column,value,low,high,n` in
+`results/`. Row and column labels are the same strings in both.
+"""
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock
+
+from lib.intervals import Estimate
+
+ROOT = Path(__file__).resolve().parent.parent
+PUBLISHED, RESULTS = ROOT / "paper", ROOT / "results"
+CELL = ["row", "column"]
+ESTIMATE = list(Estimate._fields)
+
+Cells = Mapping[tuple[str, str], Estimate]
+
+
+def published(table: str) -> pd.DataFrame:
+    """Columns row, column, value; values are strings, with the digits that the paper prints.
+
+    Raises FileNotFoundError for a table that `paper/` does not hold.
+    """
+    return pd.read_csv(PUBLISHED / f"{table}.csv", dtype=str)
+
+
+def recorded(table: str) -> pd.DataFrame:
+    """Columns row, column, value, low, high, n as measured at the paper's scale; empty before the first such run."""
+    path = RESULTS / f"{table}.csv"
+    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=CELL + ESTIMATE)
+
+
+def measured(cells: Cells) -> pd.DataFrame:
+    """This build's cells in the columns of `recorded`."""
+    return pd.DataFrame([(*cell, *estimate) for cell, estimate in cells.items()], columns=CELL + ESTIMATE)
+
+
+def record(table: str, cells: Cells) -> None:
+    """Put cells into results/TABLE.csv, replacing those of the same row and column, in the paper's order.
+
+    Chapters that run at the same time may record into one table: the file is locked, and replaced as a whole.
+    """
+    RESULTS.mkdir(exist_ok=True)
+    with FileLock(RESULTS / f".{table}.lock"):
+        lines = pd.concat([recorded(table), measured(cells)]) if len(recorded(table)) else measured(cells)
+        lines = lines.drop_duplicates(CELL, keep="last")
+        order = {tuple(cell): i for i, cell in enumerate(published(table)[CELL].itertuples(index=False))}
+        lines = lines.iloc[sorted(range(len(lines)), key=lambda i: order.get(tuple(lines[CELL].iloc[i]), len(order)))]
+        write_atomically(RESULTS / f"{table}.csv", lines.to_csv(index=False, float_format="%.6g"))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file by `text` as a whole: no reader ever sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def compare(table: str, cells: Cells, columns: list[str]) -> pd.DataFrame:
+    """Paper | Recorded at paper scale | This build, for some columns of a table; one line per row of the paper's.
+
+    Values are strings ready to print: the paper's digits, ours with their 95 % interval.
+    """
+    paper, ours, now = published(table), recorded(table), measured(cells)
+    rows = list(dict.fromkeys(paper["row"]))
+    rows += [row for row in dict.fromkeys(now["row"]) if row not in rows]
+    lines = {}
+    for column in columns:
+        lines[column, "Paper"] = [_printed(paper, row, column) for row in rows]
+        lines[column, "Recorded"] = [_estimated(ours, row, column) for row in rows]
+        lines[column, "This build"] = [_estimated(now, row, column) for row in rows]
+    return pd.DataFrame(lines, index=pd.Index(rows, name="network"))
+
+
+def _cell(lines: pd.DataFrame, row: str, column: str) -> pd.DataFrame:
+    return lines[(lines["row"] == row) & (lines["column"] == column)]
+
+
+def _printed(lines: pd.DataFrame, row: str, column: str) -> str:
+    found = _cell(lines, row, column)
+    return found["value"].iloc[0] if len(found) else "–"
+
+
+def _estimated(lines: pd.DataFrame, row: str, column: str) -> str:
+    found = _cell(lines, row, column)
+    if not len(found):
+        return "–"
+    value, low, high = (float(found[name].iloc[0]) for name in ("value", "low", "high"))
+    digits = 2 if column.endswith("(%)") else 4
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def to_markdown(table: pd.DataFrame, caption: str, name: str) -> str:
+    """A numbered MyST table of strings; the two header levels of `compare` are joined by a line break."""
+    out = io.StringIO()
+    heads = [str(table.index.name or ""), *("<br>".join(c) if isinstance(c, tuple) else str(c) for c in table.columns)]
+    out.write(f":::{{table}} {caption}\n:name: {name}\n\n")
+    out.write("| " + " | ".join(heads) + " |\n|" + " :-- |" + " --: |" * len(table.columns) + "\n")
+    for row in table.itertuples():
+        out.write("| " + " | ".join(str(value) for value in row) + " |\n")
+    out.write(":::\n")
+    return out.getvalue()

@@ -1,0 +1,161 @@
+"""Figures, and nothing but figures: every function takes measured things and returns a matplotlib Figure.
+
+Backgrounds are transparent and text is mid-grey, so that one picture serves light and dark pages; colours are Okabe and
+Ito's, which colour-blind readers can tell apart.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+GREY = "#808080"
+ORANGE, BLUE, GREEN, VERMILION, PURPLE, SKY = "#e69f00", "#0072b2", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"
+COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY)
+STYLE = {
+    "text.color": GREY,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": GREY,
+    "axes.titlecolor": GREY,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "legend.facecolor": "none",
+    "legend.edgecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": plt.cycler(color=COLOURS),
+    "grid.color": GREY,
+    "grid.alpha": 0.25,
+    "figure.dpi": 120,
+    "font.size": 10,
+}
+plt.rcParams.update(STYLE)
+
+
+def _image(ax: Axes, pixels: Tensor, low: float = 0, high: float = 1) -> None:
+    """One 784-vector as 28 x 28 pixels, white on black."""
+    ax.imshow(pixels.reshape(28, 28).cpu().numpy(), cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
+
+
+def image_grid(images: Tensor, num_columns: int, title: str, symmetric: bool = False) -> Figure:
+    """Images (N, 784) in rows of `num_columns`; `symmetric` scales each one to its own largest absolute value."""
+    num_rows = -(-len(images) // num_columns)
+    figure, axes = plt.subplots(num_rows, num_columns, figsize=(0.7 * num_columns, 0.7 * num_rows + 0.4), squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, pixels in zip(axes.flat, images, strict=False):
+        limit = float(pixels.abs().max()) if symmetric else 1.0
+        _image(ax, pixels, low=-limit if symmetric else 0.0, high=limit)
+    figure.suptitle(title)
+    figure.tight_layout(pad=0.2)
+    return figure
+
+
+def training_curves(curves: Mapping[str, Sequence[float]], title: str) -> Figure:
+    """The loss of each iterate, one line per network, logarithmic."""
+    figure, ax = plt.subplots(figsize=(7, 3.6))
+    for (name, losses), style in zip(curves.items(), ["-", "--", "-.", ":"] * 3, strict=False):
+        ax.plot(losses, style, label=name)
+    ax.set(yscale="log", xlabel="accepted L-BFGS iterations", ylabel="cross-entropy + decay", title=title)
+    ax.grid(True, which="major")
+    ax.legend(ncols=2, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def toy_landscape(
+    value: Callable[[np.ndarray, np.ndarray], np.ndarray], path: np.ndarray, optimum: np.ndarray, title: str
+) -> Figure:
+    """Level lines of a function on the unit square, and the iterates (k, 2) of a minimisation."""
+    figure, ax = plt.subplots(figsize=(5, 4.6))
+    side = np.linspace(-0.15, 1.15, 200)
+    ax.contour(side, side, value(*np.meshgrid(side, side)), levels=25, colors=GREY, linewidths=0.6, alpha=0.7)
+    ax.add_patch(plt.Rectangle((0, 0), 1, 1, fill=False, edgecolor=BLUE, linewidth=2))
+    ax.plot(*path.T, "o-", color=ORANGE, markersize=4, label="iterates, first to last")
+    ax.plot(*optimum, "*", color=GREEN, markersize=14, label="optimum in the box")
+    ax.set(xlabel="$x_1$", ylabel="$x_2$", title=title, aspect="equal")
+    ax.legend(fontsize=8, loc="lower left")
+    figure.tight_layout()
+    return figure
+
+
+def search_over_c(c: np.ndarray, length: np.ndarray, success: np.ndarray, chosen: float, title: str) -> Figure:
+    """Distortion of the minimiser of c|r| + loss against c, where it reaches the target and where it does not."""
+    figure, ax = plt.subplots(figsize=(7, 3.6))
+    ax.plot(c, length, color=GREY, linewidth=1, zorder=0)
+    ax.scatter(c[success], length[success], color=BLUE, marker="o", label="the network says the target")
+    ax.scatter(c[~success], length[~success], color=VERMILION, marker="x", label="it does not")
+    ax.axvline(chosen, color=GREEN, linestyle="--", label="largest c that succeeds")
+    ax.set(xscale="log", xlabel="c", ylabel="distortion of the minimiser (rms)", title=title)
+    ax.legend(fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def pairs_panel(panels: Mapping[str, tuple[Tensor, Tensor]], num_rows: int, title: str) -> Figure:
+    """Figure 7's layout: per panel (originals, distorted), each (N, 784), in columns original, distorted, original, ...
+
+    Each panel shows 2 num_rows pairs, four columns wide.
+    """
+    figure, axes = plt.subplots(num_rows, 4 * len(panels), figsize=(2.6 * len(panels), 0.68 * num_rows + 0.7))
+    for panel, (name, (originals, distorted)) in enumerate(panels.items()):
+        columns = axes[:, 4 * panel : 4 * panel + 4]
+        for i in range(2 * num_rows):
+            row, pair = divmod(i, 2)
+            _image(columns[row, 2 * pair], originals[i])
+            _image(columns[row, 2 * pair + 1], distorted[i])
+        # Anchored between the panel's middle columns; `tight_layout` would centre it on one image.
+        columns[0, 1].set_title(name, fontsize=8, loc="left", x=-0.9)
+    figure.suptitle(title, fontsize=10)
+    figure.subplots_adjust(
+        left=0.01, right=0.99, bottom=0.01, top=1 - 0.85 / (0.68 * num_rows + 0.7), wspace=0.06, hspace=0.06
+    )
+    return figure
+
+
+def distortion_histogram(distortions: Mapping[str, Tensor], published: Mapping[str, float], title: str) -> Figure:
+    """One row per network: the distribution of distortions (N,), its mean, and the paper's mean where it prints one."""
+    figure, axes = plt.subplots(len(distortions), 1, figsize=(7, 0.75 * len(distortions) + 0.8), sharex=True)
+    limit = max(float(values.max()) for values in distortions.values())
+    for ax, (name, values) in zip(axes, distortions.items(), strict=True):
+        ax.hist(values.cpu().numpy(), bins=np.linspace(0, limit, 60), color=SKY, alpha=0.8)
+        ax.axvline(float(values.mean()), color=BLUE, label="our mean")
+        if name in published:
+            ax.axvline(published[name], color=VERMILION, linestyle="--", label="the paper's mean")
+        ax.set_yticks([])
+        ax.spines["left"].set_visible(False)
+        ax.set_ylabel(name, rotation=0, ha="right", va="center")
+    axes[0].legend(fontsize=8, ncols=2, loc="upper right")
+    axes[0].set_title(title)
+    axes[-1].set_xlabel("distortion (rms over pixels)")
+    figure.tight_layout(h_pad=0.1)
+    return figure
+
+
+def error_bars(table: Mapping[str, Mapping[str, float]], published: Mapping[str, float], title: str) -> Figure:
+    """Test error in % of each network (row) under each reading (series), with the paper's as a cross."""
+    figure, ax = plt.subplots(figsize=(7, 3))
+    series = list(next(iter(table.values())))
+    for i, (name, values) in enumerate(table.items()):
+        for j, reading in enumerate(series):
+            ax.barh(
+                i + 0.25 * (1 - j), values[reading], height=0.22, color=COLOURS[j], label=reading if i == 0 else None
+            )
+        ax.plot(
+            [published[name]] * 2, [i - 0.45, i + 0.45], color=GREY, linewidth=2, label="the paper" if i == 0 else None
+        )
+    ax.set_yticks(range(len(table)), list(table))
+    ax.invert_yaxis()
+    ax.set(xlabel="test error (%)", title=title)
+    ax.legend(fontsize=8, loc="lower right")
+    figure.tight_layout()
+    return figure
