@@ -21,7 +21,7 @@ class AttackConfig:
     """Accuracy and effort of the attack."""
 
     tolerance: float = 1e-3  # stop when the next c promises to shorten |r| by less than this fraction
-    max_searches: int = 20  # values of c tried for one example
+    max_searches: int = 24  # values of c tried for one example
     max_secants: int = 8  # of which the first ones are secant steps, the rest bisections
     inner_tolerance: float = 1e-2  # projected gradient at which c|r| + loss is minimal, as a fraction of c
     confidence: float = 1e-4  # lead that counts as success, as a fraction of the lead to make up: survives rounding
@@ -240,14 +240,14 @@ def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
         num_evaluations[active] += minimum.num_evaluations
 
         images = minimum.minimizer
-        leads = lead(_logits(network, images, shape), targets[active]) - enough[active]
+        leads = lead(_logits(network, images, shape).detach(), targets[active]) - enough[active]
         found = _Minima(c, leads, (images - x[active]).norm(dim=1), images)
         succeeded.put(active, found, leads > 0)
         failed.put(active, found, leads <= 0)
-        done |= _nothing_to_gain(failed, succeeded, best, config.tolerance)
+        bisect = search >= config.max_secants
+        done |= _nothing_to_gain(failed, succeeded, best, config.tolerance, bisect)
 
         between = (~done & failed.known() & succeeded.known()).nonzero()[:, 0]
-        bisect = search >= config.max_secants
         sides = failed.select(between), succeeded.select(between)
         trial.put(between, _trial_between(*sides, best.norm[between], config.tolerance, bisect))
         for side, other in ((failed, succeeded), (succeeded, failed)):
@@ -374,11 +374,12 @@ def _length_per_lead(failed: _Minima, succeeded: _Minima) -> Tensor:
     return (succeeded.norm - failed.norm) / (succeeded.lead - failed.lead)
 
 
-def _nothing_to_gain(failed: _Minima, succeeded: _Minima, best: _Best, tolerance: float) -> Tensor:
+def _nothing_to_gain(failed: _Minima, succeeded: _Minima, best: _Best, tolerance: float, bisect: bool) -> Tensor:
     """Where the boundary is pinned down to the relative tolerance, (N,) bool.
 
-    It lies beyond the failing minimum, and about lead * d|r|/d(lead) short of the succeeding one. Prices that have met
-    while the lengths have not: the minimiser jumps there.
+    It lies beyond the failing minimum, and about lead * d|r|/d(lead) short of the succeeding one. When bisection has
+    made the prices meet and the lengths have not, the minimiser jumps over the boundary there.
     """
     gain = torch.minimum(best.norm - failed.norm, succeeded.lead * _length_per_lead(failed, succeeded))
-    return (gain <= tolerance * best.norm) | (failed.c <= (1 + 1e-2 * tolerance) * succeeded.c)
+    pinned = gain <= tolerance * best.norm
+    return pinned | (failed.c <= (1 + tolerance) * succeeded.c) if bisect else pinned

@@ -35,7 +35,7 @@ _PROFILES = (
         name="paper",
         num_train=None,
         num_attacked=None,
-        training=TrainingConfig(),
+        training=TrainingConfig(max_iterations=3000),
         autoencoder=AutoencoderConfig(),
         conv=MinibatchConfig(),
     ),

@@ -11,6 +11,7 @@ import os
 import struct
 import sys
 import time
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,12 +20,15 @@ from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
-import pooch
 import requests
 import torch
 import torch.nn.functional as F
 from filelock import FileLock
 from torch import Tensor
+
+with warnings.catch_warnings():  # it imports tqdm for widgets, which warns wherever there are none
+    warnings.simplefilter("ignore")
+    import pooch
 
 GZIP_MAGIC = b"\x1f\x8b"
 NUM_PIXELS = 784

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lib import attack, config, data, provenance, training
+from lib import attack, config, data, intervals, provenance, training
 from lib.attack import AttackResult
 from lib.config import Profile, Seeds
 from lib.data import Dataset, Split
+from lib.intervals import Estimate
 from lib.models import mnist
 from lib.store import Artifact, Store, code_version
 from lib.training import DecayRule, TrainResult
@@ -94,6 +95,11 @@ class Experiment:
         }
         return Artifact(dict(network.state_dict()), info)
 
+    def errors(self, trained: Trained) -> dict[str, Estimate]:
+        """Training and test error in per cent, under the names of Table 1's columns."""
+        parts = {"training error (%)": self.train, "test error (%)": self.test}
+        return {column: _percent_wrong(trained.network, images) for column, images in parts.items()}
+
     def targets(self, dataset: Dataset) -> Tensor:
         """A random wrong class for every image of `dataset`, the same in every chapter."""
         wrong = attack.random_targets(dataset.labels.cpu(), data.NUM_CLASSES, config.generator(self.seeds.targets))
@@ -129,6 +135,11 @@ class Experiment:
         if self.profile.name == "paper":
             facts = provenance.describe(self.profile, self.split, str(self.device), self.seeds)
             provenance.record_run(self.chapter, facts, time.perf_counter() - self.began)
+
+
+def _percent_wrong(network: nn.Module, images: Dataset) -> Estimate:
+    wrong = round(training.error_rate(network, images.inputs, images.labels) * len(images))
+    return intervals.percent(wrong, len(images))
 
 
 def begin(chapter: str, profile: str, data_name: str, device: str, seed: int) -> Experiment:

@@ -4,7 +4,6 @@ Tables are long, one line per cell: `row,column,value` as printed in `paper/`, `
 `results/`. Row and column labels are the same strings in both.
 """
 
-import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,9 +49,18 @@ def record(table: str, cells: Cells) -> None:
     with FileLock(RESULTS / f".{table}.lock"):
         lines = pd.concat([recorded(table), measured(cells)]) if len(recorded(table)) else measured(cells)
         lines = lines.drop_duplicates(CELL, keep="last")
-        order = {tuple(cell): i for i, cell in enumerate(published(table)[CELL].itertuples(index=False))}
-        lines = lines.iloc[sorted(range(len(lines)), key=lambda i: order.get(tuple(lines[CELL].iloc[i]), len(order)))]
+        order = {cell: i for i, cell in enumerate(_cells(published(table)))} if _is_published(table) else {}
+        place = [order.get(cell, len(order)) for cell in _cells(lines)]  # ours alone come last, as they came
+        lines = lines.iloc[sorted(range(len(lines)), key=place.__getitem__)]
         write_atomically(RESULTS / f"{table}.csv", lines.to_csv(index=False, float_format="%.6g"))
+
+
+def _is_published(table: str) -> bool:
+    return (PUBLISHED / f"{table}.csv").exists()
+
+
+def _cells(lines: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(lines[CELL].itertuples(index=False, name=None))
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -62,20 +70,48 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def compare(table: str, cells: Cells, columns: list[str]) -> pd.DataFrame:
+VERDICTS = ("reproduced", "partly", "not reproduced", "contradicted", "not testable here")
+
+
+def record_claim(identity: str, verdict: str, evidence: str) -> None:
+    """Put the verdict on one of the paper's claims into results/claims.csv, replacing an earlier one.
+
+    Raises ValueError for a claim that paper/claims.csv does not list, or a word that is none of VERDICTS.
+    """
+    claims = list(published("claims")["id"])
+    if identity not in claims:
+        raise ValueError(f"no claim {identity!r} in paper/claims.csv; it lists {', '.join(claims)}")
+    if verdict not in VERDICTS:
+        raise ValueError(f"{verdict!r} is not a verdict; choose among {', '.join(VERDICTS)}")
+    RESULTS.mkdir(exist_ok=True)
+    with FileLock(RESULTS / ".claims.lock"):
+        lines = {line.id: line for line in recorded_claims().itertuples(index=False)}
+        lines[identity] = (identity, verdict, evidence)
+        ordered = pd.DataFrame([lines[i] for i in claims if i in lines], columns=["id", "verdict", "evidence"])
+        write_atomically(RESULTS / "claims.csv", ordered.to_csv(index=False))
+
+
+def recorded_claims() -> pd.DataFrame:
+    """Columns id, verdict, evidence; empty before the first run at the paper's scale."""
+    path = RESULTS / "claims.csv"
+    return pd.read_csv(path, dtype=str) if path.exists() else pd.DataFrame(columns=["id", "verdict", "evidence"])
+
+
+def compare(table: str, cells: Cells, columns: list[str], index: str = "network") -> pd.DataFrame:
     """Paper | Recorded at paper scale | This build, for some columns of a table; one line per row of the paper's.
 
-    Values are strings ready to print: the paper's digits, ours with their 95 % interval.
+    Values are strings ready to print: the paper's digits, ours with their 95 % interval. Where only we have a table,
+    the paper's column is left out.
     """
-    paper, ours, now = published(table), recorded(table), measured(cells)
-    rows = list(dict.fromkeys(paper["row"]))
-    rows += [row for row in dict.fromkeys(now["row"]) if row not in rows]
+    paper, ours, now = published(table) if _is_published(table) else None, recorded(table), measured(cells)
+    rows = list(dict.fromkeys([*([] if paper is None else paper["row"]), *now["row"]]))
     lines = {}
     for column in columns:
-        lines[column, "Paper"] = [_printed(paper, row, column) for row in rows]
+        if paper is not None:
+            lines[column, "Paper"] = [_printed(paper, row, column) for row in rows]
         lines[column, "Recorded"] = [_estimated(ours, row, column) for row in rows]
         lines[column, "This build"] = [_estimated(now, row, column) for row in rows]
-    return pd.DataFrame(lines, index=pd.Index(rows, name="network"))
+    return pd.DataFrame(lines, index=pd.Index(rows, name=index))
 
 
 def _cell(lines: pd.DataFrame, row: str, column: str) -> pd.DataFrame:
@@ -93,16 +129,19 @@ def _estimated(lines: pd.DataFrame, row: str, column: str) -> str:
         return "–"
     value, low, high = (float(found[name].iloc[0]) for name in ("value", "low", "high"))
     digits = 2 if column.endswith("(%)") else 4
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f}<br>[{low:.{digits}f},\u00a0{high:.{digits}f}]"
 
 
-def to_markdown(table: pd.DataFrame, caption: str, name: str) -> str:
-    """A numbered MyST table of strings; the two header levels of `compare` are joined by a line break."""
-    out = io.StringIO()
-    heads = [str(table.index.name or ""), *("<br>".join(c) if isinstance(c, tuple) else str(c) for c in table.columns)]
-    out.write(f":::{{table}} {caption}\n:name: {name}\n\n")
-    out.write("| " + " | ".join(heads) + " |\n|" + " :-- |" + " --: |" * len(table.columns) + "\n")
-    for row in table.itertuples():
-        out.write("| " + " | ".join(str(value) for value in row) + " |\n")
-    out.write(":::\n")
-    return out.getvalue()
+def to_markdown(table: pd.DataFrame, caption: str, name: str, align: str = "right") -> str:
+    """A numbered MyST table of strings; the two header levels of `compare` are joined by a line break.
+
+    align : "left" for columns of words, "right" for columns of numbers.
+    """
+    heads = [
+        str(table.index.name or ""),
+        *("<br>".join(filter(None, c)) if isinstance(c, tuple) else str(c) for c in table.columns),
+    ]
+    rules = [":--"] + [{"left": ":--", "right": "--:"}[align]] * len(table.columns)
+    lines = [heads, rules, *([str(value) for value in row] for row in table.itertuples())]
+    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f":::{{table}} {caption}\n:name: {name}\n\n{body}\n:::\n"

@@ -46,10 +46,17 @@ def _image(ax: Axes, pixels: Tensor, low: float = 0, high: float = 1) -> None:
     ax.spines[:].set_visible(False)
 
 
+def _finished(figure: Figure) -> Figure:
+    """The figure, no longer pyplot's: a notebook would show it twice, and pyplot would keep it for ever."""
+    plt.close(figure)
+    return figure
+
+
 def image_grid(images: Tensor, num_columns: int, title: str, symmetric: bool = False) -> Figure:
     """Images (N, 784) in rows of `num_columns`; `symmetric` scales each one to its own largest absolute value."""
     num_rows = -(-len(images) // num_columns)
-    figure, axes = plt.subplots(num_rows, num_columns, figsize=(0.7 * num_columns, 0.7 * num_rows + 0.4), squeeze=False)
+    side = 7 / num_columns
+    figure, axes = plt.subplots(num_rows, num_columns, figsize=(7, side * num_rows + 0.4), squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, pixels in zip(axes.flat, images, strict=False):
@@ -57,7 +64,7 @@ def image_grid(images: Tensor, num_columns: int, title: str, symmetric: bool = F
         _image(ax, pixels, low=-limit if symmetric else 0.0, high=limit)
     figure.suptitle(title)
     figure.tight_layout(pad=0.2)
-    return figure
+    return _finished(figure)
 
 
 def training_curves(curves: Mapping[str, Sequence[float]], title: str) -> Figure:
@@ -69,7 +76,7 @@ def training_curves(curves: Mapping[str, Sequence[float]], title: str) -> Figure
     ax.grid(True, which="major")
     ax.legend(ncols=2, fontsize=8)
     figure.tight_layout()
-    return figure
+    return _finished(figure)
 
 
 def toy_landscape(
@@ -83,9 +90,9 @@ def toy_landscape(
     ax.plot(*path.T, "o-", color=ORANGE, markersize=4, label="iterates, first to last")
     ax.plot(*optimum, "*", color=GREEN, markersize=14, label="optimum in the box")
     ax.set(xlabel="$x_1$", ylabel="$x_2$", title=title, aspect="equal")
-    ax.legend(fontsize=8, loc="lower left")
+    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
     figure.tight_layout()
-    return figure
+    return _finished(figure)
 
 
 def search_over_c(c: np.ndarray, length: np.ndarray, success: np.ndarray, chosen: float, title: str) -> Figure:
@@ -98,31 +105,45 @@ def search_over_c(c: np.ndarray, length: np.ndarray, success: np.ndarray, chosen
     ax.set(xscale="log", xlabel="c", ylabel="distortion of the minimiser (rms)", title=title)
     ax.legend(fontsize=8)
     figure.tight_layout()
-    return figure
+    return _finished(figure)
 
 
-def pairs_panel(panels: Mapping[str, tuple[Tensor, Tensor]], num_rows: int, title: str) -> Figure:
+def pairs_panels(panels: Mapping[str, tuple[Tensor, Tensor]], num_rows: int, title: str) -> Figure:
     """Figure 7's layout: per panel (originals, distorted), each (N, 784), in columns original, distorted, original, ...
 
     Each panel shows 2 num_rows pairs, four columns wide.
     """
-    figure, axes = plt.subplots(num_rows, 4 * len(panels), figsize=(2.6 * len(panels), 0.68 * num_rows + 0.7))
-    for panel, (name, (originals, distorted)) in enumerate(panels.items()):
-        columns = axes[:, 4 * panel : 4 * panel + 4]
+    figure = plt.figure(figsize=(8.4, 8.4 / (4 * len(panels)) * num_rows + 0.6), layout="constrained")
+    for part, (name, (originals, distorted)) in zip(
+        figure.subfigures(1, len(panels), wspace=0.04), panels.items(), strict=True
+    ):
+        part.suptitle(name, fontsize=9)
+        axes = part.subplots(num_rows, 4, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
         for i in range(2 * num_rows):
             row, pair = divmod(i, 2)
-            _image(columns[row, 2 * pair], originals[i])
-            _image(columns[row, 2 * pair + 1], distorted[i])
-        # Anchored between the panel's middle columns; `tight_layout` would centre it on one image.
-        columns[0, 1].set_title(name, fontsize=8, loc="left", x=-0.9)
-    figure.suptitle(title, fontsize=10)
-    figure.subplots_adjust(
-        left=0.01, right=0.99, bottom=0.01, top=1 - 0.85 / (0.68 * num_rows + 0.7), wspace=0.06, hspace=0.06
-    )
-    return figure
+            _image(axes[row, 2 * pair], originals[i])
+            _image(axes[row, 2 * pair + 1], distorted[i])
+    figure.suptitle(title, fontsize=11)
+    return _finished(figure)
 
 
-def distortion_histogram(distortions: Mapping[str, Tensor], published: Mapping[str, float], title: str) -> Figure:
+def attack_strip(inputs: Tensor, adversarial: Tensor, labels: Tensor, said: Tensor, title: str) -> Figure:
+    """Three rows: originals with their labels, perturbations at full contrast, adversarial images with what is said."""
+    figure, axes = plt.subplots(3, len(inputs), figsize=(0.85 * len(inputs), 3.2))
+    for column, (x, x_adv, label, word) in enumerate(zip(inputs, adversarial, labels, said, strict=True)):
+        difference = x_adv - x
+        limit = float(difference.abs().max()) or 1.0
+        _image(axes[0, column], x)
+        _image(axes[1, column], difference, low=-limit, high=limit)
+        _image(axes[2, column], x_adv)
+        axes[0, column].set_title(f"{int(label)}", fontsize=9)
+        axes[2, column].set_xlabel(f"says {int(word)}", fontsize=8)
+    figure.suptitle(title)
+    figure.tight_layout(pad=0.3)
+    return _finished(figure)
+
+
+def distortion_histograms(distortions: Mapping[str, Tensor], published: Mapping[str, float], title: str) -> Figure:
     """One row per network: the distribution of distortions (N,), its mean, and the paper's mean where it prints one."""
     figure, axes = plt.subplots(len(distortions), 1, figsize=(7, 0.75 * len(distortions) + 0.8), sharex=True)
     limit = max(float(values.max()) for values in distortions.values())
@@ -138,7 +159,7 @@ def distortion_histogram(distortions: Mapping[str, Tensor], published: Mapping[s
     axes[0].set_title(title)
     axes[-1].set_xlabel("distortion (rms over pixels)")
     figure.tight_layout(h_pad=0.1)
-    return figure
+    return _finished(figure)
 
 
 def error_bars(table: Mapping[str, Mapping[str, float]], published: Mapping[str, float], title: str) -> Figure:
@@ -156,6 +177,6 @@ def error_bars(table: Mapping[str, Mapping[str, float]], published: Mapping[str,
     ax.set_yticks(range(len(table)), list(table))
     ax.invert_yaxis()
     ax.set(xlabel="test error (%)", title=title)
-    ax.legend(fontsize=8, loc="lower right")
+    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=4)
     figure.tight_layout()
-    return figure
+    return _finished(figure)

@@ -186,25 +186,22 @@ def test_rows_of_the_objective_are_chosen_by_index(deep, images):
 def test_at_zero_the_subgradient_leaves_the_shortest_whole(ratio):
     """|c u + g| over |u| <= 1 and the directions that the box allows is max(0, |descent| - c)."""
     source = generator(3)
-    images = torch.rand(4, 9, generator=source, dtype=torch.float64).round(decimals=0)
-    images[:, ::3] = 0.5
-    g = torch.randn(4, 9, generator=source, dtype=torch.float64)
-    allowed = ~((images <= 0) & (g > 0) | (images >= 1) & (g < 0))
-    length = torch.where(allowed, g, 0).norm(dim=1)
-    c = ratio * length
-    zero = torch.zeros_like(images)
-    u = attack._norm_gradient(c, zero, zero.norm(dim=1), images, g)
-    whole = torch.where(allowed, g + u, 0)
-    assert (u.norm(dim=1) <= c * (1 + 1e-12)).all()
-    torch.testing.assert_close(whole.norm(dim=1), (length - c).clamp_min(0), rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(whole, torch.where(allowed, g, 0) * max(0.0, 1 - ratio), rtol=1e-9, atol=1e-12)
-
-
-def test_away_from_zero_the_norm_has_its_ordinary_gradient():
-    r = torch.tensor([[3.0, 4.0]])
-    images = torch.full((1, 2), 0.5)
-    gradient = attack._norm_gradient(torch.tensor([10.0]), r, r.norm(dim=1), images, torch.ones(1, 2))
-    assert gradient.tolist() == [[6.0, 8.0]]
+    network = linear(torch.randn(4, 9, generator=source).double(), torch.zeros(4).double())
+    inputs = torch.rand(5, 9, generator=source).double().round()
+    inputs[:, ::3] = 0.5
+    targets = torch.tensor([0, 1, 2, 3, 0])
+    zero = torch.zeros(5, dtype=torch.float64)
+    value, g, _ = attack._penalized(network, inputs, inputs, targets, zero, inputs.shape[1:])
+    torch.testing.assert_close(value, F.cross_entropy(network(inputs), targets, reduction="none"))
+    allowed = ~((inputs <= 0) & (g > 0) | (inputs >= 1) & (g < 0))
+    assert not allowed.all()
+    descent = torch.where(allowed, g, 0)
+    c = ratio * descent.norm(dim=1)
+    again, whole, _ = attack._penalized(network, inputs, inputs, targets, c, inputs.shape[1:])
+    torch.testing.assert_close(again, value)
+    torch.testing.assert_close(torch.where(allowed, whole, 0), descent * max(0.0, 1 - ratio), rtol=1e-9, atol=1e-12)
+    assert ((whole - g).norm(dim=1) <= c * (1 + 1e-12)).all()
+    torch.testing.assert_close(whole[~allowed], g[~allowed])
 
 
 # Where the answer is known
@@ -240,12 +237,7 @@ def test_distance_to_a_plane_is_reached(dtype):
     assert (result.distortion <= exact * (1 + 5 * TOLERANCE)).all()
 
 
-nearly_linear = pytest.mark.xfail(
-    strict=True, reason="where softmax is nearly linear, all minimisers up to the boundary have nearly the same c"
-)
-
-
-@pytest.mark.parametrize("scale", [pytest.param(1e-2, marks=nearly_linear), 1.0, 1e2])
+@pytest.mark.parametrize("scale", [1e-2, 1.0, 1e2])
 def test_the_scale_of_the_logits_hardly_matters_on_a_plane(scale):
     source, n = generator(4), 30
     weight = torch.randn(2, n, generator=source, dtype=torch.float64) * scale
@@ -324,15 +316,18 @@ def test_a_tighter_tolerance_is_never_much_longer(softmax, images):
 def test_chunks_neighbours_and_order_do_not_matter(name, images, request):
     """In float64; a batch of another size rounds differently, and the search stops at a relative tolerance."""
     network = copy.deepcopy(request.getfixturevalue(name)).double()
-    inputs, targets = images[0][:24].double(), images[1][:24]
+    inputs, targets = images[0][:16].double(), images[1][:16]
     whole = find_adversarial(network, inputs, targets)
-    order = torch.randperm(24, generator=generator(9))
+    order = torch.randperm(16, generator=generator(9))
     permuted = find_adversarial(network, inputs[order], targets[order])
     chunked = find_adversarial(network, inputs, targets, AttackConfig(chunk_size=7))
     alone = find_adversarial(network, inputs[5:6], targets[5:6])
     for rows, other in ((order, permuted), (slice(None), chunked), (slice(5, 6), alone)):
-        torch.testing.assert_close(other.distortion, whole.distortion[rows], rtol=TOLERANCE, atol=0)
+        change = (other.distortion / whole.distortion[rows] - 1).abs()
+        assert (change[other.converged & whole.converged[rows]] <= TOLERANCE).all()
+        assert (change <= 0.02).all()  # a search out of budget returns the shortest success that its path came across
         assert torch.equal(other.success, whole.success[rows])
+    assert whole.converged.float().mean() >= 0.9
     close = torch.isclose(chunked.distortion, whole.distortion, rtol=1e-6, atol=0)
     assert close.float().mean() >= 0.9  # the rest stopped one step of the search earlier or later
 

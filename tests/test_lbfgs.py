@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 
 PATIENT = LBFGSConfig(max_iterations=3000)
 SEEDS = st.integers(0, 2**31 - 1)
-examples = settings(max_examples=40, deadline=None, derandomize=True)
+examples = settings(max_examples=25, deadline=None, derandomize=True)
 
 
 class Recorder:

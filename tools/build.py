@@ -29,6 +29,7 @@ BUILD = Path("_build")
 STAGE, HTML, FAILED, PARTIAL = (BUILD / name for name in ("stage", "html", "failed", "partial"))
 EXECUTE = Path(__file__).with_name("execute.py")
 STAGED_FOLDERS = ("_static", "_vendor", "_ext")
+SUMMARIES = ("verdict",)  # chapters that read what the others write into results/
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -117,7 +118,8 @@ def digest(files: Iterable[Path], settings: object = None) -> str:
 def chapter_key(chapter: Path, settings: Settings) -> str:
     """Changes exactly when the chapter has to be executed again."""
     files = {chapter, EXECUTE, Path("requirements.txt"), *dependencies(chapter), *files_under("paper")}
-    if settings.profile != "paper":  # profile paper writes results/, the others read it
+    # Profile paper writes results/, all but the summaries without reading what lies there.
+    if settings.profile != "paper" or chapter.stem in SUMMARIES:
         files.update(files_under("results"))
     return digest(files, asdict(settings))
 
@@ -176,7 +178,7 @@ def execute(chapters: list[Path], settings: Settings, jobs: int) -> None:
 
 
 def page_sources() -> list[Path]:
-    patterns = ("_config.yml", "_toc.yml", "intro.md", "chapters/*.md", "*.bib")
+    patterns = ("_config.yml", "_toc.yml", "intro.md", "references.md", "*.bib")
     return [path for pattern in patterns for path in Path().glob(pattern)]
 
 
@@ -238,8 +240,10 @@ def last_good_page() -> str:
 
 def build(settings: Settings, jobs: int) -> None:
     chapters = find_chapters()
-    stale = [chapter for chapter in chapters if stored_key(chapter) != chapter_key(chapter, settings)]
-    execute(stale, settings, jobs)
+    summaries = [chapter for chapter in chapters if chapter.stem in SUMMARIES]
+    for group in ([chapter for chapter in chapters if chapter not in summaries], summaries):
+        stale = [chapter for chapter in group if stored_key(chapter) != chapter_key(chapter, settings)]
+        execute(stale, settings, jobs)
     key = render_key(chapters)
     if rendered_key() == key:
         print(f"The book is up to date: {index()}")

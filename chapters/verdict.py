@@ -1,0 +1,67 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Verdict
+#
+# What the paper claims, by which criterion we judge each claim, and how it came out. The criteria were fixed before the
+# recorded run; the verdicts are written by the chapters themselves when they run at the paper's scale, never by hand.
+
+# %% tags=["parameters"]
+profile = "quick"
+data = "auto"
+device = "auto"
+seed = 0
+
+# %% tags=["hide-input"]
+import json
+
+import pandas as pd
+from IPython.display import Markdown
+
+from lib import paper
+
+# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+claims = paper.published("claims").set_index("id")
+judged = paper.recorded_claims().set_index("id").reindex(claims.index)
+table = pd.DataFrame(
+    {
+        "claim": claims["claim"],
+        "criterion": claims["criterion"],
+        "verdict": "**" + judged["verdict"].fillna("not yet recorded") + "**",
+        "evidence": judged["evidence"].fillna("–"),
+        "chapter": [f"[]({chapter})" for chapter in claims["chapter"]],
+    }
+).set_index(claims["section"].rename("section"))
+Markdown(paper.to_markdown(table, "The paper's claims so far.", "tab-claims", align="left"))
+
+# %% [markdown]
+# ## On what this was measured
+
+# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+path = paper.RESULTS / "run.json"
+runs = json.loads(path.read_text()) if path.exists() else {}
+facts = {
+    chapter: {
+        "commit": run["commit"][:10] + ("+" if run["commit"].endswith("+") else ""),
+        "date": run["date"][:10],
+        "data": run["data"]["name"],
+        "device": f"{run['device']}, {run['machine']['cores']} cores ({run['machine']['processor']})",
+        "PyTorch": run["versions"]["torch"],
+        "minutes": f"{run['seconds'] / 60:.1f}",
+    }
+    for chapter, run in runs.items()
+}
+Markdown(
+    paper.to_markdown(pd.DataFrame(facts).T.rename_axis("chapter"), "The recorded runs.", "tab-runs", align="left")
+    if facts
+    else "No run at the paper's scale has been recorded yet."
+)
+
+# %% [markdown]
+# Sections 3, 4.2's transfer experiments and 4.3 are still to come; their claims join the table with their chapters.
