@@ -20,7 +20,7 @@ class Status(IntEnum):
     """How one problem ended."""
 
     CONVERGED = 0  # the projected gradient is within tolerance
-    STALLED = 1  # nothing decreases the objective any more in this precision
+    STALLED = 1  # no step decreases the objective visibly any more
     OUT_OF_ITERATIONS = 2
     NON_FINITE = 3  # the objective or its gradient is not finite at the start
 
@@ -32,7 +32,8 @@ class LBFGSConfig:
     memory: int = 5  # curvature pairs kept, Nocedal & Wright's m
     max_iterations: int = 200  # trial points, accepted or not
     armijo: float = 1e-4  # c1 of the sufficient decrease condition
-    patience: int = 20  # trial points in a row without a visible decrease before a fresh start; as many again: stalled
+    decrease: float = 0.0  # relative decrease below which a step counts as none; never less than rounding
+    patience: int = 20  # trial points in a row without a decrease before a fresh start; as many again: stalled
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,8 @@ def minimize(
         accepted &= torch.isfinite(f) & torch.isfinite(g).all(dim=1)
         _store_pair(state, trial - state.x, g - state.g, accepted, config.memory)
         state.alpha = torch.where(accepted, 1.0, _shorter_step(state, f, expected))
-        state.num_idle = torch.where(accepted & (f < state.f - rounding), 0, state.num_idle + 1)
+        visible = torch.maximum(rounding, config.decrease * state.f.abs())
+        state.num_idle = torch.where(accepted & (f < state.f - visible), 0, state.num_idle + 1)
         state.x = torch.where(accepted[:, None], trial, state.x)
         state.f = torch.where(accepted, f, state.f)
         state.g = torch.where(accepted[:, None], g, state.g)
