@@ -109,18 +109,18 @@ def find_nearest_adversarial(
     """Untargeted: the nearest image of any class but `labels`, the minimum of D(x, l) over all l != label.
 
     Parameters, result and errors as in `find_adversarial`, with labels (N,) in place of targets. An input that the
-    network already gives another class than its label is its own answer. Costs K - 1 targeted attacks.
+    network already gives another class than its label is its own answer. Costs K - 1 targeted attacks, all counted.
     """
     num_classes = _check(network, inputs, labels)
     results = [
         find_adversarial(network, inputs, (labels + shift) % num_classes, config) for shift in range(1, num_classes)
     ]
-    length = torch.stack([torch.where(r.success, r.distortion, torch.inf) for r in results])
-    nearest = length.min(dim=0).indices
+    each = {name: torch.stack([getattr(r, name) for r in results]) for name in vars(results[0])}
+    nearest = torch.where(each["success"], each["distortion"], torch.inf).min(dim=0).indices
     rows = torch.arange(len(inputs), device=inputs.device)
-    return AttackResult(
-        **{name: torch.stack([getattr(r, name) for r in results])[nearest, rows] for name in vars(results[0])}
-    )
+    of_nearest = {name: values[nearest, rows] for name, values in each.items()}
+    whole = {"num_evaluations": each["num_evaluations"].sum(dim=0), "converged": each["converged"].all(dim=0)}
+    return AttackResult(**(of_nearest | whole))
 
 
 def _check(network: Network, inputs: Tensor, targets: Tensor) -> int:

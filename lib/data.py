@@ -276,7 +276,7 @@ def banner(split: Split) -> str:
     if split.source == "mnist":
         return f":::{{note}}\n{split.provenance}.\n:::\n"
     return (
-        ":::{warning} Built on the embedded digits, not on MNIST\n"
+        ":::{admonition} Built on the embedded digits, not on MNIST\n:class: warning\n\n"
         f"This page was computed on {len(split.train):,} + {len(split.test):,} small handwritten digits, so its "
         "numbers are not comparable with the paper's, which are for MNIST.\n\n"
         f"Data: {split.provenance}.\n\n"

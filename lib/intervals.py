@@ -17,7 +17,7 @@ class Estimate(NamedTuple):
 
 def rate(successes: int, n: int) -> Estimate:
     """Share of n trials with its Wilson interval. Raises ValueError unless 0 <= successes <= n and n > 0."""
-    interval = scipy.stats.binomtest(int(successes), int(n)).proportion_ci(method="wilson")
+    interval = scipy.stats.binomtest(successes, n).proportion_ci(method="wilson")
     return Estimate(successes / n, float(interval.low), float(interval.high), int(n))
 
 

@@ -32,7 +32,8 @@ def published(table: str) -> pd.DataFrame:
 def recorded(table: str) -> pd.DataFrame:
     """Columns row, column, value, low, high, n as measured at the paper's scale; empty before the first such run."""
     path = RESULTS / f"{table}.csv"
-    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=CELL + ESTIMATE)
+    labels = dict.fromkeys(CELL, str)  # also where they look like numbers
+    return pd.read_csv(path, converters=labels) if path.exists() else pd.DataFrame(columns=CELL + ESTIMATE)
 
 
 def measured(cells: Cells) -> pd.DataFrame:
@@ -143,5 +144,5 @@ def to_markdown(table: pd.DataFrame, caption: str, name: str, align: str = "righ
     ]
     rules = [":--"] + [{"left": ":--", "right": "--:"}[align]] * len(table.columns)
     lines = [heads, rules, *([str(value) for value in row] for row in table.itertuples())]
-    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    body = "\n".join("| " + " | ".join(word.replace("|", r"\|") for word in line) + " |" for line in lines)
     return f":::{{table}} {caption}\n:name: {name}\n\n{body}\n:::\n"

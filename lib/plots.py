@@ -60,7 +60,7 @@ def image_grid(images: Tensor, num_columns: int, title: str, symmetric: bool = F
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, pixels in zip(axes.flat, images, strict=False):
-        limit = float(pixels.abs().max()) if symmetric else 1.0
+        limit = (float(pixels.abs().max()) or 1.0) if symmetric else 1.0
         _image(ax, pixels, low=-limit if symmetric else 0.0, high=limit)
     figure.suptitle(title)
     figure.tight_layout(pad=0.2)
@@ -115,10 +115,10 @@ def pairs_panels(panels: Mapping[str, tuple[Tensor, Tensor]], num_rows: int, tit
     """
     figure = plt.figure(figsize=(8.4, 8.4 / (4 * len(panels)) * num_rows + 0.6), layout="constrained")
     for part, (name, (originals, distorted)) in zip(
-        figure.subfigures(1, len(panels), wspace=0.04), panels.items(), strict=True
+        figure.subfigures(1, len(panels), squeeze=False, wspace=0.04).flat, panels.items(), strict=True
     ):
         part.suptitle(name, fontsize=9)
-        axes = part.subplots(num_rows, 4, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
+        axes = part.subplots(num_rows, 4, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
         for i in range(2 * num_rows):
             row, pair = divmod(i, 2)
             _image(axes[row, 2 * pair], originals[i])
@@ -129,7 +129,7 @@ def pairs_panels(panels: Mapping[str, tuple[Tensor, Tensor]], num_rows: int, tit
 
 def attack_strip(inputs: Tensor, adversarial: Tensor, labels: Tensor, said: Tensor, title: str) -> Figure:
     """Three rows: originals with their labels, perturbations at full contrast, adversarial images with what is said."""
-    figure, axes = plt.subplots(3, len(inputs), figsize=(0.85 * len(inputs), 3.2))
+    figure, axes = plt.subplots(3, len(inputs), figsize=(0.85 * len(inputs), 3.2), squeeze=False)
     for column, (x, x_adv, label, word) in enumerate(zip(inputs, adversarial, labels, said, strict=True)):
         difference = x_adv - x
         limit = float(difference.abs().max()) or 1.0
@@ -145,7 +145,9 @@ def attack_strip(inputs: Tensor, adversarial: Tensor, labels: Tensor, said: Tens
 
 def distortion_histograms(distortions: Mapping[str, Tensor], published: Mapping[str, float], title: str) -> Figure:
     """One row per network: the distribution of distortions (N,), its mean, and the paper's mean where it prints one."""
-    figure, axes = plt.subplots(len(distortions), 1, figsize=(7, 0.75 * len(distortions) + 0.8), sharex=True)
+    num_rows = len(distortions)
+    figure, axes = plt.subplots(num_rows, 1, figsize=(7, 0.75 * num_rows + 0.8), sharex=True, squeeze=False)
+    axes = axes[:, 0]
     limit = max(float(values.max()) for values in distortions.values())
     for ax, (name, values) in zip(axes, distortions.items(), strict=True):
         ax.hist(values.cpu().numpy(), bins=np.linspace(0, limit, 60), color=SKY, alpha=0.8)

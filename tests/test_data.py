@@ -505,7 +505,8 @@ def test_halves_differ_between_seeds_and_need_two_examples():
 
 def test_banner_warns_of_the_digits_and_says_why_and_how_not(digits):
     text = data.banner(data.load("auto"))
-    assert text.startswith(":::{warning}")
+    assert text.startswith(":::{admonition}")
+    assert ":class: warning" in text
     assert text.rstrip().endswith(":::")
     assert all(part in text for part in ("1,297 + 500", "MNIST was not found", "make book DATA_DIR="))
 

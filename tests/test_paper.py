@@ -1,0 +1,317 @@
+"""The published numbers are the paper's; recorded ones are merged, ordered and never half-written."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lib import intervals, paper
+from lib.intervals import Estimate
+from lib.models import mnist
+
+REPOSITORY = Path(__file__).parent.parent
+
+# Table 1 typed a second time, from arXiv 1312.6199: training error and test error in %, average minimum distortion.
+TABLE1 = {
+    "softmax 1e-4": ("6.7", "7.4", "0.062"),
+    "softmax 1e-2": ("10", "9.4", "0.1"),
+    "softmax 1": ("21.2", "20", "0.14"),
+    "100-100-10": ("0", "1.64", "0.058"),
+    "200-200-10": ("0", "1.54", "0.065"),
+    "AE400-10": ("0.57", "1.9", "0.086"),
+}
+COLUMNS = ("training error (%)", "test error (%)", "distortion")
+
+ONE, TWO, THREE = Estimate(1.0, 0.5, 1.5, 10), Estimate(2.0, 1.5, 2.5, 10), Estimate(3.0, 2.5, 3.5, 20)
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch) -> Path:
+    """A folder for what is recorded; it does not exist yet."""
+    folder = tmp_path / "results"
+    monkeypatch.setattr(paper, "RESULTS", folder)
+    return folder
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch) -> Path:
+    """A paper of our own: two rows, two columns, and three claims."""
+    folder = tmp_path / "paper"
+    folder.mkdir()
+    (folder / "table9.csv").write_text("row,column,value\nb,error (%),10\nb,length,0.1\na,error (%),7.40\n")
+    (folder / "claims.csv").write_text("id,claim\nfirst,One\nsecond,Two\nthird,Three\n")
+    monkeypatch.setattr(paper, "PUBLISHED", folder)
+    return folder
+
+
+def cells_of(table: pd.DataFrame) -> dict:
+    return {(row, column): Estimate(*rest) for row, column, *rest in table.itertuples(index=False, name=None)}
+
+
+# --- What the paper says --------------------------------------------------------------------------
+
+
+def test_table1_is_the_papers_digit_by_digit():
+    table = paper.published("table1")
+    assert list(table.columns) == ["row", "column", "value"]
+    expected = [(row, *pair) for row, values in TABLE1.items() for pair in zip(COLUMNS, values, strict=True)]
+    assert list(table.itertuples(index=False, name=None)) == expected
+
+
+def test_rows_are_named_as_the_networks_are():
+    assert tuple(dict.fromkeys(paper.published("table1")["row"])) == mnist.TABLE1
+
+
+def test_columns_are_named_alike_everywhere():
+    """What experiment.errors and the chapters record must meet the paper's labels, or it would stand beside them."""
+    assert set(paper.published("table1")["column"]) == set(COLUMNS)
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "paper").glob("table*.csv")), ids=lambda path: path.stem)
+def test_every_published_table_holds_each_cell_once_and_only_numbers(path):
+    table = paper.published(path.stem)
+    assert list(table.columns) == ["row", "column", "value"]
+    assert not table.isna().any(axis=None)
+    assert not table.duplicated(["row", "column"]).any()
+    assert (table["value"].astype(float) >= 0).all()
+
+
+def test_every_claim_says_where_it_stands_and_how_it_is_judged():
+    claims = paper.published("claims")
+    assert list(claims.columns) == ["id", "section", "claim", "criterion", "chapter"]
+    assert not claims.isna().any(axis=None)
+    assert claims["id"].is_unique
+    assert all((REPOSITORY / "chapters" / f"{chapter}.py").exists() for chapter in claims["chapter"])
+
+
+def test_a_table_that_is_not_published_is_an_error():
+    with pytest.raises(FileNotFoundError, match="table77"):
+        paper.published("table77")
+
+
+def test_what_is_recorded_in_the_repository_can_be_read():
+    for path in (REPOSITORY / "results").glob("*.csv"):
+        if path.stem == "claims":
+            assert set(paper.recorded_claims()["verdict"]) <= set(paper.VERDICTS)
+            continue
+        table = paper.recorded(path.stem)
+        assert not table.duplicated(["row", "column"]).any()
+        assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
+
+
+# --- What is recorded -----------------------------------------------------------------------------
+
+
+def test_nothing_is_recorded_before_the_first_run(results):
+    assert list(paper.recorded("table1").columns) == ["row", "column", "value", "low", "high", "n"]
+    assert len(paper.recorded("table1")) == len(paper.recorded_claims()) == 0
+    assert not results.exists()
+
+
+def test_what_is_recorded_comes_back(results, published):
+    cells = {("a", "length"): ONE, ("b", "error (%)"): intervals.percent(3, 256)}
+    paper.record("table9", cells)
+    back = cells_of(paper.recorded("table9"))
+    assert back.keys() == cells.keys()
+    for cell, estimate in cells.items():
+        assert back[cell] == pytest.approx(estimate, rel=1e-5)
+    assert paper.recorded("table9")["n"].dtype == int
+
+
+def test_the_file_is_plain_to_read(results, published):
+    paper.record("table9", {("b", "length"): Estimate(0.123456789, 0.1, 1 / 3, 200)})
+    assert (results / "table9.csv").read_text() == "row,column,value,low,high,n\nb,length,0.123457,0.1,0.333333,200\n"
+
+
+def test_cells_are_merged_and_replaced_and_stand_in_the_papers_order(results, published):
+    paper.record("table9", {("ours", "length"): ONE, ("a", "error (%)"): ONE})
+    paper.record("table9", {("b", "length"): ONE, ("another", "length"): ONE})
+    paper.record("table9", {("a", "error (%)"): TWO, ("b", "error (%)"): THREE})
+    assert list(cells_of(paper.recorded("table9")).items()) == [
+        (("b", "error (%)"), THREE),
+        (("b", "length"), ONE),
+        (("a", "error (%)"), TWO),
+        (("ours", "length"), ONE),
+        (("another", "length"), ONE),
+    ]
+
+
+def test_the_last_digits_do_not_change_when_other_cells_are_recorded(results, published):
+    paper.record("table9", {("b", "length"): Estimate(1 / 3, 1 / 7, 2 / 3, 7)})
+    line = (results / "table9.csv").read_text().splitlines()[1]
+    for n in range(3):
+        paper.record("table9", {("a", "length"): Estimate(n, n, n, 1)})
+    assert line in (results / "table9.csv").read_text().splitlines()
+
+
+def test_a_table_of_our_own_keeps_the_order_it_came_in(results, published):
+    paper.record("ours", {("z", "x, with a comma"): ONE, ("y", "x"): TWO})
+    paper.record("ours", {("a", "x"): THREE})
+    assert list(cells_of(paper.recorded("ours"))) == [("z", "x, with a comma"), ("y", "x"), ("a", "x")]
+
+
+@pytest.mark.parametrize("label", ["1", "0.10", "1e-4", "true"])
+def test_labels_are_words_even_where_they_look_like_something_else(results, published, label):
+    for estimate in (ONE, TWO):
+        paper.record("ours", {(label, label): estimate})
+    assert cells_of(paper.recorded("ours")) == {(label, label): TWO}
+
+
+def test_recording_nothing_changes_nothing(results, published):
+    paper.record("table9", {("a", "length"): ONE})
+    before = (results / "table9.csv").read_text()
+    paper.record("table9", {})
+    assert (results / "table9.csv").read_text() == before
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("step", ["write_text", "replace"])
+def test_a_write_that_fails_leaves_the_old_table(results, published, monkeypatch, step):
+    paper.record("table9", {("a", "length"): ONE})
+
+    def fail(*_, **__):
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, step, fail)
+        with pytest.raises(OSError, match="no space"):
+            paper.record("table9", {("a", "length"): TWO})
+    assert cells_of(paper.recorded("table9")) == {("a", "length"): ONE}
+    paper.record("table9", {("a", "length"): TWO})  # and the lock is free
+    assert cells_of(paper.recorded("table9")) == {("a", "length"): TWO}
+
+
+RECORDER = """
+import sys, time
+from pathlib import Path
+from lib import paper
+from lib.intervals import Estimate
+folder, me = Path(sys.argv[1]), sys.argv[2]
+paper.RESULTS = folder / "results"
+(folder / f"{me}.ready").touch()
+while not (folder / "go").exists():
+    time.sleep(0.01)
+for i in range(10):
+    paper.record("table1", {(me, str(i)): Estimate(i, i, i, 1)})
+"""
+
+
+def test_two_processes_that_record_at_once_lose_nothing(results, tmp_path):
+    command = [sys.executable, "-W", "error", "-c", RECORDER, tmp_path]
+    names = ("left", "right")
+    processes = [subprocess.Popen([*command, name], cwd=REPOSITORY, stderr=subprocess.PIPE) for name in names]
+    while any(process.poll() is None for process in processes) and len(list(tmp_path.glob("*.ready"))) < 2:
+        time.sleep(0.01)
+    (tmp_path / "go").touch()
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors.decode()
+    assert set(cells_of(paper.recorded("table1"))) == {(name, str(i)) for name in names for i in range(10)}
+    assert [path.name for path in results.iterdir() if path.suffix != ".lock"] == ["table1.csv"]
+
+
+# --- Claims ---------------------------------------------------------------------------------------
+
+
+def test_verdicts_stand_in_the_papers_order_and_the_last_one_counts(results, published):
+    paper.record_claim("third", "partly", 'within 3 %, "nearly", and\nmore')
+    paper.record_claim("first", "contradicted", "the opposite")
+    paper.record_claim("third", "reproduced", "λ ≤ 1, at last")
+    assert list(paper.recorded_claims().itertuples(index=False, name=None)) == [
+        ("first", "contradicted", "the opposite"),
+        ("third", "reproduced", "λ ≤ 1, at last"),
+    ]
+
+
+def test_evidence_comes_back_as_it_was_written(results, published):
+    evidence = 'success 100.000 %, "all", [0.1, 0.2],\nsecond line'
+    paper.record_claim("second", "not testable here", evidence)
+    assert paper.recorded_claims()["evidence"].tolist() == [evidence]
+
+
+def test_a_claim_that_the_paper_does_not_make_is_refused(results, published):
+    with pytest.raises(ValueError, match=r"no claim 'fourth' in paper/claims\.csv; it lists first, second, third"):
+        paper.record_claim("fourth", "reproduced", "")
+    assert not results.exists()
+
+
+@pytest.mark.parametrize("verdict", ["Reproduced", "yes", ""])
+def test_a_word_that_is_no_verdict_is_refused(results, published, verdict):
+    with pytest.raises(ValueError, match="is not a verdict; choose among reproduced, partly, not reproduced"):
+        paper.record_claim("first", verdict, "")
+    assert not results.exists()
+
+
+# --- Side by side ---------------------------------------------------------------------------------
+
+
+def test_compare_sets_three_columns_side_by_side(results, published):
+    paper.record("table9", {("b", "error (%)"): Estimate(9.876, 9.1, 10.555, 100)})
+    cells = {("a", "error (%)"): Estimate(7.0, 6.0, 8.0, 50), ("b", "length"): Estimate(0.12345, 0.1, 0.2, 50)}
+    table = paper.compare("table9", cells, ["error (%)", "length"])
+    assert table.index.name == "network"
+    assert table.index.tolist() == ["b", "a"]
+    assert {column: table[column].tolist() for column in table.columns} == {
+        ("error (%)", "Paper"): ["10", "7.40"],
+        ("error (%)", "Recorded"): ["9.88<br>[9.10,\u00a010.55]", "–"],
+        ("error (%)", "This build"): ["–", "7.00<br>[6.00,\u00a08.00]"],
+        ("length", "Paper"): ["0.1", "–"],
+        ("length", "Recorded"): ["–", "–"],
+        ("length", "This build"): ["0.1235<br>[0.1000,\u00a00.2000]", "–"],
+    }
+
+
+def test_compare_adds_rows_of_ours_and_leaves_out_columns_not_asked_for(results, published):
+    table = paper.compare("table9", {("ours", "length"): ONE, ("a", "length"): TWO}, ["length"], index="layer")
+    assert table.index.tolist() == ["b", "a", "ours"]
+    assert table.index.name == "layer"
+    assert list(table.columns) == [("length", name) for name in ("Paper", "Recorded", "This build")]
+
+
+def test_compare_without_a_published_table_has_no_column_for_it(results, published):
+    paper.record("ours", {("x", "length"): ONE})
+    table = paper.compare("ours", {("x", "length"): TWO}, ["length"])
+    assert list(table.columns) == [("length", "Recorded"), ("length", "This build")]
+    assert table.loc["x"].tolist() == ["1.0000<br>[0.5000,\u00a01.5000]", "2.0000<br>[1.5000,\u00a02.5000]"]
+
+
+def test_measured_has_the_columns_of_recorded(results, published):
+    cells = {("a", "length"): ONE, ("b", "length"): TWO}
+    assert list(paper.measured(cells).columns) == list(paper.recorded("table9").columns)
+    assert cells_of(paper.measured(cells)) == cells
+
+
+def test_markdown_of_words():
+    table = pd.DataFrame({"layers": ["784-10", "–"], "decay": [1, 2]}, index=pd.Index(["x", "y"], name="network"))
+    assert paper.to_markdown(table, "Two networks, $x$.", "tab-two", align="left") == (
+        ":::{table} Two networks, $x$.\n"
+        ":name: tab-two\n"
+        "\n"
+        "| network | layers | decay |\n"
+        "| :-- | :-- | :-- |\n"
+        "| x | 784-10 | 1 |\n"
+        "| y | – | 2 |\n"
+        ":::\n"
+    )
+
+
+def test_markdown_of_numbers_joins_two_levels_of_heads():
+    columns = {("error (%)", "Paper"): ["7.4"], ("error (%)", "This build"): ["7.1"], ("success", ""): ["100 %"]}
+    assert paper.to_markdown(pd.DataFrame(columns, index=["x"]), "One.", "tab-one") == (
+        ":::{table} One.\n"
+        ":name: tab-one\n"
+        "\n"
+        "|  | error (%)<br>Paper | error (%)<br>This build | success |\n"
+        "| :-- | --: | --: | --: |\n"
+        "| x | 7.4 | 7.1 | 100 % |\n"
+        ":::\n"
+    )
+
+
+def test_markdown_keeps_a_bar_inside_its_cell():
+    table = pd.DataFrame({"minimises": ["c|r| + loss"]}, index=pd.Index(["x"], name="|"))
+    assert r"| x | c\|r\| + loss |" in paper.to_markdown(table, "One.", "tab-one").splitlines()
+    assert r"| \| | minimises |" in paper.to_markdown(table, "One.", "tab-one").splitlines()
