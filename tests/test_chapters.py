@@ -80,7 +80,8 @@ def calls(chapter: str, name: str) -> list[ast.Call]:
 def pattern(node: ast.expr) -> str:
     """A regular expression for the texts that a literal or an f-string can be."""
     if isinstance(node, ast.JoinedStr):
-        return "".join(re.escape(v.value) if isinstance(v, ast.Constant) else r"\w+" for v in node.values)
+        parts = ast.iter_child_nodes(node)
+        return "".join(re.escape(part.value) if isinstance(part, ast.Constant) else r"\w+" for part in parts)
     return re.escape(ast.literal_eval(node))
 
 

@@ -73,7 +73,7 @@ def test_a_figure_is_titled_transparent_and_no_longer_pyplots(name):
     image = pixels(figure)
     assert image[[0, 0, -1, -1], [0, -1, 0, -1], 3].tolist() == [0] * 4
     assert image[..., 3].max() == 1
-    assert all(to_rgba(ax.get_facecolor())[3] == 0 for ax in all_axes(figure))
+    assert all(to_rgba(part.get_facecolor())[3] == 0 for part in [figure, *all_axes(figure)])
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.optimize
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
@@ -68,7 +69,7 @@ def patterns():
 
 @pytest.mark.parametrize("lam", [1.0, 0.1])
 def test_a_convex_fit_reaches_the_minimum_that_scikit_learn_finds(digits, lam):
-    """HALF is lambda / 2 * sum w^2 beside the mean cross-entropy; scikit-learn's is |w|^2 / 2 beside C times the sum."""
+    """HALF is lambda / 2 * sum w^2 beside the mean cross-entropy; theirs is |w|^2 / 2 beside C times the sum."""
     network, inputs, labels = build("softmax 1").double(), digits.inputs.double(), digits.labels
     result = fit(network, inputs, labels, [lam], DecayRule.HALF, EXACT)
     theirs = LogisticRegression(C=1 / (lam * len(labels)), tol=1e-9, max_iter=5000).fit(inputs.numpy(), labels.numpy())
@@ -196,7 +197,7 @@ def test_out_of_iterations_is_reported(digits):
 
 
 class LyingSquare(torch.autograd.Function):
-    """sum x^2, whose gradient points the wrong way beyond the first `honest` evaluations."""
+    """x_1^2 + 10 x_2^2, whose gradient points the wrong way unless `honest`."""
 
     @staticmethod
     def forward(ctx, x, honest):
@@ -217,8 +218,22 @@ def test_a_line_search_that_fails_is_reported_and_the_last_good_point_kept(num_h
     result = minimize_loss([x], lambda: LyingSquare.apply(x, next(evaluations) < num_honest), TrainingConfig())
     assert (result.status, result.converged) == ("line search failed", False)
     assert result.losses[0] == 9 + 160
-    assert result.losses[-1] == pytest.approx((x[0] ** 2 + 10 * x[1] ** 2).item())
+    assert result.losses[-1] == LyingSquare.apply(x, True).item()
     assert (len(result.losses) > 1) == (num_honest > 0)
+
+
+def test_the_network_holds_the_solvers_answer_and_not_the_last_point_it_tried(monkeypatch):
+    solve = scipy.optimize.minimize
+
+    def try_once_more(objective, start, **options):
+        found = solve(objective, start, **options)
+        objective(found.x + 1)
+        return found
+
+    monkeypatch.setattr(scipy.optimize, "minimize", try_once_more)
+    x = nn.Parameter(torch.tensor([3.0, -4.0], dtype=torch.float64))
+    result = minimize_loss([x], lambda: LyingSquare.apply(x, True), TrainingConfig())
+    assert result.losses[-1] == LyingSquare.apply(x, True).item() < 1e-10
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -231,7 +246,7 @@ def test_inputs_that_are_not_finite_are_an_error(digits, bad):
 
 def test_a_gradient_that_is_not_finite_is_an_error():
     x = nn.Parameter(torch.zeros(2))
-    with pytest.raises(TrainingError, match="gradient not finite"):
+    with pytest.raises(TrainingError, match=r"the loss is 0\.0 in iteration 0, or its gradient not finite"):
         minimize_loss([x], lambda: x.sqrt().sum(), TrainingConfig())
 
 

@@ -1,4 +1,4 @@
-"""Draws the README's picture from the embedded digits: `python tools/picture.py`. No other data may be in a picture here."""
+"""Draws the README's picture, from the embedded digits alone: `python tools/picture.py`."""
 
 import torch
 
