@@ -208,9 +208,7 @@ began = time.perf_counter()
 ours = attack.find_adversarial(network, few.inputs, targets[:16], run.profile.attack)
 seconds = time.perf_counter() - began
 began = time.perf_counter()
-scipys = attack.find_adversarial(
-    network, few.inputs, targets[:16], run.profile.attack, minimize=reference.minimize
-)
+scipys = attack.find_adversarial(network, few.inputs, targets[:16], run.profile.attack, minimize=reference.minimize)
 seconds_scipy = time.perf_counter() - began
 ratio = float(ours.distortion.mean() / scipys.distortion.mean())
 
@@ -234,14 +232,8 @@ assert ratio < 1.01, ratio
 # %%
 attacked = run.train.take(run.profile.num_attacked)
 results = {name: run.adversarial(run.trained(name), attacked) for name in mnist.TABLE1}
-cells = {
-    (name, "distortion"): intervals.mean(r.distortion.cpu().numpy())
-    for name, r in results.items()
-}
-success = {
-    name: intervals.percent(int(r.success.sum()), len(attacked))
-    for name, r in results.items()
-}
+cells = {(name, "distortion"): intervals.mean(r.distortion.cpu().numpy()) for name, r in results.items()}
+success = {name: intervals.percent(int(r.success.sum()), len(attacked)) for name, r in results.items()}
 
 # %% tags=["remove-cell"]
 if run.profile.name == "paper":
@@ -256,7 +248,13 @@ effort = pd.DataFrame(
     index=pd.Index(mnist.TABLE1, name="network"),
 )
 comparison = pd.concat([paper.compare("table1", cells, ["distortion"]), effort], axis=1)
-Markdown(paper.to_markdown(comparison, "Average minimum distortion, Table 1; how often the target was reached, and at how many gradients an image.", "tab-distortion"))
+Markdown(
+    paper.to_markdown(
+        comparison,
+        "Average minimum distortion, Table 1; how often the target was reached, and at how many gradients an image.",
+        "tab-distortion",
+    )
+)
 
 # %% mystnb={"figure": {"caption": "Distortion of every attacked image; the paper prints only the means.", "name": "fig-distortion"}, "image": {"alt": "Six histograms of distortion, one per network, with our mean and the paper's mean marked."}} tags=["hide-input"]
 published = paper.published("table1").set_index(["row", "column"])["value"].astype(float)
@@ -302,13 +300,14 @@ for name in mnist.TABLE1[:3]:
 if run.profile.name == "paper":
     paper.record("exact", exact_cells)
 comparison = paper.compare("exact", exact_cells, ["attack", "exact optimum"])
-caption = f"Mean distortion of the paper's attack, and the least possible, over the first {len(sample):,} of these images."
+caption = (
+    f"Mean distortion of the paper's attack, and the least possible, over the first {len(sample):,} of these images."
+)
 Markdown(paper.to_markdown(comparison, caption, "tab-exact"))
 
 # %% tags=["remove-cell"]
 excess = {
-    name: exact_cells[name, "attack"].value / exact_cells[name, "exact optimum"].value - 1
-    for name in mnist.TABLE1[:3]
+    name: exact_cells[name, "attack"].value / exact_cells[name, "exact optimum"].value - 1 for name in mnist.TABLE1[:3]
 }
 for name, key in zip(mnist.TABLE1[:3], ("weak", "middle", "strong"), strict=True):
     glue(f"excess_{key}", 100 * excess[name], display=False)
@@ -346,8 +345,6 @@ for name, estimate in (("raw", raw), ("clamped", clamped)):
     glue(f"{name}_accuracy", estimate.value, display=False)
     glue(f"{name}_low", estimate.low, display=False)
     glue(f"{name}_high", estimate.high, display=False)
-glue("linear_distortion", float(results[linear].distortion.mean()), display=False)
-glue("sigmoid_distortion", float(results[sigmoid].distortion.mean()), display=False)
 
 # %% mystnb={"figure": {"caption": "Figure 7 rebuilt. Left, middle: the network is wrong on every even column. Right: random noise many times as strong.", "name": "fig-seven"}, "image": {"alt": "Three panels of digit pairs: adversarial for a linear network, adversarial for a sigmoid network, and digits under heavy Gaussian noise."}} tags=["hide-input"]
 num_rows = 8

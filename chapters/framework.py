@@ -197,9 +197,7 @@ plots.image_grid(filters, num_columns=15, title="What the autoencoder's units lo
 
 # %%
 cells = {
-    (name, column): estimate
-    for name, network in trained.items()
-    for column, estimate in run.errors(network).items()
+    (name, column): estimate for name, network in trained.items() for column, estimate in run.errors(network).items()
 }
 
 # %% tags=["remove-cell"]
@@ -218,6 +216,7 @@ Markdown(paper.to_markdown(paper.compare("table1", cells, columns), "Errors of T
 # The paper's sentence about the autoencoder allows almost anything. Of the loss above, what matters? Leave a term out,
 # everything else equal, and look at the errors and at how far an image must move to change the network's mind (the
 # distortion of the [next chapter](formal_attack)):
+
 
 # %%
 def without(**weights):
