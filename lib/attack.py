@@ -232,8 +232,9 @@ def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
 
         def objective(images: Tensor, problem: Tensor, active: Tensor = active) -> tuple[Tensor, Tensor]:
             rows = active[problem]
-            value, gradient, leads = _penalized(network, images, x[rows], targets[rows], trial.c[rows], shape)
-            best.offer(rows, images, (images - x[rows]).norm(dim=1), leads > enough[rows])
+            originals = x[rows]
+            value, gradient, leads = _penalized(network, images, originals, targets[rows], trial.c[rows], shape)
+            best.offer(rows, images, (images - originals).norm(dim=1), leads > enough[rows])
             return value, gradient
 
         c = trial.c[active]
