@@ -5,9 +5,11 @@
 
 SciPy takes one image at a time, the first `--num-scipy` of them, in two ways: `scipy`, inside our own search over c,
 and `scipy_bisection`, as one would write it from the paper: twelve bisections of c, SciPy's own stopping rules.
+It works in float64, its own precision; ours in float32.
 """
 
 import argparse
+import copy
 import json
 import time
 from collections.abc import Callable
@@ -35,7 +37,7 @@ def scipy_bisection(network: nn.Module, inputs: Tensor, targets: Tensor) -> Tens
 
 
 def _bisect(network: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    high = attack.loss_gradient(network, x, target).norm()  # at this c and above, r = 0 is the minimiser
+    high = attack.loss_gradient(network, x, target).norm()  # at this c and above no direction leads down from r = 0
     low, best = 1e-3 * high, x
     for _ in range(NUM_BISECTIONS):
         c = (low * high).sqrt()
@@ -50,12 +52,13 @@ def _bisect(network: nn.Module, x: Tensor, target: Tensor) -> Tensor:
 def compare(network: nn.Module, inputs: Tensor, targets: Tensor, num_scipy: int) -> dict:
     """One network's figures; milliseconds are per image, ratios are over the same images."""
     few, few_targets = inputs[:num_scipy], targets[:num_scipy]
+    precise, few_precise = copy.deepcopy(network).double(), few.double()  # in float32 SciPy would chase rounding noise
     attack.find_adversarial(network, few, few_targets)  # the first call pays for memory and threads
     ours, seconds = timed(lambda: attack.find_adversarial(network, inputs, targets))
     scipys, scipy_seconds = timed(
-        lambda: attack.find_adversarial(network, few, few_targets, minimize=reference.minimize)
+        lambda: attack.find_adversarial(precise, few_precise, few_targets, minimize=reference.minimize)
     )
-    bisected, bisection_seconds = timed(lambda: scipy_bisection(network, few, few_targets))
+    bisected, bisection_seconds = timed(lambda: scipy_bisection(precise, few_precise, few_targets))
     ms, scipy_ms, bisection_ms = (
         1000 * s / n for s, n in ((seconds, len(inputs)), (scipy_seconds, num_scipy), (bisection_seconds, num_scipy))
     )
@@ -67,6 +70,7 @@ def compare(network: nn.Module, inputs: Tensor, targets: Tensor, num_scipy: int)
         "converged": float(ours.converged.double().mean()),
         "distortion": intervals.mean(ours.distortion.cpu().numpy())._asdict(),
         "evaluations": float(ours.num_evaluations.double().mean()),
+        "scipy_evaluations": float(scipys.num_evaluations.double().mean()),
         "ms": ms,
         "scipy_ms": scipy_ms,
         "scipy_bisection_ms": bisection_ms,
@@ -88,6 +92,7 @@ def table(figures: dict[str, dict]) -> str:
         "success %": lambda f: f"{100 * f['success']['value']:.1f}",
         "gradients": lambda f: f"{f['evaluations']:.1f}",
         "ms/image": lambda f: f"{f['ms']:.2f}",
+        "SciPy's": lambda f: f"{f['scipy_evaluations']:.1f}",
         "SciPy ms": lambda f: f"{f['scipy_ms']:.0f}",
         "speedup": lambda f: f"{f['speedup_vs_scipy']:.0f}",
         "/ SciPy": lambda f: f"{f['distortion_ratio_vs_scipy']:.5f}",
@@ -111,7 +116,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
     parser.add_argument("--num-images", type=int, default=500, help="test images attacked")
     parser.add_argument("--num-scipy", type=int, default=25, help="of these, by SciPy")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="for both sides")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     arguments = parser.parse_args()
 

@@ -47,9 +47,9 @@ def distortion(adversarial: Tensor, inputs: Tensor) -> Tensor:
     return (adversarial - inputs).flatten(1).square().mean(dim=1).sqrt()
 
 
-def penalized_loss(logits: Tensor, perturbation: Tensor, targets: Tensor, c: Tensor) -> Tensor:
-    """c|r| + loss_f(x + r, l) for each example, section 4.1. Shape (N,)."""
-    return c * perturbation.flatten(1).norm(dim=1) + F.cross_entropy(logits, targets, reduction="none")
+def penalized_loss(logits: Tensor, norm: Tensor, targets: Tensor, c: Tensor) -> Tensor:
+    """c|r| + loss_f(x + r, l) for each example, from its logits and norm |r|, section 4.1. Shape (N,)."""
+    return c * norm + F.cross_entropy(logits, targets, reduction="none")
 
 
 def lead(logits: Tensor, targets: Tensor) -> Tensor:
@@ -233,8 +233,8 @@ def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
         def objective(images: Tensor, problem: Tensor, active: Tensor = active) -> tuple[Tensor, Tensor]:
             rows = active[problem]
             originals = x[rows]
-            value, gradient, leads = _penalized(network, images, originals, targets[rows], trial.c[rows], shape)
-            best.offer(rows, images, (images - originals).norm(dim=1), leads > enough[rows])
+            value, gradient, leads, norm = _penalized(network, images, originals, targets[rows], trial.c[rows], shape)
+            best.offer(rows, images, norm, leads > enough[rows])
             return value, gradient
 
         c = trial.c[active]
@@ -290,28 +290,31 @@ def _lead_and_gradient(network: Network, images: Tensor, targets: Tensor, shape:
     return leads.detach(), gradient
 
 
-def _penalized(network, images, inputs, targets, c, shape) -> tuple[Tensor, Tensor, Tensor]:
-    """Value (N,) and gradient (N, n) of c|r| + loss, and the target's lead (N,), from one pass through the network."""
+def _penalized(network, images, inputs, targets, c, shape) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Value and gradient of c|r| + loss, the target's lead and |r|, from one pass through the network."""
     images = images.detach().requires_grad_()
     logits = _logits(network, images, shape)
     (gradient,) = torch.autograd.grad(F.cross_entropy(logits, targets, reduction="sum"), images)
     images, logits = images.detach(), logits.detach()
-    value = penalized_loss(logits, images - inputs, targets, c)
-    return value, gradient + _length_gradient(c, images - inputs, images, gradient), lead(logits, targets)
+    perturbation = images - inputs
+    norm = perturbation.norm(dim=1)
+    value = penalized_loss(logits, norm, targets, c)
+    gradient = gradient + _length_gradient(c, perturbation, norm, images, gradient)
+    return value, gradient, lead(logits, targets), norm
 
 
-def _length_gradient(c: Tensor, perturbation: Tensor, images: Tensor, loss_gradient: Tensor) -> Tensor:
+def _length_gradient(c: Tensor, perturbation: Tensor, norm: Tensor, images: Tensor, loss_gradient: Tensor) -> Tensor:
     """The gradient c r / |r| of c|r|; at r = 0 the subgradient of at most c that makes the whole gradient shortest.
 
-    With g the descent direction that the box allows there, the whole has length max(0, |g| - c): r = 0 is the minimum
-    of c|r| + loss exactly when c >= |g|, and else the steepest descent leaves it along g.
+    With g the descent direction that the box allows there, the whole has length max(0, |g| - c): when c >= |g| no
+    direction leads down from r = 0, and else the steepest descent leaves it along g.
     """
-    norm = perturbation.norm(dim=1)
-    descent = _inward(images, -loss_gradient)
-    length = descent.norm(dim=1)
-    at_zero = (torch.minimum(c, length) / length.clamp_min(torch.finfo(c.dtype).tiny))[:, None] * descent
-    away = (c / norm)[:, None] * perturbation
-    return torch.where((norm > 0)[:, None], away, at_zero)
+    result = (c / norm)[:, None] * perturbation
+    rows = (norm == 0).nonzero()[:, 0]
+    descent = _inward(images[rows], -loss_gradient[rows])
+    length = descent.norm(dim=1).clamp_min(torch.finfo(c.dtype).tiny)
+    result[rows] = (torch.minimum(c[rows], length) / length)[:, None] * descent
+    return result
 
 
 def _inward(images: Tensor, direction: Tensor) -> Tensor:
@@ -321,7 +324,7 @@ def _inward(images: Tensor, direction: Tensor) -> Tensor:
 
 
 def _price(network: Network, images: Tensor, targets: Tensor, shape: torch.Size) -> Tensor:
-    """The c at which `images` could be minimisers of c|r| + loss: there both gradients are equally long. Shape (N,)."""
+    """The c at which `images` might minimise c|r| + loss, (N,): off the bounds both gradients are equally long."""
     gradient = loss_gradient(network, images.view(-1, *shape), targets).flatten(1)
     return _inward(images, -gradient).norm(dim=1)
 

@@ -18,6 +18,7 @@ from lib.store import Artifact, Store, code_version
 from lib.training import DecayRule, TrainResult
 
 PIECE = 10_000  # images attacked between two entries in the store: what a kill can lose
+RECORDED_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Experiment:
     seeds: Seeds
     store: Store
     began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def records(self) -> bool:
+        """Whether what this run measures goes into results/: at the paper's scale, with the seed that is recorded."""
+        return self.profile.name == "paper" and self.seeds == Seeds.derive(RECORDED_SEED)
 
     @property
     def banner(self) -> str:
@@ -131,8 +137,8 @@ class Experiment:
         return AttackResult(**{name: tensor.to(self.device) for name, tensor in tensors.items()})
 
     def finish(self) -> None:
-        """At the end of a chapter: write down on what it was measured, in profile paper only."""
-        if self.profile.name == "paper":
+        """At the end of a chapter whose results are recorded: write down on what they were measured."""
+        if self.records:
             facts = provenance.describe(self.profile, self.split, str(self.device), self.seeds)
             provenance.record_run(self.chapter, facts, time.perf_counter() - self.began)
 
@@ -146,7 +152,12 @@ def begin(chapter: str, profile: str, data_name: str, device: str, seed: int) ->
     """The set-up that a chapter's parameters describe. Raises ValueError naming the parameter that is wrong."""
     if profile not in config.PROFILES:
         raise ValueError(f"profile must be one of {', '.join(config.PROFILES)}, not {profile!r}")
-    scale, place, split = config.PROFILES[profile], config.resolve_device(device), data.load(data_name)
+    scale, place, seeds = config.PROFILES[profile], config.resolve_device(device), Seeds.derive(seed)
+    split = data.load(data_name)
+    if profile == "paper" and split.source != "mnist":
+        raise ValueError(
+            f"profile paper needs MNIST, and what was found is {split.provenance}; set DATA_DIR to its folder"
+        )
     return Experiment(
         chapter=chapter,
         profile=scale,
@@ -154,7 +165,7 @@ def begin(chapter: str, profile: str, data_name: str, device: str, seed: int) ->
         train=split.train.take(scale.num_train).to(place),
         test=split.test.to(place),
         device=place,
-        seeds=Seeds.derive(seed),
+        seeds=seeds,
         store=Store(),
     )
 

@@ -1,4 +1,4 @@
-"""95 % intervals: no rate and no mean is shown without one."""
+"""95 % intervals of rates and means."""
 
 from typing import NamedTuple
 

@@ -63,7 +63,7 @@ class _Running:
     upper: Tensor
     tolerance: Tensor
     first_step: Tensor
-    pairs: Tensor  # (rows, 2 memory, n): slots of s, then slots of y, each a ring
+    basis: Tensor  # (rows, 2 memory + 1, n): slots of s, slots of y, each a ring, and the gradient
     num_pairs: Tensor  # pairs ever stored
     gamma: Tensor  # s'y / y'y of the newest pair with positive curvature, 0 before there is one
     d: Tensor  # search direction
@@ -124,24 +124,24 @@ def minimize(
             state = state.select(rows)
 
         _restart(state, (state.num_idle == config.patience) & (state.alpha < 1))
-        fresh = (state.alpha == 1)[:, None]
-        state.d = torch.where(fresh, _direction(state, config), state.d)
+        state.d = _keep(state.d, _direction(state, config), kept=state.alpha < 1)
 
         trial = torch.clamp(state.x + state.alpha[:, None] * state.d, state.lower, state.upper)
         f, g = objective(trial, state.problem)
         state.num_evaluations += 1
 
         rounding = 4 * torch.finfo(f.dtype).eps * state.f.abs()  # a decrease below it is neither seen nor asked for
-        expected = (state.g * (trial - state.x)).sum(dim=1).clamp_max(0)  # the bounds can bend the path uphill
+        step = trial - state.x
+        expected = (state.g * step).sum(dim=1).clamp_max(0)  # the bounds can bend the path uphill
         accepted = f <= state.f + config.armijo * expected + rounding
-        accepted &= torch.isfinite(f) & torch.isfinite(g).all(dim=1)
-        _store_pair(state, trial - state.x, g - state.g, accepted, config.memory)
+        accepted &= torch.isfinite(f) & torch.isfinite(g.sum(dim=1))
+        _store_pair(state, step, g - state.g, accepted, config.memory)
         state.alpha = torch.where(accepted, 1.0, _shorter_step(state, f, expected))
         visible = torch.maximum(rounding, config.decrease * state.f.abs())
         state.num_idle = torch.where(accepted & (f < state.f - visible), 0, state.num_idle + 1)
-        state.x = torch.where(accepted[:, None], trial, state.x)
+        state.x = _keep(state.x, trial, kept=~accepted)
         state.f = torch.where(accepted, f, state.f)
-        state.g = torch.where(accepted[:, None], g, state.g)
+        state.g = _keep(state.g, g, kept=~accepted)
     return result
 
 
@@ -171,7 +171,7 @@ def _start(objective, start, lower, upper, tolerance, first_step, config) -> _Ru
         upper=upper,
         tolerance=_rows(tolerance, start, "tolerance")[:, 0],
         first_step=_rows(first_step, start, "first_step")[:, 0],
-        pairs=start.new_zeros(rows, 2 * config.memory, n),
+        basis=start.new_zeros(rows, 2 * config.memory + 1, n),
         num_pairs=torch.zeros_like(problem),
         gamma=torch.zeros_like(f),
         d=torch.zeros_like(x),
@@ -197,8 +197,8 @@ def _free_coordinates(state: _Running, reach: float | Tensor) -> Tensor:
     Without reach these are the coordinates that sit on a bound and would leave the box.
     """
     ahead = state.x - reach * state.g
-    pinned = (ahead <= state.lower) & (state.g > 0) | (ahead >= state.upper) & (state.g < 0)
-    return (~pinned).to(state.x.dtype)
+    free = torch.where(state.g > 0, ahead > state.lower, ahead < state.upper)
+    return free.to(state.x.dtype)
 
 
 def _status(state: _Running, norm: Tensor, config: LBFGSConfig) -> Tensor:
@@ -229,15 +229,22 @@ def _direction(state: _Running, config: LBFGSConfig) -> Tensor:
     """
     reach = state.gamma[:, None]
     free = _free_coordinates(state, reach)
-    basis = torch.cat([state.pairs, state.g[:, None]], dim=1) * free[:, None]
+    state.basis[:, -1] = state.g
+    basis = state.basis * free[:, None]
     gram = basis @ basis.mT
     slots = _newest_first(state.num_pairs, config.memory)
     coefficients = two_loop(gram, slots, state.num_pairs, state.first_step)
     d = -(coefficients[:, None] @ basis)[:, 0]
     slope = (state.g * d).sum(dim=1)
     steepest = -_steepest(gram, state.first_step)[:, None] * basis[:, -1]
-    d = torch.where((slope < 0)[:, None], d, steepest)
-    return torch.where(free > 0, d, -reach * state.g)
+    d = _keep(steepest, d, kept=~(slope < 0))
+    return d - (1 - free) * (reach * state.g)
+
+
+def _keep(old: Tensor, new: Tensor, kept: Tensor) -> Tensor:
+    """`new`, but `old` in the rows `kept`: few as a rule, so that copying them is cheaper than choosing everywhere."""
+    rows = kept.nonzero()[:, 0]
+    return new.index_copy(0, rows, old[rows])
 
 
 def _newest_first(num_pairs: Tensor, memory: int) -> Tensor:
@@ -285,8 +292,8 @@ def two_loop(gram: Tensor, slots: Tensor, num_pairs: Tensor, first_step: Tensor)
 def _store_pair(state: _Running, s: Tensor, y: Tensor, accepted: Tensor, memory: int) -> None:
     rows = accepted.nonzero()[:, 0]
     slot = state.num_pairs[rows] % memory
-    state.pairs[rows, slot] = s[rows]
-    state.pairs[rows, slot + memory] = y[rows]
+    state.basis[rows, slot] = s[rows]
+    state.basis[rows, slot + memory] = y[rows]
     state.num_pairs[rows] += 1
     sy, yy = (s * y).sum(dim=1), y.square().sum(dim=1)
     usable = accepted & (sy > torch.finfo(y.dtype).eps * yy)

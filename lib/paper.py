@@ -71,24 +71,35 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-VERDICTS = ("reproduced", "partly", "not reproduced", "contradicted", "not testable here")
+def judge(identity: str, deviations: Mapping[str, float]) -> str:
+    """The verdict on a claim: how many of its parts lie within the limit that paper/claims.csv sets.
+
+    deviations : of each part from what is claimed, in the limit's unit. All within: reproduced; at least half: partly.
+    Raises ValueError for a claim that paper/claims.csv does not list, or one without parts.
+    """
+    limits = published("claims").set_index("id")["limit"].astype(float)
+    if identity not in limits or not deviations:
+        raise ValueError(
+            f"claim {identity!r} with {len(deviations)} parts; paper/claims.csv lists {', '.join(limits.index)}"
+        )
+    within = sum(abs(deviation) <= limits[identity] for deviation in deviations.values())
+    if within == len(deviations):
+        return "reproduced"
+    return "partly" if 2 * within >= len(deviations) else "not reproduced"
 
 
-def record_claim(identity: str, verdict: str, evidence: str) -> None:
+def record_claim(identity: str, deviations: Mapping[str, float], evidence: str) -> None:
     """Put the verdict on one of the paper's claims into results/claims.csv, replacing an earlier one.
 
-    Raises ValueError for a claim that paper/claims.csv does not list, or a word that is none of VERDICTS.
+    Parameters and errors as in `judge`; evidence is the sentence that the verdict rests on.
     """
-    claims = list(published("claims")["id"])
-    if identity not in claims:
-        raise ValueError(f"no claim {identity!r} in paper/claims.csv; it lists {', '.join(claims)}")
-    if verdict not in VERDICTS:
-        raise ValueError(f"{verdict!r} is not a verdict; choose among {', '.join(VERDICTS)}")
+    verdict = judge(identity, deviations)
     RESULTS.mkdir(exist_ok=True)
     with FileLock(RESULTS / ".claims.lock"):
         lines = {line.id: line for line in recorded_claims().itertuples(index=False)}
         lines[identity] = (identity, verdict, evidence)
-        ordered = pd.DataFrame([lines[i] for i in claims if i in lines], columns=["id", "verdict", "evidence"])
+        listed = published("claims")["id"]
+        ordered = pd.DataFrame([lines[i] for i in listed if i in lines], columns=["id", "verdict", "evidence"])
         write_atomically(RESULTS / "claims.csv", ordered.to_csv(index=False))
 
 

@@ -17,7 +17,11 @@ def minimize(
     first_step: float | Tensor = 1.0,
     config: LBFGSConfig | None = None,
 ) -> MinimizeResult:
-    """`lbfgs.minimize` with SciPy's own stopping rules: `tolerance`, `first_step` and `config` are not used."""
+    """`lbfgs.minimize` with SciPy's own stopping rules: `tolerance`, `first_step` and `config` are not used.
+
+    SciPy works in float64: give it a float64 objective, or it spends most of its evaluations on rounding noise.
+    CONVERGED means by SciPy's own tests, of the gradient or of the decrease.
+    """
     found = [_minimize_one(objective, start, lower, upper, row) for row in range(len(start))]
     return MinimizeResult(
         minimizer=torch.stack([start.new_tensor(f.x) for f in found]),

@@ -22,7 +22,7 @@ from lib.models.mnist import AutoencoderClassifier
 class DecayRule(Enum):
     """What the paper's "lambda * sum(w^2) / k, k the number of units in the layer" divides by.
 
-    HALF, k = 2, is the only reading that gives Table 1's errors (chapter `framework`).
+    HALF, k = 2, comes nearest to Table 1's errors (chapter `framework`).
     """
 
     HALF = "lambda / 2"
@@ -72,6 +72,7 @@ def fit(
 ) -> TrainResult:
     """Minimise mean cross-entropy + weight decay over the network's trainable parameters, in place.
 
+    inputs : Tensor (N, ...), what `network` takes; labels : Tensor (N,), int64.
     decay : lambda of each trainable linear layer, first layer first.
     Raises ValueError when the two do not match, TrainingError when the loss is not finite.
     """
@@ -159,11 +160,11 @@ class AutoencoderConfig:
     sparsity_weight: float = 0.5
     contraction: float = 1.0  # weight of the code's squared sensitivity to the input
     max_iterations: int = 800
-    num_images: int = 10_000  # the first so many of the training images; more changed nothing but the time
+    num_images: int = 10_000  # the first so many of the training images
 
 
 def fit_autoencoder(network: AutoencoderClassifier, inputs: Tensor, config: AutoencoderConfig) -> TrainResult:
-    """Train encoder and decoder by full-batch L-BFGS to reconstruct `inputs`, then freeze them."""
+    """Train encoder and decoder by full-batch L-BFGS to reconstruct `inputs` (N, 784), then freeze them."""
     inputs = inputs[: config.num_images]
     limits = TrainingConfig(max_iterations=config.max_iterations)
     parameters = [*network.encoder.parameters(), network.mean_image]
@@ -201,6 +202,7 @@ def fit_minibatches(
 ) -> TrainResult:
     """Minimise mean cross-entropy by Adam, in place; the network ends in evaluation mode. `losses` are means of epochs.
 
+    inputs : Tensor (N, 784) in [0, 1]; labels : Tensor (N,), int64.
     seed : of the batches' order and of dropout. Raises TrainingError when the loss is not finite.
     """
     began, losses = time.perf_counter(), []

@@ -93,7 +93,7 @@ def test_penalized_loss_is_c_times_the_norm_plus_the_cross_entropy():
     logits = torch.tensor([[0.0, 0.0], [3.0, 0.0]])
     r = torch.tensor([[3.0, 4.0], [0.0, 0.0]]).view(2, 1, 1, 2)
     c = torch.tensor([2.0, 7.0])
-    value = attack.penalized_loss(logits, r, torch.tensor([1, 1]), c)
+    value = attack.penalized_loss(logits, r.flatten(1).norm(dim=1), torch.tensor([1, 1]), c)
     torch.testing.assert_close(value, torch.tensor([10 + np.log(2), np.log1p(np.exp(3))]).float())
 
 
@@ -171,13 +171,13 @@ def test_at_zero_the_subgradient_leaves_the_shortest_whole(ratio):
     inputs[:, ::3] = 0.5
     targets = torch.tensor([0, 1, 2, 3, 0])
     zero = torch.zeros(5, dtype=torch.float64)
-    value, g, _ = attack._penalized(network, inputs, inputs, targets, zero, inputs.shape[1:])
+    value, g, *_ = attack._penalized(network, inputs, inputs, targets, zero, inputs.shape[1:])
     torch.testing.assert_close(value, F.cross_entropy(network(inputs), targets, reduction="none"))
     allowed = ~((inputs <= 0) & (g > 0) | (inputs >= 1) & (g < 0))
     assert not allowed.all()
     descent = torch.where(allowed, g, 0)
     c = ratio * descent.norm(dim=1)
-    again, whole, _ = attack._penalized(network, inputs, inputs, targets, c, inputs.shape[1:])
+    again, whole, *_ = attack._penalized(network, inputs, inputs, targets, c, inputs.shape[1:])
     torch.testing.assert_close(again, value)
     torch.testing.assert_close(torch.where(allowed, whole, 0), descent * max(0.0, 1 - ratio), rtol=1e-9, atol=1e-12)
     assert ((whole - g).norm(dim=1) <= c * (1 + 1e-12)).all()

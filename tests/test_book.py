@@ -80,6 +80,17 @@ def test_the_key_changes_with_every_setting(tree, change):
     assert build.chapter_key(CHAPTER, replace(SETTINGS, **change)) != build.chapter_key(CHAPTER, SETTINGS)
 
 
+def test_the_key_changes_when_data_arrive_or_change(tree, tmp_path):
+    """ "Put MNIST into DATA_DIR and build again" must not end in "up to date"."""
+    settings = replace(SETTINGS, data_dir=str(tmp_path / "data"))
+    keys = [build.chapter_key(CHAPTER, settings)]
+    (tmp_path / "data/mnist").mkdir(parents=True)
+    for contents in ("one", "another"):
+        (tmp_path / "data/mnist/train-images-idx3-ubyte.gz").write_text(contents)
+        keys.append(build.chapter_key(CHAPTER, settings))
+    assert len(set(keys)) == 3
+
+
 @pytest.mark.parametrize(("profile", "reads_results"), [("quick", True), ("paper", False)])
 def test_results_are_read_in_profile_quick_and_written_in_profile_paper(tree, profile, reads_results):
     settings = replace(SETTINGS, profile=profile)

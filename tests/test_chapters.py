@@ -136,12 +136,12 @@ def test_a_chapter_begins_its_own_experiment_and_finishes_it(chapter):
 
 
 @chapters
-def test_results_are_written_in_profile_paper_only(chapter):
-    """Every call of paper.record and paper.record_claim stands under `if run.profile.name == "paper":`."""
+def test_results_are_written_where_the_run_is_recorded_only(chapter):
+    """Every call of paper.record and paper.record_claim stands under `if run.records:`."""
     guarded = {
         id(node)
         for test in ast.walk(code(chapter))
-        if isinstance(test, ast.If) and ast.unparse(test.test) == "run.profile.name == 'paper'"
+        if isinstance(test, ast.If) and ast.unparse(test.test) == "run.records"
         for statement in test.body
         for node in ast.walk(statement)
     }

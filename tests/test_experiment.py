@@ -316,12 +316,25 @@ def test_profile_quick_writes_nothing(make, results):
     assert not results.exists()
 
 
-def test_profile_paper_writes_down_on_what_it_ran(make, results):
+def test_profile_paper_with_another_seed_leaves_the_recorded_results_alone(make, results):
     run = make("framework", seed=2, profile=replace(TINY, name="paper"))
+    run.finish()
+    assert not run.records
+    assert not results.exists()
+
+
+def test_profile_paper_refuses_to_pass_the_digits_off_as_mnist(monkeypatch):
+    monkeypatch.setattr(experiment.data, "load", lambda name: data.digits())
+    with pytest.raises(ValueError, match="profile paper needs MNIST"):
+        experiment.begin("framework", "paper", "auto", "cpu", 0)
+
+
+def test_profile_paper_writes_down_on_what_it_ran(make, results):
+    run = make("framework", seed=0, profile=replace(TINY, name="paper"))
     run.finish()
     entry = json.loads((results / "run.json").read_text())["framework"]
     assert (entry["profile"], entry["device"]) == ("paper", "cpu")
-    assert entry["seeds"] == vars(Seeds.derive(2))
+    assert entry["seeds"] == vars(Seeds.derive(0))
     assert entry["data"]["train"] == run.split.train.identity
     assert 0 <= entry["seconds"] < 60
 

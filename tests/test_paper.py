@@ -42,7 +42,7 @@ def published(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "paper"
     folder.mkdir()
     (folder / "table9.csv").write_text("row,column,value\nb,error (%),10\nb,length,0.1\na,error (%),7.40\n")
-    (folder / "claims.csv").write_text("id,claim\nfirst,One\nsecond,Two\nthird,Three\n")
+    (folder / "claims.csv").write_text("id,claim,limit\nfirst,One,0.5\nsecond,Two,10\nthird,Three,1\n")
     monkeypatch.setattr(paper, "PUBLISHED", folder)
     return folder
 
@@ -81,7 +81,7 @@ def test_every_published_table_holds_each_cell_once_and_only_numbers(path):
 
 def test_every_claim_says_where_it_stands_and_how_it_is_judged():
     claims = paper.published("claims")
-    assert list(claims.columns) == ["id", "section", "claim", "criterion", "chapter"]
+    assert list(claims.columns) == ["id", "section", "claim", "criterion", "limit", "chapter"]
     assert not claims.isna().any(axis=None)
     assert claims["id"].is_unique
     assert all((REPOSITORY / "chapters" / f"{chapter}.py").exists() for chapter in claims["chapter"])
@@ -95,7 +95,7 @@ def test_a_table_that_is_not_published_is_an_error():
 def test_what_is_recorded_in_the_repository_can_be_read():
     for path in (REPOSITORY / "results").glob("*.csv"):
         if path.stem == "claims":
-            assert set(paper.recorded_claims()["verdict"]) <= set(paper.VERDICTS)
+            assert set(paper.recorded_claims()["verdict"]) <= {"reproduced", "partly", "not reproduced"}
             continue
         table = paper.recorded(path.stem)
         assert not table.duplicated(["row", "column"]).any()
@@ -217,31 +217,43 @@ def test_two_processes_that_record_at_once_lose_nothing(results, tmp_path):
 
 
 def test_verdicts_stand_in_the_papers_order_and_the_last_one_counts(results, published):
-    paper.record_claim("third", "partly", 'within 3 %, "nearly", and\nmore')
-    paper.record_claim("first", "contradicted", "the opposite")
-    paper.record_claim("third", "reproduced", "λ ≤ 1, at last")
+    paper.record_claim("third", {"a": 3}, 'within 3 %, "nearly", and\nmore')
+    paper.record_claim("first", {"a": -0.6}, "the opposite")
+    paper.record_claim("third", {"a": 1}, "λ ≤ 1, at last")
     assert list(paper.recorded_claims().itertuples(index=False, name=None)) == [
-        ("first", "contradicted", "the opposite"),
+        ("first", "not reproduced", "the opposite"),
         ("third", "reproduced", "λ ≤ 1, at last"),
     ]
 
 
+@pytest.mark.parametrize(
+    ("deviations", "verdict"),
+    [
+        ([0.5, -0.5, 0], "reproduced"),
+        ([0.51, 0.1], "partly"),
+        ([-0.51, 0.1], "partly"),
+        ([0.6, 0.7, 0.1], "not reproduced"),
+        ([0.6], "not reproduced"),
+    ],
+)
+def test_the_verdict_counts_the_parts_within_the_limit(published, deviations, verdict):
+    assert paper.judge("first", {str(i): d for i, d in enumerate(deviations)}) == verdict
+
+
+def test_a_claim_without_parts_cannot_be_judged(published):
+    with pytest.raises(ValueError, match="claim 'first' with 0 parts"):
+        paper.judge("first", {})
+
+
 def test_evidence_comes_back_as_it_was_written(results, published):
     evidence = 'success 100.000 %, "all", [0.1, 0.2],\nsecond line'
-    paper.record_claim("second", "not testable here", evidence)
+    paper.record_claim("second", {"a": 0}, evidence)
     assert paper.recorded_claims()["evidence"].tolist() == [evidence]
 
 
 def test_a_claim_that_the_paper_does_not_make_is_refused(results, published):
-    with pytest.raises(ValueError, match=r"no claim 'fourth' in paper/claims\.csv; it lists first, second, third"):
-        paper.record_claim("fourth", "reproduced", "")
-    assert not results.exists()
-
-
-@pytest.mark.parametrize("verdict", ["Reproduced", "yes", ""])
-def test_a_word_that_is_no_verdict_is_refused(results, published, verdict):
-    with pytest.raises(ValueError, match="is not a verdict; choose among reproduced, partly, not reproduced"):
-        paper.record_claim("first", verdict, "")
+    with pytest.raises(ValueError, match=r"claim 'fourth' .* lists first, second, third"):
+        paper.record_claim("fourth", {"a": 0}, "")
     assert not results.exists()
 
 

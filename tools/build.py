@@ -115,13 +115,20 @@ def digest(files: Iterable[Path], settings: object = None) -> str:
     return hashlib.sha256(json.dumps([settings, content], sort_keys=True).encode()).hexdigest()
 
 
+def data_files(data_dir: str) -> list[tuple[str, int, int]]:
+    """Name, size and time of what lies in DATA_DIR, so that data which arrives or changes is noticed."""
+    folders = [Path(data_dir), Path(data_dir) / "mnist"] if data_dir else []
+    found = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()]
+    return sorted((path.as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in found)
+
+
 def chapter_key(chapter: Path, settings: Settings) -> str:
-    """Changes exactly when the chapter has to be executed again."""
+    """Changes when the chapter, its modules, its settings or its data do."""
     files = {chapter, EXECUTE, Path("requirements.txt"), *dependencies(chapter), *files_under("paper")}
     # Profile paper writes results/, all but the summaries without reading what lies there.
     if settings.profile != "paper" or chapter.stem in SUMMARIES:
         files.update(files_under("results"))
-    return digest(files, asdict(settings))
+    return digest(files, [asdict(settings), data_files(settings.data_dir)])
 
 
 # --- Executing ------------------------------------------------------------------------------------
