@@ -377,7 +377,7 @@ plots.pairs_panels(
 
 # %% tags=["remove-cell"]
 figure7 = paper.published("figure7").set_index(["row", "column"])["value"].astype(float)
-published_accuracy = figure7["Gaussian noise, stddev 1", "accuracy (%)"]
+published_accuracy = float(figure7["Gaussian noise, stddev 1", "accuracy (%)"])
 glue("published_accuracy", published_accuracy, display=False)
 glue("noise_factor", 1 / float(results[sigmoid].distortion.mean()), display=False)
 if run.records:

@@ -24,7 +24,7 @@ class AttackConfig:
     max_searches: int = 24  # values of c tried for one example
     max_secants: int = 8  # of which the first ones are secant steps, the rest bisections
     inner_tolerance: float = 1e-2  # projected gradient at which c|r| + loss is minimal, as a fraction of c
-    confidence: float = 1e-4  # lead that counts as success, as a fraction of the lead to make up: survives rounding
+    confidence: float = 1e-4  # lead that counts as success, as a fraction of the lead to make up; at least rounding
     chunk_size: int = 512  # examples attacked at once; bounds memory, changes nothing else
     # Networks with kinks (ReLU, max pooling) have minima where no gradient vanishes: there progress decides.
     solver: lbfgs.LBFGSConfig = field(default_factory=lambda: lbfgs.LBFGSConfig(decrease=1e-4, patience=3))
@@ -219,7 +219,7 @@ def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
         bad = (~torch.isfinite(first_lead)).sum()
         raise ValueError(f"the network's logits are not finite for {bad} of {len(x)} inputs")
     done = first_lead > 0
-    enough = config.confidence * first_lead.abs()
+    enough = torch.maximum(config.confidence * first_lead.abs(), _rounding(network, x, shape))
     best = _Best(images=x.clone(), norm=torch.zeros_like(first_lead).masked_fill(~done, torch.inf))
     failed, succeeded = _Minima.none_yet(x), _Minima.none_yet(x)
     trial = _first_trial(network, x, targets, shape, first_lead, ascent)
@@ -257,7 +257,10 @@ def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
             rows = (~done & side.known() & ~other.known()).nonzero()[:, 0]
             if len(rows):
                 known = side.select(rows)
-                trial.put(rows, _trial_beyond(network, x[rows], targets[rows], shape, first_lead[rows], known))
+                progress = 1 + 0.02 * 2**search  # at least; twice as much each time the other side is not met
+                trial.put(
+                    rows, _trial_beyond(network, x[rows], targets[rows], shape, first_lead[rows], known, progress)
+                )
                 num_evaluations[rows] += 1
 
     with torch.no_grad():
@@ -274,6 +277,12 @@ def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
 
 def _logits(network: Network, images: Tensor, shape: torch.Size) -> Tensor:
     return network(images.view(-1, *shape))
+
+
+def _rounding(network: Network, images: Tensor, shape: torch.Size) -> Tensor:
+    """By how much logits may differ when the same image is asked for in another batch, generously. Shape (N,)."""
+    logits = _logits(network, images, shape).detach()
+    return 32 * torch.finfo(logits.dtype).eps * logits.abs().amax(dim=1)
 
 
 def loss_gradient(network: Network, images: Tensor, targets: Tensor) -> Tensor:
@@ -343,7 +352,7 @@ def _first_trial(network, x, targets, shape, first_lead, ascent) -> _Trial:
     return _Trial(c, x.clone(), (boundary - x).norm(dim=1))
 
 
-def _trial_beyond(network, x, targets, shape, first_lead, known: _Minima) -> _Trial:
+def _trial_beyond(network, x, targets, shape, first_lead, known: _Minima, progress: float) -> _Trial:
     """The next price where all minimisers so far lie on one side: go on towards the other.
 
     The lead grows about linearly along r: scale r so that the lead is zero, and ask for the price there.
@@ -351,7 +360,7 @@ def _trial_beyond(network, x, targets, shape, first_lead, known: _Minima) -> _Tr
     scale = (first_lead / (first_lead - known.lead)).clamp(0.2, 3)
     start = (x + scale[:, None] * (known.images - x)).clamp(0, 1)
     c = _price(network, start, targets, shape)
-    c = torch.where(known.lead > 0, torch.maximum(c, 1.02 * known.c), torch.minimum(c, known.c / 1.02))
+    c = torch.where(known.lead > 0, torch.maximum(c, progress * known.c), torch.minimum(c, known.c / progress))
     # From r = 0, which is the minimiser of every price that is too high, no direction leads on: just lower the price.
     c = torch.where(known.norm > 0, c, 0.7 * known.c)
     shortest = 1e-3 * x.shape[1] ** 0.5
