@@ -27,8 +27,8 @@ _PROFILES = (
         name="quick",
         num_train=2000,
         num_attacked=200,
-        training=TrainingConfig(max_iterations=150, decrease=1e-5),
-        autoencoder=AutoencoderConfig(max_iterations=60, num_images=1500),
+        training=TrainingConfig(max_iterations=120, decrease=1e-5),
+        autoencoder=AutoencoderConfig(max_iterations=40, num_images=1000),
         conv=MinibatchConfig(num_epochs=3),
     ),
     Profile(
