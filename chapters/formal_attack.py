@@ -175,9 +175,10 @@ assert found.distortion[0] <= lengths[reached].min() * 1.001
 # %% [markdown]
 # Finding the border by bisection would be slow and, done separately for each image, slower. The search in
 # `attack.find_adversarial` keeps for every image the last failing and the last succeeding minimiser. How far the target
-# leads, the **lead** $z_l - \max_{k \ne l} z_k$, changes almost linearly between the two, so a secant step lands close
-# to the border; the next minimisation starts there, between the two old minimisers, and takes a step or two. An image
-# leaves the search when the next price promises to shorten $r$ by less than one part in a thousand. For the image above
+# leads, the **lead** $z_l - \max_{k \ne l} z_k$, changes almost linearly between the two as a rule, so a secant step
+# lands close to the border; the next minimisation starts there, between the two old minimisers, and takes a step or two.
+# (Where the curve breaks, the minimiser jumps over the border and bisection takes over.) An image leaves the search when
+# the next price promises to shorten $r$ by less than one part in a thousand. For the image above
 # the whole search cost {glue:text}`one_evaluations` gradients and ends at a distortion of
 # {glue:text}`one_distortion:.4f`. The example returned is the shortest success that *any* evaluation of the search came
 # across, and success is checked once more on what is returned.
@@ -191,13 +192,13 @@ assert found.distortion[0] <= lengths[reached].min() * 1.001
 shown = run.train.take(10)
 pairs = attack.find_adversarial(network, shown.inputs, targets[:10])
 
-# %% mystnb={"figure": {"caption": "Attacks on 100-100-10: original, perturbation scaled to full contrast, adversarial image, in the rows of each block.", "name": "fig-pairs"}, "image": {"alt": "Rows of digits, their perturbations, which look like structured noise, and the adversarial digits, which look like the originals."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Attacks on 100-100-10: original, perturbation scaled to full contrast, adversarial image, in the rows of each block.", "name": "fig-pairs"}, "image": {"alt": "Rows of digits, their perturbations, which look like structured noise, and the adversarial digits."}} tags=["hide-input"]
 plots.attack_strip(
     shown.inputs, pairs.adversarial, shown.labels, targets[:10], "What changes, and what the network then says"
 )
 # %% [markdown]
-# A person sees the same digits, slightly soiled. The network says the wrong class; by a hair, since the search stops at
-# the border.
+# The network says the wrong class; by a hair, since the search stops at the border. On MNIST a person sees the same digits,
+# slightly soiled; on the coarse embedded digits the damage shows more.
 #
 # ## Is the solver right?
 #
@@ -261,7 +262,7 @@ Markdown(
     )
 )
 
-# %% mystnb={"figure": {"caption": "Distortion of every attacked image; the paper prints only the means.", "name": "fig-distortion"}, "image": {"alt": "Six histograms of distortion, one per network, with our mean and the paper's mean marked."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Distortion of every attacked image. The paper prints only the means, and those are for MNIST.", "name": "fig-distortion"}, "image": {"alt": "Six histograms of distortion, one per network, with our mean and the paper's mean marked."}} tags=["hide-input"]
 published = paper.published("table1").set_index(["row", "column"])["value"].astype(float)
 plots.distortion_histograms(
     {name: r.distortion for name, r in results.items()},
@@ -319,10 +320,11 @@ for name, key in zip(mnist.TABLE1[:3], ("weak", "middle", "strong"), strict=True
 
 # %% [markdown]
 # The attack is {glue:text}`excess_weak:.1f` %, {glue:text}`excess_middle:.1f` % and {glue:text}`excess_strong:.1f` % above
-# the optimum. That is not the solver's doing, which the comparison with SciPy vouches for, but the paper's: at the border
-# the minimiser of {eq}`eq-penalized` balances $r$ against the gradient of the *cross-entropy*, which pushes down every rival
-# in proportion to its probability, where only those rivals matter that tie with the target. The stronger the weight decay,
-# the flatter the probabilities, the more effort is wasted on rivals that were never in the way.
+# the optimum. That is not the solver's doing: `benchmarks/README.md` shows SciPy ending at the same lengths on these
+# networks, with our search and with plain bisection. It is the relaxation's. The likely reason: at the border the minimiser
+# of {eq}`eq-penalized` balances $r$ against the gradient of the *cross-entropy*, which pushes down every rival in
+# proportion to its probability, where only those rivals matter that tie with the target. The stronger the weight decay,
+# the flatter the probabilities, and the more effort goes into rivals that were never in the way.
 
 # %% [markdown]
 # ## Figure 7
@@ -371,9 +373,9 @@ plots.pairs_panels(
 #
 # ## What surprised us
 #
-# That it is so cheap; the last column of {numref}`tab-distortion` counts gradients, of which training took many more. And that the relaxation is not innocent. A convex loss does not make it exact, since the level sets of
-# the cross-entropy are not the decision boundary: for the linear network with the strongest decay, the "minimum
-# distortion" of the attack is no minimum by a wide margin.
+# That it is so cheap: the last column of {numref}`tab-distortion` counts gradients. And that the relaxation is not
+# innocent. A convex loss does not make it exact, since the level sets of the cross-entropy are not the decision boundary:
+# for the linear network with the strongest decay, the "minimum distortion" of the attack is no minimum by a wide margin.
 
 # %% tags=["remove-cell"]
 figure7 = paper.published("figure7").set_index(["row", "column"])["value"].astype(float)
