@@ -124,7 +124,7 @@ fits = pd.DataFrame(
 )
 caption = "How each fit ended; AE400-10 is the softmax on the code, the last row the autoencoder that makes the code."
 if run.records:
-    paper.write_atomically(paper.RESULTS / "fits.csv", fits.to_csv())
+    paper.write_atomically(paper.RESULTS / "fits.json", fits.to_json(orient="index", indent=2) + "\n")
 Markdown(paper.to_markdown(fits, caption, "tab-fits"))
 
 # %% [markdown]
