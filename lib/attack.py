@@ -214,12 +214,12 @@ class _Trial:
 def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
     """`find_adversarial` for examples that are attacked together; nothing couples them but the arithmetic."""
     x, shape = inputs.detach().flatten(1), inputs.shape[1:]
-    first_lead, ascent = _lead_and_gradient(network, x, targets, shape)
+    first_lead, ascent, rounding = _lead_and_gradient(network, x, targets, shape)
     if not torch.isfinite(first_lead).all():
         bad = (~torch.isfinite(first_lead)).sum()
         raise ValueError(f"the network's logits are not finite for {bad} of {len(x)} inputs")
     done = first_lead > 0
-    enough = torch.maximum(config.confidence * first_lead.abs(), _rounding(network, x, shape))
+    enough = torch.maximum(config.confidence * first_lead.abs(), rounding)
     best = _Best(images=x.clone(), norm=torch.zeros_like(first_lead).masked_fill(~done, torch.inf))
     failed, succeeded = _Minima.none_yet(x), _Minima.none_yet(x)
     trial = _first_trial(network, x, targets, shape, first_lead, ascent)
@@ -279,12 +279,6 @@ def _logits(network: Network, images: Tensor, shape: torch.Size) -> Tensor:
     return network(images.view(-1, *shape))
 
 
-def _rounding(network: Network, images: Tensor, shape: torch.Size) -> Tensor:
-    """By how much logits may differ when the same image is asked for in another batch, generously. Shape (N,)."""
-    logits = _logits(network, images, shape).detach()
-    return 32 * torch.finfo(logits.dtype).eps * logits.abs().amax(dim=1)
-
-
 def loss_gradient(network: Network, images: Tensor, targets: Tensor) -> Tensor:
     """The gradient of the cross-entropy towards `targets` with respect to `images` (N, ...), of their shape."""
     images = images.detach().requires_grad_()
@@ -292,11 +286,14 @@ def loss_gradient(network: Network, images: Tensor, targets: Tensor) -> Tensor:
     return gradient
 
 
-def _lead_and_gradient(network: Network, images: Tensor, targets: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
+def _lead_and_gradient(network, images, targets, shape) -> tuple[Tensor, Tensor, Tensor]:
+    """The lead (N,), its gradient (N, n), and by how much the lead may differ in another batch, generously (N,)."""
     images = images.detach().requires_grad_()
-    leads = lead(_logits(network, images, shape), targets)
+    logits = _logits(network, images, shape)
+    leads = lead(logits, targets)
     (gradient,) = torch.autograd.grad(leads.sum(), images)
-    return leads.detach(), gradient
+    rounding = 32 * torch.finfo(logits.dtype).eps * logits.detach().abs().amax(dim=1)
+    return leads.detach(), gradient, rounding
 
 
 def _penalized(network, images, inputs, targets, c, shape) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -48,7 +48,8 @@ def record(table: str, cells: Cells) -> None:
     """
     RESULTS.mkdir(exist_ok=True)
     with FileLock(RESULTS / f".{table}.lock"):
-        lines = pd.concat([recorded(table), measured(cells)]) if len(recorded(table)) else measured(cells)
+        kept, new = recorded(table), measured(cells)
+        lines = pd.concat([kept, new]) if len(kept) else new
         lines = lines.drop_duplicates(CELL, keep="last")
         order = {cell: i for i, cell in enumerate(_cells(published(table)))} if _is_published(table) else {}
         place = [order.get(cell, len(order)) for cell in _cells(lines)]  # ours alone come last, as they came
