@@ -305,22 +305,22 @@ def _penalized(network, images, inputs, targets, c, shape) -> tuple[Tensor, Tens
     perturbation = images - inputs
     norm = perturbation.norm(dim=1)
     value = penalized_loss(logits, norm, targets, c)
-    gradient = gradient + _length_gradient(c, perturbation, norm, images, gradient)
+    _add_length_gradient(gradient, c, perturbation, norm, images)
     return value, gradient, lead(logits, targets), norm
 
 
-def _length_gradient(c: Tensor, perturbation: Tensor, norm: Tensor, images: Tensor, loss_gradient: Tensor) -> Tensor:
-    """The gradient c r / |r| of c|r|; at r = 0 the subgradient of at most c that makes the whole gradient shortest.
+def _add_length_gradient(gradient: Tensor, c: Tensor, perturbation: Tensor, norm: Tensor, images: Tensor) -> None:
+    """Add to the loss' `gradient` that of c|r|, c r / |r|; at r = 0 the subgradient that makes the whole shortest.
 
     With g the descent direction that the box allows there, the whole has length max(0, |g| - c): when c >= |g| no
     direction leads down from r = 0, and else the steepest descent leaves it along g.
     """
-    result = (c / norm)[:, None] * perturbation
     rows = (norm == 0).nonzero()[:, 0]
-    descent = _inward(images[rows], -loss_gradient[rows])
+    descent = _inward(images[rows], -gradient[rows])
     length = descent.norm(dim=1).clamp_min(torch.finfo(c.dtype).tiny)
-    result[rows] = (torch.minimum(c[rows], length) / length)[:, None] * descent
-    return result
+    at_zero = gradient[rows] + (torch.minimum(c[rows], length) / length)[:, None] * descent
+    gradient.addcmul_((c / norm)[:, None], perturbation)
+    gradient[rows] = at_zero
 
 
 def _inward(images: Tensor, direction: Tensor) -> Tensor:

@@ -53,17 +53,18 @@ class MinimizeResult:
 
 @dataclass
 class _Running:
-    """The problems not yet finished, one row each."""
+    """The problems not yet finished, one row each, in no particular order."""
 
     problem: Tensor  # the row's index in the caller's batch
     x: Tensor
     f: Tensor
     g: Tensor
-    lower: Tensor
-    upper: Tensor
+    lower: float | Tensor
+    upper: float | Tensor
     tolerance: Tensor
     first_step: Tensor
-    basis: Tensor  # (rows, 2 memory + 1, n): slots of s, slots of y, each a ring, and the gradient
+    norm: Tensor  # of the projected gradient
+    basis: Tensor  # (rows, 1 + 2 memory, n): g, then s and y of each slot of a ring
     num_pairs: Tensor  # pairs ever stored
     gamma: Tensor  # s'y / y'y of the newest pair with positive curvature, 0 before there is one
     d: Tensor  # search direction
@@ -71,8 +72,19 @@ class _Running:
     num_idle: Tensor  # trial points in a row without a visible decrease
     num_evaluations: Tensor
 
-    def select(self, rows: Tensor) -> "_Running":
-        return _Running(**{name: value[rows] for name, value in vars(self).items()})
+    def clip(self, x: Tensor) -> Tensor:
+        """x, projected into the box in place."""
+        return x.clamp_(self.lower, self.upper)
+
+    def drop(self, finished: Tensor) -> None:
+        """Forget the rows `finished`: running rows from the end move into their places, the others stay."""
+        num_left = len(finished) - int(finished.sum())
+        holes = finished[:num_left].nonzero()[:, 0]
+        movers = num_left + (~finished[num_left:]).nonzero()[:, 0]
+        for name, values in vars(self).items():
+            if isinstance(values, Tensor):
+                values[holes] = values[movers]
+                setattr(self, name, values[:num_left])
 
 
 def minimize(
@@ -110,38 +122,43 @@ def minimize(
         status=torch.full_like(state.problem, Status.OUT_OF_ITERATIONS),
         num_evaluations=state.num_evaluations.clone(),
     )
+    masked_basis = torch.empty_like(
+        state.basis
+    )  # room, used again and again: a new allocation costs as much as its use
     for iteration in range(config.max_iterations + 1):
-        norm = (state.g * _free_coordinates(state, reach=0)).norm(dim=1)
-        status = _status(state, norm, config)
+        state.norm = _projected_gradient(state).norm(dim=1)
+        status = _status(state, config)
         finished = status != Status.OUT_OF_ITERATIONS
         if iteration == config.max_iterations:
             finished = torch.ones_like(finished)
         if finished.any():
-            _record(result, state, norm, status, finished)
-            rows = (~finished).nonzero()[:, 0]
-            if len(rows) == 0:
+            _record(result, state, status, finished)
+            state.drop(finished)
+            if len(state.problem) == 0:
                 break
-            state = state.select(rows)
 
         _restart(state, (state.num_idle == config.patience) & (state.alpha < 1))
-        state.d = _keep(state.d, _direction(state, config), kept=state.alpha < 1)
+        reach = torch.where(state.gamma > 0, state.gamma, state.first_step / state.norm)[:, None]
+        free = _free_coordinates(state, reach)
+        direction = _direction(state, reach, free, min(iteration, config.memory), masked_basis)
+        state.d = _keep(state.d, direction, kept=state.alpha < 1)
 
-        trial = torch.clamp(state.x + state.alpha[:, None] * state.d, state.lower, state.upper)
+        trial = state.clip(torch.addcmul(state.x, state.alpha[:, None], state.d))
         f, g = objective(trial, state.problem)
         state.num_evaluations += 1
 
         rounding = 4 * torch.finfo(f.dtype).eps * state.f.abs()  # a decrease below it is neither seen nor asked for
         step = trial - state.x
-        expected = (state.g * step).sum(dim=1).clamp_max(0)  # the bounds can bend the path uphill
+        expected = _dot(state.g, step).clamp_max(0)  # the bounds can bend the path uphill
         accepted = f <= state.f + config.armijo * expected + rounding
         accepted &= torch.isfinite(f) & torch.isfinite(g.sum(dim=1))
         _store_pair(state, step, g - state.g, accepted, config.memory)
         state.alpha = torch.where(accepted, 1.0, _shorter_step(state, f, expected))
         visible = torch.maximum(rounding, config.decrease * state.f.abs())
         state.num_idle = torch.where(accepted & (f < state.f - visible), 0, state.num_idle + 1)
-        state.x = _keep(state.x, trial, kept=~accepted)
         state.f = torch.where(accepted, f, state.f)
-        state.g = _keep(state.g, g, kept=~accepted)
+        state.x = _keep(state.x, trial, kept=~accepted)
+        state.g = torch.where(accepted[:, None], g, state.g)  # g is the caller's
     return result
 
 
@@ -151,8 +168,8 @@ def _start(objective, start, lower, upper, tolerance, first_step, config) -> _Ru
             f"start must be a finite floating tensor (N, n), got {start.dtype} of shape {tuple(start.shape)}"
         )
     rows, n = start.shape
-    lower, upper = (_rows(bound, start, "bound") for bound in (lower, upper))
-    if not (lower <= upper).all():
+    lower, upper = (_bound(bound, start) for bound in (lower, upper))
+    if not torch.as_tensor(lower <= upper).all():
         raise ValueError("the box is empty: some lower bound exceeds its upper bound, or is nan; swap or correct them")
     problem = torch.arange(rows, device=start.device)
     x = torch.clamp(start.detach(), lower, upper)
@@ -164,16 +181,17 @@ def _start(objective, start, lower, upper, tolerance, first_step, config) -> _Ru
         )
     return _Running(
         problem=problem,
-        x=x,
-        f=f,
-        g=g,
+        x=x.clone(),
+        f=f.clone(),
+        g=g.clone(),
         lower=lower,
         upper=upper,
-        tolerance=_rows(tolerance, start, "tolerance")[:, 0],
-        first_step=_rows(first_step, start, "first_step")[:, 0],
+        tolerance=_rows(tolerance, start),
+        first_step=_rows(first_step, start),
+        gamma=torch.zeros_like(f),
+        norm=torch.full_like(f, torch.inf),
         basis=start.new_zeros(rows, 2 * config.memory + 1, n),
         num_pairs=torch.zeros_like(problem),
-        gamma=torch.zeros_like(f),
         d=torch.zeros_like(x),
         alpha=torch.ones_like(f),
         num_idle=torch.zeros_like(problem),
@@ -181,121 +199,121 @@ def _start(objective, start, lower, upper, tolerance, first_step, config) -> _Ru
     )
 
 
-def _rows(value: float | Tensor, like: Tensor, name: str) -> Tensor:
-    """`value` as (N, 1) or (N, n), so that it can be selected row by row."""
-    value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-    if name == "bound":
-        value = value if value.ndim else value[None]
-    else:
-        value = value[:, None] if value.ndim else value[None]
-    return value.expand(len(like), value.shape[-1])
+def _rows(value: float | Tensor, like: Tensor) -> Tensor:
+    """`value` for each problem, (N,)."""
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device).expand(len(like)).clone()
 
 
-def _free_coordinates(state: _Running, reach: float | Tensor) -> Tensor:
-    """0 where a gradient step of length `reach` ends on a bound or beyond it, 1 elsewhere.
+def _bound(value: float | Tensor, like: Tensor) -> float | Tensor:
+    """Numbers stay numbers: to clip to them is faster."""
+    return value.to(like).expand_as(like).clone() if isinstance(value, Tensor) and value.ndim else float(value)
 
-    Without reach these are the coordinates that sit on a bound and would leave the box.
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product of each row, (rows,)."""
+    return torch.linalg.vecdot(a, b)
+
+
+def _projected_gradient(state: _Running) -> Tensor:
+    """The gradient, zero at the coordinates that sit on a bound and would leave the box: a long step moves them not."""
+    long = 1 / (torch.finfo(state.g.dtype).eps * state.g.norm(dim=1, keepdim=True))
+    ahead = state.clip(torch.addcmul(state.x, -long, state.g))
+    return torch.ne(ahead, state.x, out=torch.empty_like(ahead)).mul_(state.g)
+
+
+def _free_coordinates(state: _Running, reach: Tensor) -> Tensor:
+    """1 where a gradient step of length `reach` stays inside the box, 0 elsewhere.
+
+    Were coordinates free until they are on the bound, a direction through a bound close by could only be followed for
+    ever shorter steps (Bertsekas' reason for his epsilon).
     """
-    ahead = state.x - reach * state.g
-    free = torch.where(state.g > 0, ahead > state.lower, ahead < state.upper)
-    return free.to(state.x.dtype)
+    ahead = torch.addcmul(state.x, -reach, state.g)
+    return torch.eq(ahead, ahead.clamp(state.lower, state.upper), out=torch.empty_like(ahead))
 
 
-def _status(state: _Running, norm: Tensor, config: LBFGSConfig) -> Tensor:
+def _status(state: _Running, config: LBFGSConfig) -> Tensor:
     status = torch.full_like(state.problem, Status.OUT_OF_ITERATIONS)
     status[state.num_idle >= 2 * config.patience] = Status.STALLED
-    status[norm <= state.tolerance] = Status.CONVERGED
-    status[~(torch.isfinite(state.f) & torch.isfinite(norm))] = Status.NON_FINITE
+    status[state.norm <= state.tolerance] = Status.CONVERGED
+    status[~(torch.isfinite(state.f) & torch.isfinite(state.norm))] = Status.NON_FINITE
     return status
 
 
-def _record(result: MinimizeResult, state: _Running, norm: Tensor, status: Tensor, finished: Tensor) -> None:
+def _record(result: MinimizeResult, state: _Running, status: Tensor, finished: Tensor) -> None:
     problem = state.problem[finished]
     result.minimizer[problem] = state.x[finished]
     result.value[problem] = state.f[finished]
-    result.projected_gradient_norm[problem] = norm[finished]
+    result.projected_gradient_norm[problem] = state.norm[finished]
     result.status[problem] = status[finished]
     result.num_evaluations[problem] = state.num_evaluations[finished]
 
 
-def _direction(state: _Running, config: LBFGSConfig) -> Tensor:
-    """-H g in the free coordinates, -gamma g in those about to reach a bound.
+def _direction(state: _Running, reach: Tensor, free: Tensor, num_slots: int, masked_basis: Tensor) -> Tensor:
+    """-H g in the free coordinates, -reach g in those about to reach a bound.
 
-    Were the latter free until they are on the bound, a direction through a bound close by could only be followed for
-    ever shorter steps (Bertsekas' reason for his epsilon). While there is no usable pair: steepest descent.
-
-    The two-loop recursion only ever adds multiples of the s, the y and g, so it can run on their Gram matrix, in
-    numbers instead of vectors (Chen et al. 2014): an iteration reads the history twice, in two matrix products.
+    H g is a combination of the s, the y and g whose coefficients follow from their inner products alone (Chen et al.
+    2014): an iteration reads the history twice, in two matrix products, and recurs on numbers instead of vectors.
     """
-    reach = state.gamma[:, None]
-    free = _free_coordinates(state, reach)
-    state.basis[:, -1] = state.g
-    basis = state.basis * free[:, None]
-    gram = basis @ basis.mT
-    slots = _newest_first(state.num_pairs, config.memory)
-    coefficients = two_loop(gram, slots, state.num_pairs, state.first_step)
-    d = -(coefficients[:, None] @ basis)[:, 0]
-    slope = (state.g * d).sum(dim=1)
-    steepest = -_steepest(gram, state.first_step)[:, None] * basis[:, -1]
-    d = _keep(steepest, d, kept=~(slope < 0))
-    return d - (1 - free) * (reach * state.g)
+    state.basis[:, 0] = state.g
+    basis, masked = (b[: len(free), : 1 + 2 * num_slots] for b in (state.basis, masked_basis))
+    gram = torch.mul(basis, free[:, None], out=masked) @ basis.mT
+    order = _newest_first(state.num_pairs, num_slots)
+    age = torch.arange(num_slots, device=gram.device)
+    coefficients = two_loop(gram, order, age < state.num_pairs[:, None], reach[:, 0])
+    d = (-coefficients[:, None] @ basis)[:, 0]
+    return torch.lerp(-reach * state.g, d, free)
 
 
 def _keep(old: Tensor, new: Tensor, kept: Tensor) -> Tensor:
     """`new`, but `old` in the rows `kept`: few as a rule, so that copying them is cheaper than choosing everywhere."""
     rows = kept.nonzero()[:, 0]
-    return new.index_copy(0, rows, old[rows])
+    new[rows] = old[rows]
+    return new
 
 
-def _newest_first(num_pairs: Tensor, memory: int) -> Tensor:
-    """Ring slots in order of age, (rows, memory)."""
-    return (num_pairs[:, None] - 1 - torch.arange(memory, device=num_pairs.device)) % memory
+def _newest_first(num_pairs: Tensor, num_slots: int) -> Tensor:
+    """The slots of a ring in order of age, those not yet filled last, (rows, num_slots)."""
+    return (num_pairs[:, None] - 1 - torch.arange(num_slots, device=num_pairs.device)) % num_slots
 
 
-def _steepest(gram: Tensor, first_step: Tensor) -> Tensor:
-    """Multiple of the gradient whose length is `first_step`."""
-    return first_step / gram[:, -1, -1].sqrt().clamp_min(torch.finfo(gram.dtype).tiny)
+def two_loop(gram: Tensor, order: Tensor, present: Tensor, gamma: Tensor) -> Tensor:
+    """Coefficients of H g in the basis (g, s_0, y_0, s_1, y_1, ...), by Nocedal & Wright's Algorithm 7.4.
 
-
-def two_loop(gram: Tensor, slots: Tensor, num_pairs: Tensor, first_step: Tensor) -> Tensor:
-    """Coefficients of H g in the basis (s slots, y slots, g), by Nocedal & Wright's Algorithm 7.4 on the Gram matrix.
-
-    gram : (rows, 2m + 1, 2m + 1), inner products of that basis; slots : (rows, m), ring slots from newest to oldest.
-    A pair is used when it exists and has positive curvature; H_0 is gamma I with the newest usable pair's
-    gamma = s'y / y'y, or a step of length `first_step` along the gradient where there is none.
+    gram : (rows, 2m + 1, 2m + 1), inner products of that basis; order : (rows, m), its pairs from newest to oldest;
+    present : (rows, m), whether there is such a pair; gamma : (rows,), H_0 = gamma I.
+    A pair without positive curvature is passed over; where H g is no ascent, by rounding, steepest descent remains.
     """
-    memory = slots.shape[1]
-    rows = torch.arange(len(gram), device=gram.device)
-    sy, yy = gram[rows[:, None], slots, slots + memory], gram[rows[:, None], slots + memory, slots + memory]
-    age = torch.arange(memory, device=gram.device)
-    usable = (age < num_pairs[:, None]) & (sy > torch.finfo(gram.dtype).eps * yy)
-    rho = torch.where(usable, 1 / sy, 0)
-    gamma = _steepest(gram, first_step)
-    for i in reversed(range(memory)):
-        gamma = torch.where(usable[:, i], sy[:, i] / yy[:, i], gamma)
+    num_pairs = order.shape[1]
+    order = torch.cat([order.new_zeros(len(order), 1), 1 + 2 * order, 2 + 2 * order], dim=1)  # g, the s, the y
+    gram = gram.take_along_dim(order[:, :, None], dim=1).take_along_dim(order[:, None], dim=2)
+    s_rows, y_rows = gram[:, 1 : 1 + num_pairs], gram[:, 1 + num_pairs :]
+    sy, yy = (rows[:, :, 1 + num_pairs :].diagonal(dim1=1, dim2=2) for rows in (s_rows, y_rows))
+    rho = torch.where(present & (sy > torch.finfo(gram.dtype).eps * yy), 1 / sy, 0)[..., None]
+    s_rows, y_rows = rho * s_rows, rho * y_rows
 
     p = torch.zeros_like(gram[:, 0])
-    p[:, -1] = 1
+    p[:, 0] = 1
     alpha = []
-    for i in range(memory):
-        s, y = slots[:, i], slots[:, i] + memory
-        alpha.append(rho[:, i] * (gram[rows, s] * p).sum(dim=1))
-        p[rows, y] -= alpha[i]
-    p = gamma[:, None] * p
-    for i in reversed(range(memory)):
-        s, y = slots[:, i], slots[:, i] + memory
-        beta = rho[:, i] * (gram[rows, y] * p).sum(dim=1)
-        p[rows, s] += alpha[i] - beta
-    return p
+    for i in range(num_pairs):
+        alpha.append(_dot(s_rows[:, i], p))
+        p[:, 1 + num_pairs + i] -= alpha[i]
+    p *= gamma[:, None]
+    for i in reversed(range(num_pairs)):
+        p[:, 1 + i] += alpha[i] - _dot(y_rows[:, i], p)
+
+    steepest = ~(_dot(gram[:, 0], p) > 0)
+    p[steepest] = 0
+    p[steepest, 0] = gamma[steepest]
+    return torch.zeros_like(p).scatter_(1, order, p)
 
 
 def _store_pair(state: _Running, s: Tensor, y: Tensor, accepted: Tensor, memory: int) -> None:
     rows = accepted.nonzero()[:, 0]
-    slot = state.num_pairs[rows] % memory
-    state.basis[rows, slot] = s[rows]
-    state.basis[rows, slot + memory] = y[rows]
+    slot = 2 * (state.num_pairs[rows] % memory)
+    state.basis[rows, 1 + slot] = s[rows]
+    state.basis[rows, 2 + slot] = y[rows]
     state.num_pairs[rows] += 1
-    sy, yy = (s * y).sum(dim=1), y.square().sum(dim=1)
+    sy, yy = _dot(s, y), _dot(y, y)
     usable = accepted & (sy > torch.finfo(y.dtype).eps * yy)
     state.gamma = torch.where(usable, sy / yy, state.gamma)
 

@@ -311,7 +311,7 @@ def test_the_start_is_not_written_to():
     assert start.tolist() == [[3.0, 0.2]]
 
 
-# The two-loop recursion
+# The inverse Hessian
 
 
 def dense_inverse_hessian(pairs, gamma: float, n: int) -> torch.Tensor:
@@ -329,10 +329,19 @@ def ring_of_pairs(seed: int, n: int, memory: int, num_pairs: int, usable) -> tup
     source = generator(seed)
     A, S, g = spd(source, 1, n, 100.0)[0], normal(source, num_pairs, n), normal(source, n)
     pairs = [(s, A @ s if usable[i] else -A @ s) for i, s in enumerate(S)]
-    ring = torch.zeros(2 * memory, n, dtype=torch.float64)
+    basis = torch.zeros(1 + 2 * memory, n, dtype=torch.float64)
+    basis[0] = g
     for i, (s, y) in enumerate(pairs):
-        ring[i % memory], ring[i % memory + memory] = s, y
-    return pairs, torch.cat([ring, g[None]]), g
+        basis[1 + 2 * (i % memory)], basis[2 + 2 * (i % memory)] = s, y
+    return pairs, basis
+
+
+def inverse_hessian_times_first(basis: torch.Tensor, num_pairs: int, gamma: float) -> torch.Tensor:
+    memory = len(basis) // 2
+    order = lbfgs._newest_first(torch.tensor([num_pairs]), memory)
+    present = torch.arange(memory)[None] < num_pairs
+    gamma = torch.tensor([gamma], dtype=basis.dtype)
+    return lbfgs.two_loop((basis @ basis.T)[None], order, present, gamma)[0] @ basis
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -346,32 +355,25 @@ def ring_of_pairs(seed: int, n: int, memory: int, num_pairs: int, usable) -> tup
 def test_two_loop_equals_dense_bfgs(seed, n, memory, num_pairs, gaps):
     """With fewer pairs than memory, with the ring gone round, and with pairs of negative curvature passed over."""
     usable = [i not in gaps for i in range(num_pairs)]
-    pairs, basis, g = ring_of_pairs(seed, n, memory, num_pairs, usable)
+    pairs, basis = ring_of_pairs(seed, n, memory, num_pairs, usable)
     kept = [pair for pair, good in list(zip(pairs, usable, strict=True))[-memory:] if good]
-    first_step = 0.7
-    gamma = kept[-1][0] @ kept[-1][1] / kept[-1][1].square().sum() if kept else first_step / g.norm()
-    count = torch.tensor([num_pairs])
-    slots = lbfgs._newest_first(count, memory)
-    coefficients = lbfgs.two_loop((basis @ basis.T)[None], slots, count, torch.tensor([first_step], dtype=g.dtype))
-    expected = dense_inverse_hessian(kept, gamma, n) @ g
-    torch.testing.assert_close(coefficients[0] @ basis, expected, rtol=1e-6, atol=1e-7 * expected.norm().item())
+    expected = dense_inverse_hessian(kept, 0.7, n) @ basis[0]
+    torch.testing.assert_close(
+        inverse_hessian_times_first(basis, num_pairs, 0.7), expected, rtol=1e-6, atol=1e-7 * expected.norm().item()
+    )
 
 
 def test_two_loop_satisfies_the_secant_equation():
     """H y = s for the newest pair."""
-    n, memory = 9, 4
-    pairs, basis, _ = ring_of_pairs(0, n, memory, 11, [True] * 11)
+    pairs, basis = ring_of_pairs(0, 9, 4, 11, [True] * 11)
     s, y = pairs[-1]
-    basis[-1] = y
-    count = torch.tensor([11])
-    coefficients = lbfgs.two_loop(
-        (basis @ basis.T)[None], lbfgs._newest_first(count, memory), count, torch.ones(1, dtype=s.dtype)
-    )
-    torch.testing.assert_close(coefficients[0] @ basis, s, rtol=0, atol=1e-9)
+    basis[0] = y
+    torch.testing.assert_close(inverse_hessian_times_first(basis, 11, 1.0), s, rtol=0, atol=1e-9)
 
 
 def test_ring_slots_are_in_order_of_age():
-    assert lbfgs._newest_first(torch.tensor([2, 3, 4, 7]), 3).tolist() == [[1, 0, 2], [2, 1, 0], [0, 2, 1], [0, 2, 1]]
+    order = lbfgs._newest_first(torch.tensor([0, 2, 3, 4, 7]), 3)
+    assert order.tolist() == [[2, 1, 0], [1, 0, 2], [2, 1, 0], [0, 2, 1], [0, 2, 1]]
 
 
 # N problems, each as if alone
