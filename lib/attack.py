@@ -20,14 +20,15 @@ Network = Callable[[Tensor], Tensor]
 class AttackConfig:
     """Accuracy and effort of the attack."""
 
-    tolerance: float = 1e-3  # stop when the next c promises to shorten |r| by less than this fraction
+    tolerance: float = 3e-4  # stop when the next c promises to shorten |r| by less than this fraction
     max_searches: int = 24  # values of c tried for one example
     max_secants: int = 8  # of which the first ones are secant steps, the rest bisections
     inner_tolerance: float = 1e-2  # projected gradient at which c|r| + loss is minimal, as a fraction of c
-    confidence: float = 1e-4  # lead that counts as success, as a fraction of the lead to make up; at least rounding
-    chunk_size: int = 512  # examples attacked at once; bounds memory, changes nothing else
     # Networks with kinks (ReLU, max pooling) have minima where no gradient vanishes: there progress decides.
-    solver: lbfgs.LBFGSConfig = field(default_factory=lambda: lbfgs.LBFGSConfig(decrease=1e-4, patience=3))
+    decrease: float = 1e-3  # of c|r| + loss, the least that counts as progress, as a fraction of c|r|
+    confidence: float = 1e-4  # lead that counts as success, as a fraction of the lead to make up; at least rounding
+    chunk_size: int = 1024  # examples attacked at once; bounds memory, changes nothing else
+    solver: lbfgs.LBFGSConfig = field(default_factory=lambda: lbfgs.LBFGSConfig(patience=3))
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,15 @@ def lead(logits: Tensor, targets: Tensor) -> Tensor:
     target = logits.gather(1, targets[:, None])
     others = logits.scatter(1, targets[:, None], -torch.inf)
     return target[:, 0] - others.max(dim=1).values
+
+
+def needed_lead(logits: Tensor, targets: Tensor, confidence: float) -> Tensor:
+    """The lead that counts as success, (N,): a fraction of what the input's `logits` lack, and no less than rounding.
+
+    In another batch the same image's logits may differ by rounding, for which 32 units in the last place are generous.
+    """
+    rounding = 32 * torch.finfo(logits.dtype).eps * logits.abs().amax(dim=1)
+    return torch.maximum(confidence * lead(logits, targets).abs(), rounding)
 
 
 def random_targets(labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
@@ -93,7 +103,7 @@ def find_adversarial(
 
     Reference: section 4.1.
     """
-    _check(network, inputs, targets)
+    check_arguments(network, inputs, targets)
     chunks = zip(inputs.split(config.chunk_size), targets.split(config.chunk_size), strict=True)
     return concatenate([_attack_chunk(network, x, t, config, minimize) for x, t in chunks])
 
@@ -111,7 +121,7 @@ def find_nearest_adversarial(
     Parameters, result and errors as in `find_adversarial`, with labels (N,) in place of targets. An input that the
     network already gives another class than its label is its own answer. Costs K - 1 targeted attacks, all counted.
     """
-    num_classes = _check(network, inputs, labels)
+    num_classes = check_arguments(network, inputs, labels)
     results = [
         find_adversarial(network, inputs, (labels + shift) % num_classes, config) for shift in range(1, num_classes)
     ]
@@ -123,7 +133,7 @@ def find_nearest_adversarial(
     return AttackResult(**(of_nearest | whole))
 
 
-def _check(network: Network, inputs: Tensor, targets: Tensor) -> int:
+def check_arguments(network: Network, inputs: Tensor, targets: Tensor) -> int:
     """The number of classes, after what the caller gave has been found to fit together."""
     if len(inputs) == 0 or targets.shape != (len(inputs),) or targets.dtype != torch.int64:
         raise ValueError(
@@ -157,7 +167,7 @@ def minimize_penalized(
         return _penalized(network, images, inputs[problem], targets[problem], c[problem], inputs.shape[1:])[:2]
 
     first_step = 1e-2 * inputs.shape[1] ** 0.5  # rms 0.01
-    return minimize(objective, inputs, 0.0, 1.0, config.inner_tolerance * c, first_step, config.solver)
+    return minimize(objective, inputs, 0.0, 1.0, config.inner_tolerance * c, first_step, config=config.solver)
 
 
 @dataclass
@@ -186,7 +196,7 @@ class _Minima:
 
 
 @dataclass
-class _Best:
+class Shortest:
     """The shortest successful perturbation that any evaluation has come across."""
 
     images: Tensor
@@ -214,13 +224,12 @@ class _Trial:
 def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
     """`find_adversarial` for examples that are attacked together; nothing couples them but the arithmetic."""
     x, shape = inputs.detach().flatten(1), inputs.shape[1:]
-    first_lead, ascent, rounding = _lead_and_gradient(network, x, targets, shape)
+    first_lead, ascent, enough = _lead_and_gradient(network, x, targets, shape, config.confidence)
     if not torch.isfinite(first_lead).all():
         bad = (~torch.isfinite(first_lead)).sum()
         raise ValueError(f"the network's logits are not finite for {bad} of {len(x)} inputs")
     done = first_lead > 0
-    enough = torch.maximum(config.confidence * first_lead.abs(), rounding)
-    best = _Best(images=x.clone(), norm=torch.zeros_like(first_lead).masked_fill(~done, torch.inf))
+    best = Shortest(images=x.clone(), norm=torch.zeros_like(first_lead).masked_fill(~done, torch.inf))
     failed, succeeded = _Minima.none_yet(x), _Minima.none_yet(x)
     trial = _first_trial(network, x, targets, shape, first_lead, ascent)
     num_evaluations = torch.full_like(targets, 2)
@@ -237,9 +246,10 @@ def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
             best.offer(rows, images, norm, leads > enough[rows])
             return value, gradient
 
-        c = trial.c[active]
+        c, start, first_step = trial.c[active], trial.start[active], trial.first_step[active]
         tolerance = config.inner_tolerance * c
-        minimum = minimize(objective, trial.start[active], 0.0, 1.0, tolerance, trial.first_step[active], config.solver)
+        decrease = config.decrease * c * torch.maximum((start - x[active]).norm(dim=1), first_step)
+        minimum = minimize(objective, start, 0.0, 1.0, tolerance, first_step, decrease, config.solver)
         num_evaluations[active] += minimum.num_evaluations
 
         images = minimum.minimizer
@@ -286,14 +296,13 @@ def loss_gradient(network: Network, images: Tensor, targets: Tensor) -> Tensor:
     return gradient
 
 
-def _lead_and_gradient(network, images, targets, shape) -> tuple[Tensor, Tensor, Tensor]:
-    """The lead (N,), its gradient (N, n), and by how much the lead may differ in another batch, generously (N,)."""
+def _lead_and_gradient(network, images, targets, shape, confidence) -> tuple[Tensor, Tensor, Tensor]:
+    """The lead (N,), its gradient (N, n), and the lead that counts as success."""
     images = images.detach().requires_grad_()
     logits = _logits(network, images, shape)
     leads = lead(logits, targets)
     (gradient,) = torch.autograd.grad(leads.sum(), images)
-    rounding = 32 * torch.finfo(logits.dtype).eps * logits.detach().abs().amax(dim=1)
-    return leads.detach(), gradient, rounding
+    return leads.detach(), gradient, needed_lead(logits.detach(), targets, confidence)
 
 
 def _penalized(network, images, inputs, targets, c, shape) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -386,7 +395,7 @@ def _length_per_lead(failed: _Minima, succeeded: _Minima) -> Tensor:
     return (succeeded.norm - failed.norm) / (succeeded.lead - failed.lead)
 
 
-def _nothing_to_gain(failed: _Minima, succeeded: _Minima, best: _Best, tolerance: float, bisect: bool) -> Tensor:
+def _nothing_to_gain(failed: _Minima, succeeded: _Minima, best: Shortest, tolerance: float, bisect: bool) -> Tensor:
     """Where the boundary is pinned down to the relative tolerance, (N,) bool.
 
     It lies beyond the failing minimum, and about lead * d|r|/d(lead) short of the succeeding one. When bisection has

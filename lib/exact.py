@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-MAX_ITERATIONS = 100
 ARMIJO = 1e-4
+TOLERANCE = 1e-9  # of the optimality conditions, relative to each programme's largest bound
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Projection:
 
     perturbation: Tensor  # (N, n), inside its box
     multipliers: Tensor  # (N, k), >= 0
-    violation: Tensor  # (N,), largest residual of the optimality conditions, relative to the largest |b|
+    violation: Tensor  # (N,), largest violation of a constraint or of complementarity, relative to the largest |b|
 
     @property
     def distortion(self) -> Tensor:
@@ -43,7 +43,14 @@ def minimum_perturbation(network: nn.Linear, inputs: Tensor, targets: Tensor) ->
     rivals = _rivals(targets, len(bias))
     slopes = weight[targets][:, None] - weight[rivals]
     to_make_up = logits.gather(1, rivals) - logits.gather(1, targets[:, None])
-    return project(slopes, to_make_up, -x, 1 - x)
+    found = project(slopes, to_make_up, -x, 1 - x)
+    unsolved = int((found.violation > TOLERANCE).sum())
+    if unsolved:
+        raise ValueError(
+            f"{unsolved} of {len(x)} programmes have no solution that was found; most likely their constraints "
+            "contradict each other: no image in the box is given the class"
+        )
+    return found
 
 
 def _rivals(targets: Tensor, num_classes: int) -> Tensor:
@@ -52,31 +59,63 @@ def _rivals(targets: Tensor, num_classes: int) -> Tensor:
     return (targets[:, None] + shift) % num_classes
 
 
-def project(slopes: Tensor, bounds: Tensor, lower: Tensor, upper: Tensor, tolerance: float = 1e-9) -> Projection:
+def project(
+    slopes: Tensor,
+    bounds: Tensor,
+    lower: Tensor,
+    upper: Tensor,
+    start: Tensor | None = None,
+    tolerance: float = TOLERANCE,
+    max_iterations: int = 100,
+) -> Projection:
     """The shortest r with slopes @ r >= bounds and lower <= r <= upper, for N programmes at once.
 
-    slopes : (N, k, n); bounds : (N, k); lower, upper : (N, n) with lower <= 0 <= upper; float64.
-    tolerance : of the optimality conditions, relative to each programme's largest bound.
-    Raises ValueError where the constraints contradict each other.
+    slopes : (N, k, n); bounds : (N, k); lower, upper : (N, n) with lower <= 0 <= upper; start : multipliers (N, k) to
+    begin with, zeros by default; tolerance : relative to each programme's largest bound.
+    Whether a programme was solved its `violation` tells: where the constraints contradict each other it stays large.
 
     Reference: Bertsekas 1982 (projected Newton); Nocedal & Wright, section 12.9 (duality).
     """
     scale = bounds.abs().amax(dim=1).clamp_min(torch.finfo(bounds.dtype).tiny)
-    multipliers = torch.zeros_like(bounds)
+    multipliers = torch.zeros_like(bounds) if start is None else start.clone()
+    rows, part = torch.arange(len(bounds), device=bounds.device), (slopes, bounds, lower, upper)
+    dual = _dual(multipliers, *part)
+    for _ in range(max_iterations):
+        unsolved = _violation(multipliers[rows], dual.slack) > tolerance * scale[rows]
+        num_unsolved = int(unsolved.sum())
+        if num_unsolved == 0:
+            break
+        if num_unsolved <= len(rows) / 2:  # copying what is left costs about as much as one more step
+            rows, part = rows[unsolved], tuple(values[unsolved] for values in part)
+            dual = _Dual(*(values[unsolved] for values in vars(dual).values()))
+            unsolved = unsolved[unsolved]
+        step, new = _newton_step(multipliers[rows], dual, *part)
+        multipliers[rows] = torch.where(unsolved[:, None], step, multipliers[rows])
+        dual = new
     perturbation = _primal(multipliers, slopes, lower, upper)
-    for _ in range(MAX_ITERATIONS):
-        slack = bounds - _apply(slopes, perturbation)  # the dual's gradient
-        violation = torch.where(multipliers > 0, slack.abs(), slack.clamp_min(0)).amax(dim=1) / scale
-        rows = (violation > tolerance).nonzero()[:, 0]
-        if len(rows) == 0:
-            return Projection(perturbation, multipliers, violation)
-        part = (slopes[rows], bounds[rows], lower[rows], upper[rows])
-        multipliers[rows] = _newton_step(multipliers[rows], slack[rows], *part)
-        perturbation[rows] = _primal(multipliers[rows], slopes[rows], lower[rows], upper[rows])
-    raise ValueError(
-        f"{len(rows)} of {len(bounds)} programmes have no solution that was found in {MAX_ITERATIONS} steps; "
-        "most likely their constraints contradict each other: no image in the box is given the class"
-    )
+    slack = bounds - _apply(slopes, perturbation)
+    return Projection(perturbation, multipliers, _violation(multipliers, slack) / scale)
+
+
+@dataclass(frozen=True)
+class _Dual:
+    """The dual function at some multipliers."""
+
+    value: Tensor  # (N,), min over r of the Lagrangian |r|^2 / 2 - multipliers . (slopes r - bounds)
+    slack: Tensor  # (N, k), its gradient, bounds - slopes r
+    inside: Tensor  # (N, n), 1 where the minimising r is not clipped
+
+
+def _dual(multipliers: Tensor, slopes: Tensor, bounds: Tensor, lower: Tensor, upper: Tensor) -> _Dual:
+    unclipped = (multipliers[:, None] @ slopes)[:, 0]
+    r = torch.clamp(unclipped, lower, upper)
+    inside = torch.eq(r, unclipped, out=torch.empty_like(r))
+    slack = bounds - _apply(slopes, r)
+    return _Dual(r.square().sum(dim=1) / 2 + (multipliers * slack).sum(dim=1), slack, inside)
+
+
+def _violation(multipliers: Tensor, slack: Tensor) -> Tensor:
+    return torch.where(multipliers > 0, slack.abs(), slack.clamp_min(0)).amax(dim=1)
 
 
 def _primal(multipliers: Tensor, slopes: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
@@ -88,30 +127,24 @@ def _apply(slopes: Tensor, perturbation: Tensor) -> Tensor:
     return (slopes @ perturbation[..., None])[..., 0]
 
 
-def _dual(multipliers: Tensor, slopes: Tensor, bounds: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """min over r of the Lagrangian |r|^2 / 2 - multipliers . (slopes r - bounds), (N,)."""
-    r = _primal(multipliers, slopes, lower, upper)
-    return r.square().sum(dim=1) / 2 - (multipliers * (_apply(slopes, r) - bounds)).sum(dim=1)
-
-
-def _newton_step(multipliers, slack, slopes, bounds, lower, upper) -> Tensor:
-    """Multipliers after one projected Newton step up the dual, shortened until the dual rises enough."""
-    unclipped = (multipliers[:, None] @ slopes)[:, 0]
-    inside = ((unclipped > lower) & (unclipped < upper)).to(slopes.dtype)
-    free = ((multipliers > 0) | (slack > 0)).to(slopes.dtype)
-    curvature = (slopes * inside[:, None]) @ slopes.mT
+def _newton_step(multipliers: Tensor, dual: _Dual, slopes, bounds, lower, upper) -> tuple[Tensor, _Dual]:
+    """Multipliers after a projected Newton step up the dual, shortened until the dual rises enough; the dual there."""
+    free = ((multipliers > 0) | (dual.slack > 0)).to(slopes.dtype)
+    curvature = (slopes * dual.inside[:, None]) @ slopes.mT
     curvature = curvature * free[:, :, None] * free[:, None]
     # Rows that are nearly dependent, or all of whose pixels are clipped, would make the system singular.
-    ridge = (1e-9 * slopes.square().sum(dim=2).amax(dim=1, keepdim=True)).clamp_min(1e-12)
-    step = torch.linalg.solve(curvature + torch.diag_embed(1 - free + ridge), slack * free)
+    singular = max(1e-9, 8 * torch.finfo(slopes.dtype).eps)
+    ridge = (singular * slopes.square().sum(dim=2).amax(dim=1, keepdim=True)).clamp_min(1e-12)
+    step = torch.linalg.solve(curvature + torch.diag_embed(1 - free + ridge), dual.slack * free)
 
-    value = _dual(multipliers, slopes, bounds, lower, upper)
-    length = torch.ones_like(value)
+    length = torch.ones_like(dual.value)
     for _ in range(40):
         trial = (multipliers + length[:, None] * step).clamp_min(0)
-        rise = ARMIJO * (slack * (trial - multipliers)).sum(dim=1)
-        risen = _dual(trial, slopes, bounds, lower, upper) >= value + rise - 1e-15 * value.abs()
+        new = _dual(trial, slopes, bounds, lower, upper)
+        rise = ARMIJO * (dual.slack * (trial - multipliers)).sum(dim=1)
+        rounding = 8 * torch.finfo(slopes.dtype).eps * dual.value.abs()
+        risen = new.value >= dual.value + rise - rounding
         if risen.all():
             break
         length = torch.where(risen, length, length / 2)
-    return trial
+    return trial, new

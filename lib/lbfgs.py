@@ -20,7 +20,7 @@ class Status(IntEnum):
     """How one problem ended."""
 
     CONVERGED = 0  # the projected gradient is within tolerance
-    STALLED = 1  # no step decreases the objective visibly any more
+    STALLED = 1  # no step makes progress any more
     OUT_OF_ITERATIONS = 2
     NON_FINITE = 3  # the objective or its gradient is not finite at the start
 
@@ -32,8 +32,7 @@ class LBFGSConfig:
     memory: int = 5  # curvature pairs kept, Nocedal & Wright's m
     max_iterations: int = 200  # trial points, accepted or not
     armijo: float = 1e-4  # c1 of the sufficient decrease condition
-    decrease: float = 0.0  # relative decrease below which a step counts as none; never less than rounding
-    patience: int = 20  # trial points in a row without a decrease before a fresh start; as many again: stalled
+    patience: int = 20  # trial points in a row without progress before a fresh start; as many again: stalled
 
 
 @dataclass(frozen=True)
@@ -63,13 +62,14 @@ class _Running:
     upper: float | Tensor
     tolerance: Tensor
     first_step: Tensor
+    decrease: Tensor
     norm: Tensor  # of the projected gradient
     basis: Tensor  # (rows, 1 + 2 memory, n): g, then s and y of each slot of a ring
     num_pairs: Tensor  # pairs ever stored
     gamma: Tensor  # s'y / y'y of the newest pair with positive curvature, 0 before there is one
     d: Tensor  # search direction
     alpha: Tensor  # step along d to try next; 1 right after a step was accepted
-    num_idle: Tensor  # trial points in a row without a visible decrease
+    num_idle: Tensor  # trial points in a row without progress
     num_evaluations: Tensor
 
     def clip(self, x: Tensor) -> Tensor:
@@ -94,6 +94,7 @@ def minimize(
     upper: float | Tensor,
     tolerance: float | Tensor,
     first_step: float | Tensor = 1.0,
+    decrease: float | Tensor = 0.0,
     config: LBFGSConfig = LBFGSConfig(),
 ) -> MinimizeResult:
     """Minimise N functions of n variables, each inside its own box, by projected L-BFGS.
@@ -107,6 +108,7 @@ def minimize(
     lower, upper : float, Tensor (n,) or Tensor (N, n); equal bounds fix a coordinate, infinite ones free it.
     tolerance : float or Tensor (N,), Euclidean norm of the projected gradient at which a problem has converged.
     first_step : float or Tensor (N,), length of the first trial step, in units of x.
+    decrease : float or Tensor (N,), a step that lowers the value by less makes no progress; at least rounding.
 
     Raises
     ------
@@ -114,7 +116,7 @@ def minimize(
 
     Reference: Nocedal & Wright, Algorithm 7.4 in the free coordinates; Bertsekas 1982, section 2.
     """
-    state = _start(objective, start, lower, upper, tolerance, first_step, config)
+    state = _start(objective, start, lower, upper, tolerance, first_step, decrease, config)
     result = MinimizeResult(
         minimizer=state.x.clone(),
         value=state.f.clone(),
@@ -154,15 +156,15 @@ def minimize(
         accepted &= torch.isfinite(f) & torch.isfinite(g.sum(dim=1))
         _store_pair(state, step, g - state.g, accepted, config.memory)
         state.alpha = torch.where(accepted, 1.0, _shorter_step(state, f, expected))
-        visible = torch.maximum(rounding, config.decrease * state.f.abs())
-        state.num_idle = torch.where(accepted & (f < state.f - visible), 0, state.num_idle + 1)
+        progress = accepted & (f < state.f - torch.maximum(rounding, state.decrease))
+        state.num_idle = torch.where(progress, 0, state.num_idle + 1)
         state.f = torch.where(accepted, f, state.f)
         state.x = _keep(state.x, trial, kept=~accepted)
         state.g = torch.where(accepted[:, None], g, state.g)  # g is the caller's
     return result
 
 
-def _start(objective, start, lower, upper, tolerance, first_step, config) -> _Running:
+def _start(objective, start, lower, upper, tolerance, first_step, decrease, config) -> _Running:
     if start.ndim != 2 or not start.is_floating_point() or not torch.isfinite(start).all():
         raise ValueError(
             f"start must be a finite floating tensor (N, n), got {start.dtype} of shape {tuple(start.shape)}"
@@ -188,6 +190,7 @@ def _start(objective, start, lower, upper, tolerance, first_step, config) -> _Ru
         upper=upper,
         tolerance=_rows(tolerance, start),
         first_step=_rows(first_step, start),
+        decrease=_rows(decrease, start),
         gamma=torch.zeros_like(f),
         norm=torch.full_like(f, torch.inf),
         basis=start.new_zeros(rows, 2 * config.memory + 1, n),

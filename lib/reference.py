@@ -15,9 +15,10 @@ def minimize(
     upper: float,
     tolerance: float | Tensor,
     first_step: float | Tensor = 1.0,
+    decrease: float | Tensor = 0.0,
     config: LBFGSConfig | None = None,
 ) -> MinimizeResult:
-    """`lbfgs.minimize` with SciPy's own stopping rules: `tolerance`, `first_step` and `config` are not used.
+    """`lbfgs.minimize` with SciPy's own stopping rules: `tolerance` and what follows are not used.
 
     SciPy works in float64: give it a float64 objective, or it spends most of its evaluations on rounding noise.
     CONVERGED means by SciPy's own tests, of the gradient or of the decrease.

@@ -85,15 +85,29 @@ def test_a_batch_is_independent_programmes():
         torch.testing.assert_close(together.perturbation[row], alone.perturbation[0], rtol=1e-7, atol=1e-9)
 
 
-def test_contradicting_constraints_are_an_error():
-    slopes = torch.tensor([[[1.0], [-1.0]]], dtype=torch.float64)
-    with pytest.raises(ValueError, match="contradict"):
-        project(
-            slopes,
-            torch.tensor([[0.5, 0.5]], dtype=torch.float64),
-            -torch.ones(1, 1).double(),
-            torch.ones(1, 1).double(),
-        )
+def test_contradicting_constraints_are_told_from_the_rest():
+    slopes = torch.tensor([[[1.0], [-1.0]], [[1.0], [-1.0]]], dtype=torch.float64)
+    bounds = torch.tensor([[0.5, 0.5], [0.5, -0.7]], dtype=torch.float64)
+    box = torch.ones(2, 1, dtype=torch.float64)
+    found = project(slopes, bounds, -box, box)
+    assert (found.violation > 1e-9).tolist() == [True, False]
+    assert found.perturbation[1].item() == pytest.approx(0.5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), k=st.integers(1, 9))
+def test_where_the_search_for_multipliers_starts_does_not_matter(seed, k):
+    programme = [v[None] for v in random_programme(seed, k, 30, 1.0)]
+    start = torch.rand(1, k, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    found, other = project(*programme), project(*programme, start=start)
+    torch.testing.assert_close(other.perturbation, found.perturbation, rtol=1e-6, atol=1e-6)
+
+
+def test_single_precision_comes_close():
+    programmes = [random_programme(seed, 4, 100, 1.0) for seed in range(20)]
+    precise = [torch.stack(part) for part in zip(*programmes, strict=True)]
+    found = project(*(v.float() for v in precise), tolerance=1e-5)
+    torch.testing.assert_close(found.distortion.double(), project(*precise).distortion, rtol=1e-4, atol=1e-4)
 
 
 def test_two_classes_are_separated_by_a_plane():

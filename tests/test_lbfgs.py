@@ -434,7 +434,7 @@ def test_tolerance_and_first_step_may_differ_by_problem():
     objective, start, lower, upper = crowded("no multipliers", 8, 1e2, rows=20)
     tolerance = torch.logspace(-1, -8, 20, dtype=torch.float64)
     first_step = torch.logspace(-3, 1, 20, dtype=torch.float64)
-    together = minimize(objective, start, lower, upper, tolerance, first_step, PATIENT)
+    together = minimize(objective, start, lower, upper, tolerance, first_step, config=PATIENT)
     assert together.converged.all()
     assert (together.projected_gradient_norm <= tolerance).all()
     assert (together.projected_gradient_norm[:5] > 1e-8).any()
@@ -442,7 +442,7 @@ def test_tolerance_and_first_step_may_differ_by_problem():
         own = slice(row, row + 1)
         alone = minimize(
             lambda x, p, row=row: objective(x, p + row),
-            start[own], lower[own], upper[own], tolerance[row].item(), first_step[row].item(), PATIENT,
+            start[own], lower[own], upper[own], tolerance[row].item(), first_step[row].item(), config=PATIENT,
         )  # fmt: skip
         torch.testing.assert_close(alone.value, together.value[own], rtol=1e-10, atol=1e-10)
 
