@@ -57,8 +57,12 @@ lab: setup  ## Open the chapters as notebooks in JupyterLab
 	@$(BIN)/jupytext-config --settings-file $(VENV)/share/jupyter/lab/settings/overrides.json set-default-viewer python
 	$(BIN)/jupyter-lab --LabApp.default_url=/lab/tree/chapters $(if $(filter 0,$(shell id -u)),--allow-root)
 
-bench: setup  ## Time the attack against its yardsticks
-	$(BIN)/python benchmarks/attack.py
+bench: $(VENV)/bench-installed  ## Time the attacks against SciPy, Foolbox and the exact optimum
+	$(BIN)/python -m benchmarks.attack
+
+$(VENV)/bench-installed: $(VENV)/installed benchmarks/requirements.txt
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
 
 clean:  ## Remove the built book; trained networks (_build/store) and .venv stay
 	@if [ -d _build ]; then find _build -mindepth 1 -maxdepth 1 ! -name store -exec rm -rf {} +; fi

@@ -1,107 +1,157 @@
-"""The attack against SciPy's L-BFGS-B and the exact optimum: same images, targets, networks, threads and run.
+"""Our two attacks against SciPy, Foolbox and the exact optimum: same images, targets, networks, threads and run.
 
     make bench                                   # on MNIST or the digits, whichever is found; prints a table
-    python benchmarks/attack.py --json FILE      # and writes the figures
+    python -m benchmarks.attack --json FILE     # and writes the figures
 
-SciPy takes one image at a time, the first `--num-scipy` of them, in two ways: `scipy`, inside our own search over c,
-and `scipy_bisection`, as one would write it from the paper: twelve bisections of c, SciPy's own stopping rules.
-It works in float64, its own precision; ours in float32.
+A method that cannot attack all the images within `--budget` seconds gets as many of the first ones as it can; every
+ratio is over the images that both attacked and on which the other succeeded.
 """
 
 import argparse
-import copy
 import json
+import math
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lib import attack, exact, experiment, intervals, provenance, reference
+from benchmarks import peers, scaling
+from benchmarks.peers import Method
+from lib import attack, exact, experiment, intervals, provenance, tight
 from lib.paper import write_atomically
 
 NETWORKS = ("softmax 1e-4", "softmax 1e-2", "softmax 1", "100-100-10", "200-200-10", "AE400-10", "Conv")
-NUM_BISECTIONS = 12
+PILOT = 20  # images that tell how many a method can afford; the least that any gets
 
 
-def timed(function: Callable) -> tuple[object, float]:
-    began = time.perf_counter()
-    return function(), time.perf_counter() - began
+class Counted(nn.Module):
+    """A network that counts the gradients asked of it, one for each image and backward pass."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network, self.num_gradients = network, 0
+        self.eval()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits = self.network(inputs)
+        if logits.requires_grad:
+            logits.register_hook(self._count)
+        return logits
+
+    def _count(self, gradient: Tensor) -> None:
+        self.num_gradients += len(gradient)
 
 
-def scipy_bisection(network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Distortion of each image, (N,): the largest c that succeeds by bisection, each minimisation started at r = 0."""
-    return torch.stack([_bisect(network, x[None], t[None]) for x, t in zip(inputs, targets, strict=True)])
-
-
-def _bisect(network: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    high = attack.loss_gradient(network, x, target).norm()  # at this c and above no direction leads down from r = 0
-    low, best = 1e-3 * high, x
-    for _ in range(NUM_BISECTIONS):
-        c = (low * high).sqrt()
-        image = attack.minimize_penalized(network, x, target, c[None], minimize=reference.minimize).minimizer
-        if network(image).argmax() == target:
-            low, best = c, image
-        else:
-            high = c
-    return attack.distortion(best, x)[0]
-
-
-def compare(network: nn.Module, inputs: Tensor, targets: Tensor, num_scipy: int) -> dict:
-    """One network's figures; milliseconds are per image, ratios are over the same images."""
-    few, few_targets = inputs[:num_scipy], targets[:num_scipy]
-    precise, few_precise = copy.deepcopy(network).double(), few.double()  # in float32 SciPy would chase rounding noise
-    attack.find_adversarial(network, few, few_targets)  # the first call pays for memory and threads
-    ours, seconds = timed(lambda: attack.find_adversarial(network, inputs, targets))
-    scipys, scipy_seconds = timed(
-        lambda: attack.find_adversarial(precise, few_precise, few_targets, minimize=reference.minimize)
-    )
-    bisected, bisection_seconds = timed(lambda: scipy_bisection(precise, few_precise, few_targets))
-    ms, scipy_ms, bisection_ms = (
-        1000 * s / n for s, n in ((seconds, len(inputs)), (scipy_seconds, num_scipy), (bisection_seconds, num_scipy))
-    )
-    ours_few = ours.distortion[:num_scipy].mean()
-    figures = {
-        "num_images": len(inputs),
-        "num_scipy": num_scipy,
-        "success": intervals.rate(int(ours.success.sum()), len(inputs))._asdict(),
-        "converged": float(ours.converged.double().mean()),
-        "distortion": intervals.mean(ours.distortion.cpu().numpy())._asdict(),
-        "evaluations": float(ours.num_evaluations.double().mean()),
-        "scipy_evaluations": float(scipys.num_evaluations.double().mean()),
-        "ms": ms,
-        "scipy_ms": scipy_ms,
-        "scipy_bisection_ms": bisection_ms,
-        "speedup_vs_scipy": scipy_ms / ms,
-        "speedup_vs_scipy_bisection": bisection_ms / ms,
-        "distortion_ratio_vs_scipy": float(ours_few / scipys.distortion.mean()),
-        "distortion_ratio_vs_scipy_bisection": float(ours_few / bisected.mean()),
+def methods(network: nn.Module, examples: Tensor, with_foolbox: bool) -> dict[str, Method]:
+    """Every method that applies to `network`, ours first; `examples` are images that some need to start from."""
+    found = {
+        "ours": lambda n, x, t: attack.find_adversarial(n, x, t).adversarial,
+        "tight": lambda n, x, t: tight.find_adversarial(n, x, t).adversarial,
+        "scipy": peers.scipy_bisection,
+        "scipy_same_search": peers.scipy_in_our_search,
     }
-    if isinstance(network, nn.Sequential) and len(network) == 1:
-        optimum, exact_seconds = timed(lambda: exact.minimum_perturbation(network[0], inputs, targets).distortion)
-        figures["exact_ms"] = 1000 * exact_seconds / len(inputs)
-        figures["distortion_ratio_vs_exact"] = float(ours.distortion.mean() / optimum.mean())
-    return figures
+    if with_foolbox:
+        found |= {
+            "ddn100": peers.foolbox_attack("DDNAttack", steps=100),
+            "ddn1000": peers.foolbox_attack("DDNAttack", steps=1000),
+            "cw": peers.foolbox_attack("L2CarliniWagnerAttack", binary_search_steps=9, steps=1000),
+            "brendel_bethge": peers.brendel_bethge(examples),
+        }
+    if _is_linear(network):
+        found["exact"] = lambda n, x, t: (x + exact.minimum_perturbation(network[0], x, t).perturbation).to(x)
+    return found
+
+
+def _is_linear(network: nn.Module) -> bool:
+    return isinstance(network, nn.Sequential) and len(network) == 1
+
+
+def timed(function: Callable, *arguments) -> tuple[object, float]:
+    """Result and seconds; waits for what a GPU was asked to do."""
+    began = time.perf_counter()
+    result = function(*arguments)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return result, time.perf_counter() - began
+
+
+def measure(method: Method, network: nn.Module, inputs: Tensor, targets: Tensor, budget: float) -> dict:
+    """Time, gradients and distortions of one method; its pilot run also warms it up."""
+    few = slice(0, PILOT)
+    _, seconds = timed(method, network, inputs[few], targets[few])
+    affordable = max(PILOT, math.floor(budget / (seconds / len(inputs[few]))))
+    inputs, targets = inputs[:affordable], targets[:affordable]
+    counted = Counted(network)
+    adversarial, seconds = timed(method, counted, inputs, targets)
+    with torch.no_grad():
+        success = network(adversarial).argmax(dim=1) == targets
+    return {
+        "num_images": len(inputs),
+        "ms": 1000 * seconds / len(inputs),
+        "gradients": counted.num_gradients / len(inputs),
+        "success": success.cpu(),
+        "distortion": attack.distortion(adversarial, inputs).double().cpu(),
+    }
+
+
+def compare(
+    network: nn.Module, inputs: Tensor, targets: Tensor, examples: Tensor, budget: float, foolbox: bool
+) -> dict:
+    """One network's figures: every method's, and the ratios of ours to theirs."""
+    found = methods(network, examples, foolbox)
+    raw = {
+        name: measure(found[name], network, inputs, targets, budget) for name in tqdm(found, leave=False, disable=None)
+    }
+    if "exact" in raw:  # the optimum is on the boundary, where rounding decides what the network says
+        raw["exact"]["success"][:] = True
+    figures: dict = {"methods": {name: _summary(run) for name, run in raw.items()}}
+    for ours, prefix in (("ours", ""), ("tight", "tight_")):
+        for name in raw.keys() - {"ours", "tight"}:
+            figures[f"{prefix}time_ratio_vs_{name}"] = raw[ours]["ms"] / raw[name]["ms"]
+            figures[f"{prefix}distortion_ratio_vs_{name}"] = ratio(raw[ours], raw[name])
+    for name in ("scipy", "scipy_same_search"):
+        figures[f"speedup_vs_{name}"] = raw[name]["ms"] / raw["ours"]["ms"]
+    if "exact" in raw:
+        # An input of the target class already is its own optimum.
+        changed = raw["exact"]["distortion"] > 0
+        gaps = raw["tight"]["distortion"][changed] / raw["exact"]["distortion"][changed]
+        figures["exact_gap_linear"] = float(gaps.mean())
+    return dict(sorted(figures.items()))
+
+
+def ratio(ours: dict, theirs: dict) -> float:
+    """Mean distortion of ours over theirs, on the images that both attacked and they solved; nan if there is none."""
+    success = theirs["success"]
+    return float(ours["distortion"][: len(success)][success].mean() / theirs["distortion"][success].mean())
+
+
+def _summary(run: dict) -> dict:
+    success = run["success"]
+    solved = run["distortion"][success].numpy()
+    return run | {
+        "success": intervals.rate(int(success.sum()), len(success))._asdict(),
+        "distortion": intervals.mean(solved)._asdict() if len(solved) > 1 else None,
+    }
 
 
 def table(figures: dict[str, dict]) -> str:
-    columns = {
-        "distortion": lambda f: f"{f['distortion']['value']:.5f}",
-        "success %": lambda f: f"{100 * f['success']['value']:.1f}",
-        "gradients": lambda f: f"{f['evaluations']:.1f}",
-        "ms/image": lambda f: f"{f['ms']:.2f}",
-        "SciPy's": lambda f: f"{f['scipy_evaluations']:.1f}",
-        "SciPy ms": lambda f: f"{f['scipy_ms']:.0f}",
-        "speedup": lambda f: f"{f['speedup_vs_scipy']:.0f}",
-        "/ SciPy": lambda f: f"{f['distortion_ratio_vs_scipy']:.5f}",
-        "bisection ms": lambda f: f"{f['scipy_bisection_ms']:.0f}",
-        "speedup ": lambda f: f"{f['speedup_vs_scipy_bisection']:.0f}",
-        "/ bisection": lambda f: f"{f['distortion_ratio_vs_scipy_bisection']:.5f}",
-        "/ exact": lambda f: f"{f['distortion_ratio_vs_exact']:.4f}" if "distortion_ratio_vs_exact" in f else "",
-    }
-    lines = [["network", *columns], *([name, *(show(f) for show in columns.values())] for name, f in figures.items())]
+    """Each network's methods, a line each."""
+    lines = [
+        ["network", "method", "images", "success %", "distortion", "gradients", "ms", "ours/it", "tight/it", "x ours"]
+    ]
+    for network, f in figures.items():
+        for name, run in f["methods"].items():
+            lines.append([
+                network, name, str(run["num_images"]), f"{100 * run['success']['value']:.1f}",
+                f"{run['distortion']['value']:.5f}" if run["distortion"] else "",
+                f"{run['gradients']:.1f}", f"{run['ms']:.2f}",
+                *(f"{f[key]:.4f}" if (key := f"{by}distortion_ratio_vs_{name}") in f else "" for by in ("", "tight_")),
+                f"{run['ms'] / f['methods']['ours']['ms']:.2f}",
+            ])  # fmt: skip
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
 
@@ -115,25 +165,33 @@ def main() -> None:
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
     parser.add_argument("--num-images", type=int, default=500, help="test images attacked")
-    parser.add_argument("--num-scipy", type=int, default=25, help="of these, by SciPy")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="for both sides")
+    parser.add_argument("--budget", type=float, default=30, help="seconds for each method and network")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="for every method")
+    parser.add_argument("--no-foolbox", action="store_true", help="leave out the attacks that need Foolbox")
+    parser.add_argument("--scaling", action="store_true", help="also time and memory against N and m, floor, profile")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)
     run = experiment.begin("benchmark", arguments.profile, arguments.data, arguments.device, seed=0)
     images = run.test.take(arguments.num_images)
-    targets = run.targets(images)
+    targets, examples = run.targets(images), run.train.take(2000).inputs
     figures = {}
     for name in tqdm(arguments.networks, disable=None):
-        figures[name] = compare(run.trained(name).network, images.inputs, targets, arguments.num_scipy)
+        network = run.trained(name).network
+        figures[name] = compare(network, images.inputs, targets, examples, arguments.budget, not arguments.no_foolbox)
     print(f"{images.name}, {len(images)} images, random targets, {arguments.threads} thread(s), {run.device}")
     print(table(figures))
+
+    facts = provenance.describe(run.profile, run.split, str(run.device), run.seeds)
+    facts |= {"threads": arguments.threads, "networks": figures}
+    if not arguments.no_foolbox:
+        facts["versions"] |= {"foolbox": version("foolbox")}
+    if arguments.scaling:
+        facts |= scaling.measure(run, arguments.networks)
+        print(json.dumps({key: facts[key] for key in scaling.FIELDS}, indent=2))
     if arguments.json:
-        facts = provenance.describe(run.profile, run.split, str(run.device), run.seeds)
-        write_atomically(
-            arguments.json, json.dumps(facts | {"threads": arguments.threads, "networks": figures}, indent=2)
-        )
+        write_atomically(arguments.json, json.dumps(facts, indent=2))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,71 @@
+"""The attacks that ours is measured against, each as a function (network, inputs, targets) -> adversarial images."""
+
+import copy
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lib import attack, reference
+
+Method = Callable[[nn.Module, Tensor, Tensor], Tensor]
+NUM_BISECTIONS = 12
+
+
+def scipy_bisection(network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """The paper's text taken at its word: c by bisection, each minimisation by SciPy from r = 0, one image at a time.
+
+    In float64, SciPy's own precision: in float32 it would chase rounding noise.
+    """
+    network, double = copy.deepcopy(network).double(), inputs.double()
+    found = [_bisect(network, x[None], t[None]) for x, t in zip(double, targets, strict=True)]
+    return torch.cat(found).to(inputs).clamp(0, 1)
+
+
+def _bisect(network: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    high = attack.loss_gradient(network, x, target).norm()  # at this c and above no direction leads down from r = 0
+    low, best = 1e-3 * high, x
+    for _ in range(NUM_BISECTIONS):
+        c = (low * high).sqrt()
+        image = attack.minimize_penalized(network, x, target, c[None], minimize=reference.minimize).minimizer
+        if network(image).argmax() == target:
+            low, best = c, image
+        else:
+            high = c
+    return best
+
+
+def scipy_in_our_search(network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Our search over c with SciPy's L-BFGS-B inside, in float64."""
+    network, double = copy.deepcopy(network).double(), inputs.double()
+    found = attack.find_adversarial(network, double, targets, minimize=reference.minimize)
+    return found.adversarial.to(inputs)
+
+
+def foolbox_attack(name: str, **options) -> Method:
+    """Foolbox's attack of that class name. Raises ImportError, with what to do, where Foolbox is not installed."""
+
+    def run(network: nn.Module, inputs: Tensor, targets: Tensor, **arguments) -> Tensor:
+        import foolbox
+
+        model = foolbox.PyTorchModel(network, bounds=(0, 1), device=inputs.device)
+        criterion = foolbox.criteria.TargetedMisclassification(targets)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Brendel & Bethge announces that it compiles
+            return getattr(foolbox.attacks, name)(**options).run(model, inputs, criterion, **arguments)
+
+    return run
+
+
+def brendel_bethge(examples: Tensor) -> Method:
+    """Needs an image of the target class to start from: for each class the first of `examples` that is given it."""
+    run = foolbox_attack("L2BrendelBethgeAttack", steps=1000)
+
+    def method(network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        with torch.no_grad():
+            given = network(examples).argmax(dim=1)
+        first = [int((given == t).nonzero()[0, 0]) for t in targets]
+        return run(network, inputs, targets, starting_points=examples[first])
+
+    return method
