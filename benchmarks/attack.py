@@ -174,6 +174,9 @@ def main() -> None:
 
     torch.set_num_threads(arguments.threads)
     run = experiment.begin("benchmark", arguments.profile, arguments.data, arguments.device, seed=0)
+    facts = provenance.describe(
+        run.profile, run.split, str(run.device), run.seeds
+    )  # before anybody commits anything else
     images = run.test.take(arguments.num_images)
     targets, examples = run.targets(images), run.train.take(2000).inputs
     figures = {}
@@ -183,7 +186,6 @@ def main() -> None:
     print(f"{images.name}, {len(images)} images, random targets, {arguments.threads} thread(s), {run.device}")
     print(table(figures))
 
-    facts = provenance.describe(run.profile, run.split, str(run.device), run.seeds)
     facts |= {"threads": arguments.threads, "networks": figures}
     if not arguments.no_foolbox:
         facts["versions"] |= {"foolbox": version("foolbox")}

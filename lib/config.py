@@ -52,6 +52,7 @@ class Seeds:
     batches: int  # minibatches and dropout of Conv
     targets: int  # wrong classes to attack to
     noise: int  # Gaussian noise that attacks are compared with
+    twin: int  # first weights of the second of two networks that are alike
 
     @classmethod
     def derive(cls, seed: int) -> "Seeds":

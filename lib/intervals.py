@@ -1,5 +1,6 @@
 """95 % intervals of rates and means."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,16 @@ def percent(successes: int, n: int) -> Estimate:
     """`rate` in per cent."""
     value, low, high, n = rate(successes, n)
     return Estimate(100 * value, 100 * low, 100 * high, n)
+
+
+def pooled(percents: Iterable[Estimate]) -> Estimate:
+    """Mean of several rates in per cent that were measured on the same n images.
+
+    Its interval is that of n trials: too wide, unless the networks whose rates these are err together.
+    """
+    percents = list(percents)
+    value, n = sum(p.value for p in percents) / len(percents), percents[0].n
+    return percent(round(value * n / 100), n)._replace(value=value)
 
 
 def mean(values: np.ndarray) -> Estimate:

@@ -4,6 +4,7 @@ Tables are long, one line per cell: `row,column,value` as printed in `paper/`, `
 `results/`. Row and column labels are the same strings in both.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -110,6 +111,11 @@ def recorded_claims() -> pd.DataFrame:
     return pd.read_csv(path, dtype=str) if path.exists() else pd.DataFrame(columns=["id", "verdict", "evidence"])
 
 
+def benchmark() -> dict:
+    """The recorded run of benchmarks/attack.py: machine, versions, and the figures of every network and method."""
+    return json.loads((ROOT / "benchmarks" / "attack.json").read_text())
+
+
 def compare(table: str, cells: Cells, columns: list[str], index: str = "network") -> pd.DataFrame:
     """Paper | Recorded at paper scale | This build, for some columns of a table; one line per row of the paper's.
 
@@ -125,6 +131,41 @@ def compare(table: str, cells: Cells, columns: list[str], index: str = "network"
         lines[column, "Recorded"] = [_estimated(ours, row, column) for row in rows]
         lines[column, "This build"] = [_estimated(now, row, column) for row in rows]
     return pd.DataFrame(lines, index=pd.Index(rows, name=index))
+
+
+def values(table: str) -> dict[tuple[str, str], float]:
+    """The printed numbers of a table of the paper by (row, column)."""
+    lines = published(table)
+    return dict(zip(_cells(lines), lines["value"].astype(float), strict=True))
+
+
+def recorded_values(table: str) -> dict[tuple[str, str], float]:
+    """The recorded numbers by (row, column); empty before the first run at the paper's scale."""
+    lines = recorded(table)
+    return dict(zip(_cells(lines), lines["value"].astype(float), strict=True))
+
+
+def stacked(table: str, cells: Cells, rows: list[str], columns: list[str], index: str) -> pd.DataFrame:
+    """A table of many columns: in every cell the paper's number (bold), the recorded one, its interval, this build's.
+
+    "–" stands for a number that does not exist.
+    """
+    parts = [published(table), recorded(table), measured(cells)]
+    return pd.DataFrame(
+        {column: [_stacked(column, *(_cell(p, row, column) for p in parts)) for row in rows] for column in columns},
+        index=pd.Index(rows, name=index),
+    )
+
+
+def _stacked(column: str, printed: pd.DataFrame, kept: pd.DataFrame, now: pd.DataFrame) -> str:
+    digits = 3 if column == "distortion" else 1
+    ours = [[f"{value:.{digits}f}" for value in part[ESTIMATE[:3]].astype(float).to_numpy()[0]] if len(part) else None
+            for part in (kept, now)]  # fmt: skip
+    return "<br>".join([
+        f"**{printed['value'].iloc[0]}**" if len(printed) else "–",
+        "{}<br>[{},\u00a0{}]".format(*ours[0]) if ours[0] else "–",
+        ours[1][0] if ours[1] else "–",
+    ])  # fmt: skip
 
 
 def _cell(lines: pd.DataFrame, row: str, column: str) -> pd.DataFrame:

@@ -143,6 +143,72 @@ def attack_strip(inputs: Tensor, adversarial: Tensor, labels: Tensor, said: Tens
     return _finished(figure)
 
 
+def time_against_distortion(panels: Mapping[str, Mapping[str, tuple[float, float]]], title: str) -> Figure:
+    """One panel per network: each method's (milliseconds an image, per cent longer than the tight attack's)."""
+    methods = list(dict.fromkeys(name for points in panels.values() for name in points))
+    styles = {name: (COLOURS[i % len(COLOURS)], "osD^vP*Xh"[i % 9]) for i, name in enumerate(methods)}
+    num_rows = -(-len(panels) // 2)
+    figure, axes = plt.subplots(num_rows, 2, figsize=(7, 2.5 * num_rows + 0.9), squeeze=False)
+    for ax, (network, points) in zip(axes.flat, panels.items(), strict=False):
+        ax.axhline(0, color=GREY, linewidth=0.8)
+        for name, (ms, longer) in points.items():
+            colour, marker = styles[name]
+            ax.plot(ms, longer, marker, color=colour, markersize=8, label=name, alpha=0.9)
+        ax.set(xscale="log", title=network, xlabel="ms an image", ylabel="longer by (%)")
+        ax.grid(True, which="major")
+        ax.margins(0.12)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    handles = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=3, fontsize=8)
+    figure.suptitle(title)
+    figure.tight_layout(rect=(0, 0.06 + 0.035 * -(-len(methods) // 3) / num_rows, 1, 1))
+    return _finished(figure)
+
+
+def matrices(panels: Mapping[str, tuple[Sequence[str], Sequence[str], np.ndarray]], title: str) -> Figure:
+    """Tables of per cents as pictures side by side: per panel labels of rows, of columns, and values (rows, columns).
+
+    nan, where a table has no such cell, stays empty.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(7.4, 4.6 if len(panels) > 1 else 5), squeeze=False)
+    for ax, (name, (rows, columns, values)) in zip(axes.flat, panels.items(), strict=True):
+        ax.imshow(values, cmap="cividis", vmin=0, vmax=100)
+        for (i, j), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                ax.text(j, i, f"{value:.0f}", ha="center", va="center", color="w" if value < 60 else "k", fontsize=7)
+        ax.set_xticks(range(len(columns)), columns, rotation=60, ha="right", fontsize=7)
+        ax.set_yticks(range(len(rows)), rows, fontsize=7)
+        ax.set_title(name, fontsize=9)
+        ax.spines[:].set_visible(False)
+    axes[0, 0].set_ylabel("made for")
+    figure.supxlabel("fed to", fontsize=9)
+    figure.suptitle(title)
+    figure.tight_layout()
+    return _finished(figure)
+
+
+def rates_against_factor(
+    factors: Sequence[float], rates: Mapping[str, Mapping[str, Sequence[float]]], title: str
+) -> Figure:
+    """One panel per network: its error (%) against how much the perturbation is scaled, one line per kind of it."""
+    num_rows = -(-len(rates) // 2)
+    figure, axes = plt.subplots(num_rows, 2, figsize=(7, 2.3 * num_rows + 0.8), sharex=True, sharey=True, squeeze=False)
+    for ax, (network, lines) in zip(axes.flat, rates.items(), strict=False):
+        for (kind, values), style in zip(lines.items(), ["-", "--", "-.", ":"] * 3, strict=False):
+            ax.plot(factors, values, style, label=kind)
+        ax.set_title(network, fontsize=9)
+        ax.grid(True, which="major")
+    for ax in axes.flat[len(rates) :]:
+        ax.set_axis_off()
+    axes[0, 0].legend(fontsize=7)
+    figure.supxlabel("perturbation times", fontsize=9)
+    figure.supylabel("error (%)", fontsize=9)
+    figure.suptitle(title)
+    figure.tight_layout()
+    return _finished(figure)
+
+
 def distortion_histograms(distortions: Mapping[str, Tensor], published: Mapping[str, float], title: str) -> Figure:
     """One row per network: the distribution of distortions (N,), its mean, and the paper's mean where it prints one."""
     num_rows = len(distortions)

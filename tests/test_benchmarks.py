@@ -1,9 +1,11 @@
 """The benchmark measures what it says: same images for everybody, ratios that agree with the parts."""
 
+import json
+
 import pytest
 import torch
 
-from benchmarks import peers, scaling
+from benchmarks import peers, report, scaling
 from benchmarks.attack import Counted, compare, measure, ratio, table
 from lib import attack, data, exact, experiment, training
 from lib.models import mnist
@@ -60,6 +62,12 @@ def test_a_slow_method_gets_fewer_images_and_ratios_are_over_those(problem):
     assert ratio(fast, slow) == pytest.approx(expected.item())
     slow["success"][5:] = False
     assert ratio(fast, slow) == pytest.approx((fast["distortion"][:5].mean() / slow["distortion"][:5].mean()).item())
+
+
+def test_the_readme_tells_the_recorded_figures():
+    """Run `python -m benchmarks.report` after a new benchmarks/attack.json."""
+    facts = json.loads((report.HERE / "attack.json").read_text())
+    assert (report.HERE / "README.md").read_text().endswith(report.HEADING + "\n" + report.report(facts))
 
 
 def test_gradients_are_counted(problem):

@@ -23,6 +23,7 @@ TREE = {
     "_toc.yml": "{root: intro, chapters: [{file: chapters/one}]}",
     "paper/table1.csv": "",
     "results/table1.csv": "",
+    "benchmarks/attack.json": "",
     "chapters/one.py": "from lib import attack\nfrom lib.models import net",
     "lib/__init__.py": "",
     "lib/attack.py": "from .lbfgs import minimize",
@@ -59,7 +60,10 @@ def test_dependencies_follow_imports_through_modules(tree):
     assert build.dependencies(CHAPTER) == {Path(f"lib/{name}.py") for name in DEPENDENCIES}
 
 
-@pytest.mark.parametrize("name", [*(f"lib/{name}.py" for name in DEPENDENCIES), "chapters/one.py", "paper/table1.csv"])
+@pytest.mark.parametrize(
+    "name",
+    [*(f"lib/{name}.py" for name in DEPENDENCIES), "chapters/one.py", "paper/table1.csv", "benchmarks/attack.json"],
+)
 def test_the_key_changes_with_what_the_chapter_depends_on(tree, name):
     before = build.chapter_key(CHAPTER, SETTINGS)
     append(tree / name)

@@ -124,7 +124,8 @@ def data_files(data_dir: str) -> list[tuple[str, int, int]]:
 
 def chapter_key(chapter: Path, settings: Settings) -> str:
     """Changes when the chapter, its modules, its settings or its data do."""
-    files = {chapter, EXECUTE, Path("requirements.txt"), *dependencies(chapter), *files_under("paper")}
+    published = [*files_under("paper"), *Path("benchmarks").glob("*.json")]
+    files = {chapter, EXECUTE, Path("requirements.txt"), *dependencies(chapter), *published}
     # Profile paper writes results/, all but the summaries without reading what lies there.
     if settings.profile != "paper" or chapter.stem in SUMMARIES:
         files.update(files_under("results"))

@@ -1,0 +1,147 @@
+"""Rates are counted right, noise and amplification have the size they say, controls keep what they promise to keep."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from lib import transfer
+from lib.intervals import percent
+
+torch.set_num_threads(1)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class Brightness(nn.Module):
+    """Class 1 where the mean pixel is above a threshold, else 0."""
+
+    def __init__(self, threshold: float):
+        super().__init__()
+        self.threshold = threshold
+
+    def forward(self, inputs):
+        above = inputs.mean(dim=1) - self.threshold
+        return torch.stack([-above, above], dim=1)
+
+
+@pytest.fixture
+def pair():
+    """Images and adversarial ones, the first of them unchanged."""
+    inputs = torch.rand(30, 784, generator=generator(1))
+    perturbation = 0.05 * torch.randn(30, 784, generator=generator(2)) * torch.rand(30, 1, generator=generator(3))
+    perturbation[0] = 0
+    return inputs, inputs + perturbation
+
+
+def test_error_rates_count_what_each_network_gets_wrong():
+    images = {"dark": torch.full((10, 4), 0.2), "bright": torch.full((10, 4), 0.8)}
+    labels = torch.tensor([1] * 7 + [0] * 3)
+    networks = {"low": Brightness(0.1), "middle": Brightness(0.5)}
+    rates = transfer.error_rates(networks, images, labels)
+    assert {cell: round(rate.value) for cell, rate in rates.items()} == {
+        ("dark", "low"): 30, ("dark", "middle"): 70, ("bright", "low"): 30, ("bright", "middle"): 30,
+    }  # fmt: skip
+    expected = percent(7, 10)
+    assert rates["dark", "middle"] == pytest.approx(expected)
+    assert rates["dark", "middle"].n == 10
+    hits = transfer.rates(networks, images, labels)
+    assert hits["dark", "middle"].value == pytest.approx(30)
+
+
+def test_predictions_do_not_depend_on_the_batch(monkeypatch):
+    inputs = torch.rand(25, 4, generator=generator())
+    whole = transfer.predictions(Brightness(0.5), inputs)
+    monkeypatch.setattr(transfer, "BATCH", 7)
+    assert torch.equal(transfer.predictions(Brightness(0.5), inputs), whole)
+
+
+@pytest.mark.parametrize("stddev", [0.1, 0.3])
+def test_noise_has_the_standard_deviation_it_says(stddev):
+    inputs = torch.full((200, 784), 0.5)
+    noise = transfer.gaussian_noise(inputs, stddev, generator()) - inputs
+    n = noise.numel()
+    assert abs(noise.std().item() - stddev) < 4 * stddev / math.sqrt(2 * n)
+    assert abs(noise.mean().item()) < 4 * stddev / math.sqrt(n)
+    clamped = transfer.gaussian_noise(inputs, stddev, generator(), clamp=True)
+    torch.testing.assert_close(clamped, (inputs + noise).clamp(0, 1))
+
+
+@settings(max_examples=20, deadline=None)
+@given(stddev=st.floats(0.01, 1))
+def test_amplified_perturbations_have_that_root_mean_square(stddev):
+    inputs = torch.rand(5, 784, generator=generator(1))
+    adversarial = inputs + 0.01 * torch.randn(5, 784, generator=generator(2))
+    perturbation = transfer.amplify(inputs, adversarial, stddev) - inputs
+    torch.testing.assert_close(perturbation.square().mean(dim=1).sqrt(), torch.full((5,), stddev), rtol=1e-4, atol=1e-6)
+    cosine = nn.functional.cosine_similarity(perturbation, adversarial - inputs)
+    torch.testing.assert_close(cosine, torch.ones(5), rtol=0, atol=1e-4)
+    printed = transfer.amplify_as_printed(inputs, adversarial, stddev) - inputs
+    torch.testing.assert_close(printed * 28, perturbation, rtol=1e-3, atol=1e-5)
+
+
+def test_an_image_without_perturbation_stays(pair):
+    inputs, adversarial = pair
+    assert torch.equal(transfer.amplify(inputs, adversarial, 0.1)[0], inputs[0])
+    assert torch.equal(transfer.amplify_as_printed(inputs, adversarial, 0.1)[0], inputs[0])
+    assert torch.equal(transfer.random_directions(inputs, adversarial, generator())[0], inputs[0])
+
+
+def test_shuffling_keeps_the_perturbations_and_changes_their_images(pair):
+    inputs, adversarial = pair
+    moved = transfer.shuffled(inputs, adversarial, generator()) - inputs
+    before, after = ((v - inputs if v is adversarial else v).norm(dim=1) for v in (adversarial, moved))
+    torch.testing.assert_close(after.sort().values, before.sort().values, rtol=1e-4, atol=1e-5)
+    assert ((after - before).abs() > 1e-3).sum() > 20
+
+
+def test_random_signs_keep_every_size(pair):
+    inputs, adversarial = pair
+    signed = transfer.random_signs(inputs, adversarial, generator()) - inputs
+    torch.testing.assert_close(signed.abs(), (adversarial - inputs).abs(), rtol=0, atol=1e-6)
+    cosine = nn.functional.cosine_similarity(signed[1:], (adversarial - inputs)[1:])
+    assert (cosine.abs() < 6 / 28).all()
+
+
+def test_random_directions_keep_the_length(pair):
+    inputs, adversarial = pair
+    turned = transfer.random_directions(inputs, adversarial, generator()) - inputs
+    torch.testing.assert_close(turned.norm(dim=1), (adversarial - inputs).norm(dim=1), rtol=1e-4, atol=1e-5)
+    cosine = nn.functional.cosine_similarity(turned[1:], (adversarial - inputs)[1:])
+    assert (cosine.abs() < 6 / 28).all()
+
+
+@pytest.mark.parametrize("control", [transfer.shuffled, transfer.random_signs, transfer.random_directions])
+def test_controls_are_reproducible(control, pair):
+    assert torch.equal(control(*pair, generator(5)), control(*pair, generator(5)))
+    assert not torch.equal(control(*pair, generator(5)), control(*pair, generator(6)))
+
+
+def test_subset_range_covers_95_percent_of_drawn_subsets():
+    wrong = torch.zeros(2000)
+    wrong[:170] = 1
+    low, high = transfer.subset_range(percent(170, 2000), size=256)
+    source = generator()
+    drawn = torch.stack([100 * wrong[torch.randperm(2000, generator=source)[:256]].mean() for _ in range(2000)])
+    inside = ((drawn >= low - 1e-4) & (drawn <= high + 1e-4)).double().mean()
+    assert 0.95 <= inside <= 0.985  # rates of 256 images come in steps
+    assert low < 8.5 < high
+
+
+def test_subset_range_of_everything_is_the_rate():
+    low, high = transfer.subset_range(percent(3, 40), size=256)
+    assert low == high == pytest.approx(7.5)
+
+
+def test_agreement_of_a_table_with_itself_is_perfect():
+    theirs = {("a", "b"): 1.0, ("a", "c"): 5.0, ("b", "c"): 3.0}
+    same = transfer.agreement(theirs | {("other", "cell"): 7.0}, theirs)
+    assert same == {"spearman": pytest.approx(1), "median_difference": 0, "num_cells": 3}
+    shifted = transfer.agreement({cell: 2 - value for cell, value in theirs.items()}, theirs)
+    assert shifted["spearman"] == pytest.approx(-1)
+    assert shifted["median_difference"] == pytest.approx(4)
