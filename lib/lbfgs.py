@@ -124,9 +124,7 @@ def minimize(
         status=torch.full_like(state.problem, Status.OUT_OF_ITERATIONS),
         num_evaluations=state.num_evaluations.clone(),
     )
-    masked_basis = torch.empty_like(
-        state.basis
-    )  # room, used again and again: a new allocation costs as much as its use
+    masked_basis = torch.empty_like(state.basis)  # used again and again: allocating it would cost as much as its use
     for iteration in range(config.max_iterations + 1):
         state.norm = _projected_gradient(state).norm(dim=1)
         status = _status(state, config)
@@ -170,7 +168,7 @@ def _start(objective, start, lower, upper, tolerance, first_step, decrease, conf
             f"start must be a finite floating tensor (N, n), got {start.dtype} of shape {tuple(start.shape)}"
         )
     rows, n = start.shape
-    lower, upper = (_bound(bound, start) for bound in (lower, upper))
+    lower, upper = _bounds(lower, upper, start)
     if not torch.as_tensor(lower <= upper).all():
         raise ValueError("the box is empty: some lower bound exceeds its upper bound, or is nan; swap or correct them")
     problem = torch.arange(rows, device=start.device)
@@ -207,9 +205,11 @@ def _rows(value: float | Tensor, like: Tensor) -> Tensor:
     return torch.as_tensor(value, dtype=like.dtype, device=like.device).expand(len(like)).clone()
 
 
-def _bound(value: float | Tensor, like: Tensor) -> float | Tensor:
-    """Numbers stay numbers: to clip to them is faster."""
-    return value.to(like).expand_as(like).clone() if isinstance(value, Tensor) and value.ndim else float(value)
+def _bounds(lower: float | Tensor, upper: float | Tensor, like: Tensor) -> tuple:
+    """Two numbers stay numbers, to clip to which is faster; else both (N, n)."""
+    if not any(isinstance(bound, Tensor) and bound.ndim for bound in (lower, upper)):
+        return float(lower), float(upper)
+    return tuple(torch.as_tensor(bound).to(like).expand_as(like).clone() for bound in (lower, upper))
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
@@ -268,7 +268,7 @@ def _direction(state: _Running, reach: Tensor, free: Tensor, num_slots: int, mas
 
 
 def _keep(old: Tensor, new: Tensor, kept: Tensor) -> Tensor:
-    """`new`, but `old` in the rows `kept`: few as a rule, so that copying them is cheaper than choosing everywhere."""
+    """`new`, overwritten by `old` in the rows `kept`: few as a rule, cheaper to copy than to choose everywhere."""
     rows = kept.nonzero()[:, 0]
     new[rows] = old[rows]
     return new

@@ -101,3 +101,13 @@ def test_means_are_covered_in_95_per_cent_of_all_experiments():
     samples = np.random.default_rng(0).normal(0.06, 0.02, size=(2000, 8))
     covered = [low <= 0.06 <= high for _, low, high, _ in map(intervals.mean, samples)]
     assert np.mean(covered) == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / 2000))
+
+
+def test_pooled_is_the_mean_with_the_interval_of_one_measurement():
+    pooled = intervals.pooled([intervals.percent(10, 100), intervals.percent(21, 100)])
+    assert pooled.value == 15.5
+    assert pooled.n == 100
+    one = intervals.percent(16, 100)
+    assert (pooled.low, pooled.high) == (one.low, one.high)
+    same = intervals.percent(7, 50)
+    assert intervals.pooled([same, same, same]) == pytest.approx(same)

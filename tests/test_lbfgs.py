@@ -299,10 +299,12 @@ def test_bounds_may_be_numbers_rows_or_one_row_for_all():
             (-0.1, 0.1),
             (torch.full((4,), -0.1), torch.full((4,), 0.1)),
             (torch.full((3, 4), -0.1), torch.full((3, 4), 0.1, dtype=torch.float64)),
+            (-0.1, torch.full((4,), 0.1)),
+            (torch.full((3, 4), -0.1), torch.tensor(0.1)),
         )
     ]
-    torch.testing.assert_close(results[1], results[0], rtol=0, atol=1e-7)
-    torch.testing.assert_close(results[2], results[0], rtol=0, atol=1e-7)
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0], rtol=0, atol=1e-7)
 
 
 def test_the_start_is_not_written_to():
