@@ -146,10 +146,10 @@ glue("largest_width", max(widths), display=False)
 
 # %%
 controls = {
-    "adversarial": lambda x, x_adv: x_adv,
-    "shuffled among images": lambda x, x_adv: transfer.shuffled(x, x_adv, config.generator(run.seeds.noise)),
-    "random signs": lambda x, x_adv: transfer.random_signs(x, x_adv, config.generator(run.seeds.noise)),
-    "random direction": lambda x, x_adv: transfer.random_directions(x, x_adv, config.generator(run.seeds.noise)),
+    "adversarial (%)": lambda x, x_adv: x_adv,
+    "shuffled among images (%)": lambda x, x_adv: transfer.shuffled(x, x_adv, config.generator(run.seeds.noise)),
+    "random signs (%)": lambda x, x_adv: transfer.random_signs(x, x_adv, config.generator(run.seeds.noise)),
+    "random direction (%)": lambda x, x_adv: transfer.random_directions(x, x_adv, config.generator(run.seeds.noise)),
 }
 control_cells = {}
 for kind, change in controls.items():
@@ -269,9 +269,9 @@ if run.records:
         "what subsets of 256 images would show",
     )
     ahead = {
-        f"{name}, {kind}": float(control_cells[name, "adversarial"].low <= control_cells[name, kind].high)
+        f"{name}, {kind}": float(control_cells[name, "adversarial (%)"].low <= control_cells[name, kind].high)
         for name in names
-        for kind in ("random signs", "random direction")
+        for kind in ("random signs (%)", "random direction (%)")
     }
     paper.record_claim(
         "cross-model",
@@ -279,7 +279,7 @@ if run.records:
         "errors of the other networks, adversarial against a random direction: "
         + ", ".join(
             f"{name} {control_cells[name, 'adversarial'].value:.1f} against "
-            f"{control_cells[name, 'random direction'].value:.1f} %"
+            f"{control_cells[name, 'random direction (%)'].value:.1f} %"
             for name in names
         ),
     )

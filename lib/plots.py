@@ -171,9 +171,10 @@ def matrices(panels: Mapping[str, tuple[Sequence[str], Sequence[str], np.ndarray
 
     nan, where a table has no such cell, stays empty.
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(7.4, 4.6 if len(panels) > 1 else 5), squeeze=False)
+    height = 0.38 * max(len(rows) for rows, _, _ in panels.values()) + 1.6
+    figure, axes = plt.subplots(1, len(panels), figsize=(7.4, height), sharey=True, squeeze=False, layout="constrained")
     for ax, (name, (rows, columns, values)) in zip(axes.flat, panels.items(), strict=True):
-        ax.imshow(values, cmap="cividis", vmin=0, vmax=100)
+        ax.imshow(values, cmap="cividis", vmin=0, vmax=100, aspect="auto")
         for (i, j), value in np.ndenumerate(values):
             if np.isfinite(value):
                 ax.text(j, i, f"{value:.0f}", ha="center", va="center", color="w" if value < 60 else "k", fontsize=7)
@@ -184,7 +185,6 @@ def matrices(panels: Mapping[str, tuple[Sequence[str], Sequence[str], np.ndarray
     axes[0, 0].set_ylabel("made for")
     figure.supxlabel("fed to", fontsize=9)
     figure.suptitle(title)
-    figure.tight_layout()
     return _finished(figure)
 
 
