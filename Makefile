@@ -17,7 +17,7 @@ export DATA_DIR
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint lab bench clean distclean
+.PHONY: help setup book test lint lab bench spread clean distclean
 
 help:  ## Print this help
 	@echo "Usage: make TARGET [VARIABLE=value ...]"
@@ -59,6 +59,9 @@ lab: setup  ## Open the chapters as notebooks in JupyterLab
 
 bench: $(VENV)/bench-installed  ## Time the attacks against SciPy, Foolbox and the exact optimum
 	$(BIN)/python -m benchmarks.attack
+
+spread: setup  ## Tables 1 to 4 from five seeds at the paper's scale: hours, resumable
+	$(BIN)/python tools/spread.py --data "$(DATA)" --device "$(DEVICE)"
 
 $(VENV)/bench-installed: $(VENV)/installed benchmarks/requirements.txt
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt

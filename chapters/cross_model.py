@@ -27,7 +27,7 @@ import pandas as pd
 from IPython.display import Markdown
 from myst_nb import glue
 
-from lib import attack, config, experiment, intervals, paper, plots, transfer
+from lib import config, experiment, intervals, paper, plots, transfer
 from lib.models import mnist
 
 run = experiment.begin("cross_model", profile, data, device, seed)
@@ -54,9 +54,8 @@ adversarial = {name: result.adversarial for name, result in results.items()}
 # $[0, 1]$; we take the noise as it is for the table, and show below what clamping does.
 
 # %%
-noise_source = config.generator(run.seeds.noise)
-noise_rows = {f"Gaussian noise, stddev {stddev}": stddev for stddev in (0.1, 0.3)}
-noisy = {row: transfer.gaussian_noise(images.inputs, stddev, noise_source) for row, stddev in noise_rows.items()}
+sets = transfer.table2_images(adversarial, images.inputs, config.generator(run.seeds.noise))
+noisy = {row: changed for row, changed in sets.items() if row not in names}
 
 # %% [markdown]
 # ## Table 2
@@ -64,9 +63,7 @@ noisy = {row: transfer.gaussian_noise(images.inputs, stddev, noise_source) for r
 # Each cell is the error rate of the column's network on the images made for the row's:
 
 # %%
-cells = transfer.error_rates(networks, adversarial | noisy, images.labels)
-for row, changed in (adversarial | noisy).items():
-    cells[row, "distortion"] = intervals.mean(attack.distortion(changed, images.inputs).cpu().numpy())
+cells = transfer.error_rates(networks, sets, images.labels) | transfer.distortions(sets, images.inputs)
 
 # %% tags=["remove-cell"]
 if run.records:
@@ -75,7 +72,7 @@ for name in names:
     assert cells[name, name].value >= 99.9, name
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
-rows = [*names, *noise_rows]
+rows = list(sets)
 caption = (
     "Error in per cent of each column's network on images distorted for each row's. In every cell: **the paper**, "
     "recorded at the paper's scale with its 95 % interval, this build."
@@ -239,11 +236,8 @@ plots.rates_against_factor(factors, louder, "A little louder, and everyone hears
 clamped = {row: changed.clamp(0, 1) for row, changed in noisy.items()}
 clamped_cells = transfer.error_rates(networks, clamped, images.labels)
 clamping = pd.DataFrame(
-    {
-        name: [f"{cells[row, name].value:.1f} / {clamped_cells[row, name].value:.1f}" for row in noise_rows]
-        for name in names
-    },
-    index=pd.Index(list(noise_rows), name="noise"),
+    {name: [f"{cells[row, name].value:.1f} / {clamped_cells[row, name].value:.1f}" for row in noisy] for name in names},
+    index=pd.Index(list(noisy), name="noise"),
 )
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}

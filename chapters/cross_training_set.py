@@ -20,14 +20,11 @@ device = "auto"
 seed = 0
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
-from dataclasses import replace
-
 import numpy as np
 from IPython.display import Markdown
 from myst_nb import glue
 
-from lib import attack, config, experiment, intervals, paper, plots, transfer
-from lib.data import disjoint_halves
+from lib import attack, config, experiment, paper, plots, transfer
 
 run = experiment.begin("cross_training_set", profile, data, device, seed)
 
@@ -42,13 +39,7 @@ Markdown(run.banner)
 # two would have more in common than an architecture.
 
 # %%
-P1, P2 = disjoint_halves(run.train, config.generator(run.seeds.split))
-own_start = replace(run, seeds=replace(run.seeds, init=run.seeds.twin))
-trained = {
-    "M1": run.trained("100-100-10", dataset=P1),
-    "M2": run.trained("123-456-10", dataset=P1),
-    "M3": own_start.trained("100-100-10", dataset=P2),
-}
+trained, P1, P2 = run.trained_on_halves()
 networks = {name: t.network for name, t in trained.items()}
 described = {
     "M1": "M1: 100-100-10 on P1",
@@ -65,13 +56,8 @@ results = {name: run.adversarial(t, images) for name, t in trained.items()}
 adversarial = {name: result.adversarial for name, result in results.items()}
 
 parts = {"error on P1 (%)": P1, "error on P2 (%)": P2, "test error (%)": run.test}
-table3 = {
-    (described[name], column): transfer.error_rates({name: network}, {"": part.inputs}, part.labels)["", name]
-    for name, network in networks.items()
-    for column, part in parts.items()
-}
-for name, result in results.items():
-    table3[described[name], "distortion"] = intervals.mean(result.distortion.cpu().numpy())
+table3 = transfer.table3(networks, parts) | transfer.distortions(adversarial, images.inputs)
+table3 = {(described[name], column): estimate for (name, column), estimate in table3.items()}
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
@@ -91,14 +77,7 @@ Markdown(paper.to_markdown(paper.compare("table3", table3, columns), "Table 3: t
 # $\sqrt{m} = 28$ more. We compute both.
 
 # %%
-noise_source = config.generator(run.seeds.noise)
-sets = {f"distorted for {name}": adversarial[name] for name in networks}
-sets["Gaussian noise, stddev 0.06"] = transfer.gaussian_noise(images.inputs, 0.06, noise_source)
-for name in networks:
-    sets[f"{name} amplified to 0.1"] = transfer.amplify(images.inputs, adversarial[name], 0.1)
-sets["Gaussian noise, stddev 0.1"] = transfer.gaussian_noise(images.inputs, 0.1, noise_source)
-for name in networks:
-    sets[f"{name} as printed"] = transfer.amplify_as_printed(images.inputs, adversarial[name], 0.1)
+sets = transfer.table4_images(adversarial, images.inputs, config.generator(run.seeds.noise))
 cells = transfer.error_rates(networks, sets, images.labels)
 
 # %% tags=["remove-cell"]

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +73,21 @@ class Experiment:
             name: TrainResult(**kept.info[name]) if kept.info[name] else None for name in ("result", "pretraining")
         }
         return Trained(spec, network.to(self.device).requires_grad_(False), **results)
+
+    def trained_on_halves(self) -> tuple[dict[str, Trained], Dataset, Dataset]:
+        """The networks M1, M2 and M3 of Table 3, and the halves P1 and P2 of the training images.
+
+        M3 starts from weights of its own: the paper does not say, and with M1's it would have more in common with M1
+        than an architecture.
+        """
+        P1, P2 = data.disjoint_halves(self.train, config.generator(self.seeds.split))
+        twin = replace(self, seeds=replace(self.seeds, init=self.seeds.twin))
+        trained = {
+            "M1": self.trained("100-100-10", dataset=P1),
+            "M2": self.trained("123-456-10", dataset=P1),
+            "M3": twin.trained("100-100-10", dataset=P2),
+        }
+        return trained, P1, P2
 
     def _training_config(self, spec: mnist.NetworkSpec) -> list:
         families = {

@@ -6,11 +6,14 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from lib import intervals
+from lib import attack, intervals
 from lib.attack import Network
+from lib.data import Dataset
 from lib.intervals import Estimate
 
 BATCH = 10_000
+TABLE2_STDDEVS = (0.1, 0.3)
+TABLE4_STDDEVS = (0.06, 0.1)
 
 
 @torch.no_grad()
@@ -35,6 +38,41 @@ def rates(networks: Mapping[str, Network], images: Mapping[str, Tensor], classes
 def error_rates(networks: Mapping[str, Network], images: Mapping[str, Tensor], labels: Tensor) -> dict:
     """Tables 2 and 4: how often, in per cent, each network gives each set of images another class than `labels`."""
     return {cell: complement(right) for cell, right in rates(networks, images, labels).items()}
+
+
+def distortions(images: Mapping[str, Tensor], inputs: Tensor) -> dict:
+    """{(name of the set, "distortion"): Estimate}, the mean root mean square change of each set of images."""
+    return {
+        (row, "distortion"): intervals.mean(attack.distortion(changed, inputs).cpu().numpy())
+        for row, changed in images.items()
+    }
+
+
+def table2_images(adversarial: Mapping[str, Tensor], inputs: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """The rows of Table 2: adversarial images by the network they were made for, and the same images under noise."""
+    noise = {f"Gaussian noise, stddev {stddev}": gaussian_noise(inputs, stddev, generator) for stddev in TABLE2_STDDEVS}
+    return dict(adversarial) | noise
+
+
+def table3(networks: Mapping[str, Network], parts: Mapping[str, Dataset]) -> dict:
+    """{(network, part): Estimate}: the error in per cent of each network on each part of the data, undistorted."""
+    return {
+        (name, part): transferred
+        for part, images in parts.items()
+        for (_, name), transferred in error_rates(networks, {part: images.inputs}, images.labels).items()
+    }
+
+
+def table4_images(adversarial: Mapping[str, Tensor], inputs: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """The rows of Table 4, in its order; last, as rows of our own, amplification as the paper prints it."""
+    quiet, loud = TABLE4_STDDEVS
+    return (
+        {f"distorted for {name}": images for name, images in adversarial.items()}
+        | {f"Gaussian noise, stddev {quiet}": gaussian_noise(inputs, quiet, generator)}
+        | {f"{name} amplified to {loud}": amplify(inputs, images, loud) for name, images in adversarial.items()}
+        | {f"Gaussian noise, stddev {loud}": gaussian_noise(inputs, loud, generator)}
+        | {f"{name} as printed": amplify_as_printed(inputs, images, loud) for name, images in adversarial.items()}
+    )
 
 
 def complement(percent: Estimate) -> Estimate:

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lib import transfer
+from lib import paper, transfer
 from lib.intervals import percent
+from lib.models import mnist
 
 torch.set_num_threads(1)
 
@@ -83,6 +84,19 @@ def test_amplified_perturbations_have_that_root_mean_square(stddev):
     torch.testing.assert_close(cosine, torch.ones(5), rtol=0, atol=1e-4)
     printed = transfer.amplify_as_printed(inputs, adversarial, stddev) - inputs
     torch.testing.assert_close(printed * 28, perturbation, rtol=1e-3, atol=1e-5)
+
+
+def test_rows_are_named_as_the_papers_tables_name_them(pair):
+    inputs, adversarial = pair
+    table2 = transfer.table2_images(dict.fromkeys(mnist.TABLE1, adversarial), inputs, generator())
+    assert list(table2) == list(dict.fromkeys(row for row, _ in paper.values("table2")))
+    table4 = transfer.table4_images(dict.fromkeys(("M1", "M2", "M3"), adversarial), inputs, generator())
+    assert list(table4)[:8] == list(dict.fromkeys(row for row, _ in paper.values("table4")))
+    sizes = {row: estimate.value for (row, _), estimate in transfer.distortions(table4, inputs).items()}
+    assert sizes["M1 amplified to 0.1"] == pytest.approx(0.1 * 29 / 30, rel=1e-3)  # one image has no perturbation
+    assert sizes["Gaussian noise, stddev 0.06"] == pytest.approx(0.06, rel=0.02)
+    assert sizes["M1 as printed"] == pytest.approx(0.1 / 28 * 29 / 30, rel=1e-3)
+    assert torch.equal(table4["distorted for M2"], adversarial)
 
 
 def test_an_image_without_perturbation_stays(pair):
