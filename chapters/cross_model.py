@@ -75,7 +75,8 @@ for name in names:
 rows = list(sets)
 caption = (
     "Error in per cent of each column's network on images distorted for each row's. In every cell: **the paper**, "
-    "recorded at the paper's scale with its 95 % interval, this build."
+    "recorded at the paper's scale with its 95 % interval, "
+    "the smallest and largest over the seeds of `make spread` (once recorded), this build."
 )
 Markdown(
     paper.to_markdown(paper.stacked("table2", cells, rows, [*names, "distortion"], "made for"), caption, "tab-two")

@@ -92,7 +92,7 @@ for name in networks:
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 caption = (
     "Table 4: error in per cent of each network. In every cell: **the paper**, recorded at the paper's scale with its "
-    "95 % interval, this build. The last three rows take the printed formula at its word."
+    "95 % interval, the smallest and largest over the seeds of `make spread` (once recorded), this build. The last three rows take the printed formula at its word."
 )
 Markdown(paper.to_markdown(paper.stacked("table4", cells, list(sets), list(networks), "images"), caption, "tab-four"))
 

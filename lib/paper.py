@@ -146,26 +146,28 @@ def recorded_values(table: str) -> dict[tuple[str, str], float]:
 
 
 def stacked(table: str, cells: Cells, rows: list[str], columns: list[str], index: str) -> pd.DataFrame:
-    """A table of many columns: in every cell the paper's number (bold), the recorded one, its interval, this build's.
+    """A table of many columns; in every cell stand, one below the other, as far as they exist:
 
-    "–" stands for a number that does not exist.
+    the paper's number (bold), the recorded one, its 95 % interval, the range over seeds, this build's. "–" stands for a
+    number that is not there.
     """
-    parts = [published(table), recorded(table), measured(cells)]
+    parts = [published(table), recorded(table), recorded(f"spread_{table}"), measured(cells)]
     return pd.DataFrame(
         {column: [_stacked(column, *(_cell(p, row, column) for p in parts)) for row in rows] for column in columns},
         index=pd.Index(rows, name=index),
     )
 
 
-def _stacked(column: str, printed: pd.DataFrame, kept: pd.DataFrame, now: pd.DataFrame) -> str:
+def _stacked(column: str, printed: pd.DataFrame, kept: pd.DataFrame, seeds: pd.DataFrame, now: pd.DataFrame) -> str:
     digits = 3 if column == "distortion" else 1
-    ours = [[f"{value:.{digits}f}" for value in part[ESTIMATE[:3]].astype(float).to_numpy()[0]] if len(part) else None
-            for part in (kept, now)]  # fmt: skip
-    return "<br>".join([
-        f"**{printed['value'].iloc[0]}**" if len(printed) else "–",
-        "{}<br>[{},\u00a0{}]".format(*ours[0]) if ours[0] else "–",
-        ours[1][0] if ours[1] else "–",
-    ])  # fmt: skip
+
+    def numbers(lines: pd.DataFrame) -> list[str]:
+        return [f"{value:.{digits}f}" for value in lines[ESTIMATE[:3]].astype(float).to_numpy()[0]]
+
+    stack = [f"**{printed['value'].iloc[0]}**" if len(printed) else "–"]
+    stack += ["{}<br>[{},\u00a0{}]".format(*numbers(kept))] if len(kept) else ["–"]
+    stack += ["{1}\u00a0to\u00a0{2}".format(*numbers(seeds))] if len(seeds) else []
+    return "<br>".join([*stack, numbers(now)[0] if len(now) else "–"])
 
 
 def _cell(lines: pd.DataFrame, row: str, column: str) -> pd.DataFrame:

@@ -327,6 +327,12 @@ def test_stacked_shows_the_papers_number_the_recorded_one_and_this_builds(result
     assert table.loc["c", "distortion"] == "–<br>1.000<br>[0.500,\u00a01.500]<br>2.000"
 
 
+def test_stacked_shows_the_range_over_seeds_where_it_is_recorded(results, published):
+    paper.record("spread_table9", {("b", "error (%)"): Estimate(9.0, 8.0, 11.0, 5)})
+    table = paper.stacked("table9", {("b", "error (%)"): ONE}, ["b"], ["error (%)"], "made for")
+    assert table["error (%)"].tolist() == ["**10**<br>–<br>8.0\u00a0to\u00a011.0<br>1.0"]
+
+
 def test_values_are_the_printed_and_the_recorded_numbers(results, published):
     assert paper.values("table9") == {("b", "error (%)"): 10, ("b", "length"): 0.1, ("a", "error (%)"): 7.4}
     assert paper.recorded_values("table9") == {}
