@@ -264,7 +264,7 @@ Markdown(
 )
 
 # %% mystnb={"figure": {"caption": "Distortion of every attacked image. The paper prints only the means, and those are for MNIST.", "name": "fig-distortion"}, "image": {"alt": "Six histograms of distortion, one per network, with our mean and the paper's mean marked."}} tags=["hide-input"]
-published = paper.published("table1").set_index(["row", "column"])["value"].astype(float)
+published = paper.values("table1")
 plots.distortion_histograms(
     {name: r.distortion for name, r in results.items()},
     {name: published[name, "distortion"] for name in mnist.TABLE1},
@@ -488,8 +488,8 @@ plots.pairs_panels(
 # for the linear network with the strongest decay, the "minimum distortion" of the attack is no minimum by a wide margin.
 
 # %% tags=["remove-cell"]
-figure7 = paper.published("figure7").set_index(["row", "column"])["value"].astype(float)
-published_accuracy = float(figure7["Gaussian noise, stddev 1", "accuracy (%)"])
+figure7 = paper.values("figure7")
+published_accuracy = figure7["Gaussian noise, stddev 1", "accuracy (%)"]
 glue("published_accuracy", published_accuracy, display=False)
 glue("noise_factor", 1 / float(results[sigmoid].distortion.mean()), display=False)
 if run.records:

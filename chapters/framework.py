@@ -149,7 +149,7 @@ columns = ["training error (%)", "test error (%)"]
 published = paper.published("table1").set_index(["row", "column"])["value"]
 if run.records:
     paper.record("decay", decay_cells)
-recorded = paper.recorded("decay").set_index(["row", "column"])["value"]
+recorded = paper.recorded_values("decay")
 
 
 def both(values, name, label):
@@ -268,7 +268,7 @@ comparison = paper.compare("autoencoder", ablation, [*columns, "distortion"], in
 Markdown(paper.to_markdown(comparison, "What each regulariser buys. The paper has no such table.", "tab-ablation"))
 
 # %% tags=["hide-input"]
-kept = paper.recorded("autoencoder").set_index(["row", "column"])["value"]
+kept = paper.recorded_values("autoencoder")
 source, of = ("At the paper's scale", kept) if len(kept) else ("Here", {cell: e.value for cell, e in ablation.items()})
 full, *reduced = variants
 Markdown(
