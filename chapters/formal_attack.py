@@ -286,6 +286,90 @@ glue("lowest_success", min(s.value for s in success.values()), display=False)
 # distributions are wide: an average says little about the image in front of you.
 
 # %% [markdown]
+# ## Which average?
+#
+# Our distortions fall short of the paper's by a similar factor for five of the six networks. Two explanations can be tested.
+#
+# The first: the paper's line search over $c$ was coarse. A search that lowers $c$ by a factor of $q$ at a time stops
+# somewhere between the largest price that succeeds, $c^*$, and $c^*/q$: at $c^* q^{-u}$ with $u$ uniform in $[0, 1)$. We
+# minimise {eq}`eq-penalized` at such prices.
+#
+# The second: the paper averaged otherwise. It calls the same number "average distortion" in the tables and "stddev" in the
+# captions. A standard deviation over *all pixels of all images* is the root of the mean of the **squared** distortions, and
+# since the distributions in {numref}`fig-distortion` are wide, it is larger than the mean. And were images that the network
+# gets wrong to begin with attacked at all?
+
+# %%
+few_images = attacked.take(500)
+uniform = torch.rand(len(few_images), generator=config.generator(run.seeds.noise)).to(run.device)
+coarse_cells, average_cells = {}, {}
+for name, result in results.items():
+    network_ = run.trained(name).network
+    searched = torch.isfinite(result.c[: len(few_images)])  # the others needed no search
+    for factor in (1.5, 2, 4, 10):
+        lengths = result.distortion[: len(few_images)].clone()
+        inputs, goals = few_images.inputs[searched], run.targets(attacked)[: len(few_images)][searched]
+        prices = result.c[: len(few_images)][searched] * factor ** -uniform[searched]
+        minimum = attack.minimize_penalized(network_, inputs, goals, prices, run.profile.attack)
+        lengths[searched] = attack.distortion(minimum.minimizer, inputs)
+        coarse_cells[name, f"search by {factor}"] = intervals.mean(lengths.cpu().numpy())
+    correct = network_(attacked.inputs).argmax(dim=1) == attacked.labels
+    average_cells[name, "mean"] = cells[name, "distortion"]
+    average_cells[name, "pooled"] = intervals.root_mean_square(result.distortion.cpu().numpy())
+    average_cells[name, "pooled, images classified correctly"] = intervals.root_mean_square(
+        result.distortion[correct].cpu().numpy()
+    )
+
+# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+if run.records:
+    paper.record("coarse", coarse_cells)
+    paper.record("average", average_cells)
+published = paper.values("table1")
+recorded_averages = paper.recorded_values("average") or {cell: e.value for cell, e in average_cells.items()}
+recorded_coarse = paper.recorded_values("coarse") or {cell: e.value for cell, e in coarse_cells.items()}
+readings = list(dict.fromkeys(column for _, column in recorded_averages)) + list(
+    dict.fromkeys(column for _, column in recorded_coarse)
+)
+both = recorded_averages | recorded_coarse
+explained = pd.DataFrame(
+    {"paper": [f"**{published[name, 'distortion']:g}**" for name in mnist.TABLE1]}
+    | {
+        reading: [
+            f"{both[name, reading]:.4f}<br>({100 * (both[name, reading] / published[name, 'distortion'] - 1):+.0f} %)"
+            for name in mnist.TABLE1
+        ]
+        for reading in readings
+    },
+    index=pd.Index(mnist.TABLE1, name="network"),
+)
+where = "at the paper's scale, as recorded" if paper.recorded_values("average") else "in this build"
+caption = f"Three averages of the same distortions, and means under coarser searches over c; {where}."
+Markdown(paper.to_markdown(explained, caption, "tab-average"))
+
+# %% tags=["remove-cell"]
+off = {
+    reading: [abs(both[name, reading] / published[name, "distortion"] - 1) for name in mnist.TABLE1[:5]]
+    for reading in readings
+}
+pooled = "pooled, images classified correctly"
+glue("off_mean", 100 * sum(off["mean"]) / 5, display=False)
+glue("off_pooled", 100 * sum(off[pooled]) / 5, display=False)
+glue(
+    "off_search",
+    100 * min(sum(off[reading]) / 5 for reading in readings if reading.startswith("search")),
+    display=False,
+)
+glue("where_average", where, display=False)
+
+# %% [markdown]
+# ({glue:text}`where_average`.) Over the five networks other than the autoencoder, whose training is not ours to know, the mean
+# is off by {glue:text}`off_mean:.0f` % on average. No factor of a coarse search does better than
+# {glue:text}`off_search:.0f` %: what one network would need is far too much for another, since the flatter the
+# probabilities, the more $r$ reacts to $c$. The pooled standard deviation, over the images that the network had classified
+# correctly, is off by {glue:text}`off_pooled:.0f` %. That is very likely what the paper's last column means. We keep the
+# mean in our tables, because that is what they say.
+
+# %% [markdown]
 # ## How near is the nearest?
 #
 # For the three linear networks {eq}`eq-problem` needs no relaxation. "The network says $l$" means nine linear

@@ -28,6 +28,12 @@ def percent(successes: int, n: int) -> Estimate:
     return Estimate(100 * value, 100 * low, 100 * high, n)
 
 
+def root_mean_square(values: np.ndarray) -> Estimate:
+    """Root of the mean square of values (n,), with the interval of the mean square. Errors as in `mean`."""
+    squared = mean(np.square(np.asarray(values, dtype=float)))
+    return Estimate(*(float(max(v, 0)) ** 0.5 for v in squared[:3]), squared.n)
+
+
 def pooled(percents: Iterable[Estimate]) -> Estimate:
     """Mean of several rates in per cent that were measured on the same n images.
 

@@ -103,6 +103,19 @@ def test_means_are_covered_in_95_per_cent_of_all_experiments():
     assert np.mean(covered) == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / 2000))
 
 
+def test_root_mean_square_is_the_pooled_standard_deviation():
+    """Of several samples around zero: the root of the mean of their variances."""
+    source = np.random.default_rng(0)
+    samples = source.normal(size=(50, 20)) * source.uniform(1, 3, size=(50, 1))
+    each = np.sqrt(np.mean(samples**2, axis=1))
+    found = intervals.root_mean_square(each)
+    assert found.value == pytest.approx(np.sqrt(np.mean(samples**2)))
+    assert found.low < found.value < found.high
+    assert found.n == 50
+    constant = intervals.root_mean_square(np.full(4, 0.3))
+    assert constant == pytest.approx((0.3, 0.3, 0.3, 4))
+
+
 def test_pooled_is_the_mean_with_the_interval_of_one_measurement():
     pooled = intervals.pooled([intervals.percent(10, 100), intervals.percent(21, 100)])
     assert pooled.value == 15.5
