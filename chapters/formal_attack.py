@@ -405,8 +405,8 @@ for name, key in zip(mnist.TABLE1[:3], ("weak", "middle", "strong"), strict=True
 
 # %% [markdown]
 # The attack is {glue:text}`excess_weak:.1f` %, {glue:text}`excess_middle:.1f` % and {glue:text}`excess_strong:.1f` % above
-# the optimum. That is not the solver's doing: `benchmarks/README.md` shows SciPy ending at the same lengths on these
-# networks, with our search and with plain bisection. It is the relaxation's. The likely reason: at the border the minimiser
+# the optimum. That is not the solver's doing: {numref}`fig-peers` shows SciPy ending at the same lengths, with our search
+# and with plain bisection. It is the relaxation's. The likely reason: at the border the minimiser
 # of {eq}`eq-penalized` balances $r$ against the gradient of the *cross-entropy*, which pushes down every rival in
 # proportion to its probability, where only those rivals matter that tie with the target. The stronger the weight decay,
 # the flatter the probabilities, and the more effort goes into rivals that were never in the way.

@@ -1,6 +1,10 @@
 """What is expensive is made once, kept piece by piece, and found again by all that it depends on."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
@@ -349,3 +353,64 @@ def test_networks_and_attacks_are_on_the_device_asked_for(make):
     assert gpu.targets(gpu.train).is_cuda
     assert gpu.adversarial(trained, gpu.train.take(5)).adversarial.is_cuda
     assert same_weights(cpu.trained("softmax 1"), trained)
+
+
+def test_halves_are_disjoint_and_their_networks_are_the_papers(make):
+    run = make()
+    trained, P1, P2 = run.trained_on_halves()
+    assert [t.spec.name for t in trained.values()] == ["100-100-10", "123-456-10", "100-100-10"]
+    assert len(P1) == len(P2) == 50
+    together = torch.cat([P1.inputs, P2.inputs])
+    assert torch.equal(together.sort(dim=0).values, run.train.inputs.sort(dim=0).values)
+    for name, part, seeds in (("M1", P1, run.seeds), ("M3", P2, replace(run.seeds, init=run.seeds.twin))):
+        alone = replace(run, seeds=seeds).trained("100-100-10", dataset=part)
+        assert same_weights(alone, trained[name])
+    same_start = run.trained("100-100-10", dataset=P2)
+    assert not same_weights(same_start, trained["M3"])
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from dataclasses import replace
+from lib import data, experiment
+from lib.config import PROFILES, Seeds
+from lib.experiment import Experiment
+from lib.store import Store
+from lib.training import TrainingConfig
+import torch
+
+torch.set_num_threads(1)
+experiment.PIECE = 10
+digits = data.digits()
+profile = replace(PROFILES["quick"], training=TrainingConfig(max_iterations=8))
+run = Experiment(
+    "killed", profile, digits, digits.train.take(100), digits.test.take(40), torch.device("cpu"), Seeds.derive(0),
+    Store(Path(sys.argv[1])),
+)
+result = run.adversarial(run.trained("100-100-10"), run.train)
+torch.save(vars(result), sys.argv[2])
+"""
+
+
+@pytest.mark.faults
+def test_killed_outright_it_goes_on_and_ends_with_the_same_digits(tmp_path):
+    """kill -9 in the middle of the attack: at most the piece at work is done again."""
+    command = [sys.executable, "-c", KILLED]
+    store = tmp_path / "store"
+    process = subprocess.Popen([*command, str(store), str(tmp_path / "never.pt")])
+    deadline = time.monotonic() + 120
+    while len(finished := sorted(store.glob("adversarial-*.json"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert 3 <= len(finished) < 10
+    kept = {path: path.stat().st_mtime_ns for path in finished}
+
+    subprocess.run([*command, str(store), str(tmp_path / "resumed.pt")], check=True, timeout=120)
+    subprocess.run([*command, str(tmp_path / "fresh"), str(tmp_path / "whole.pt")], check=True, timeout=120)
+    resumed, whole = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("resumed", "whole"))
+    assert all(torch.equal(resumed[name], whole[name]) or name == "c" for name in whole)
+    torch.testing.assert_close(resumed["c"], whole["c"], rtol=0, atol=0, equal_nan=True)
+    assert {path: path.stat().st_mtime_ns for path in finished} == kept
+    assert not list(store.glob("*.tmp*"))
