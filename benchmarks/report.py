@@ -48,7 +48,7 @@ def _methods(figures: dict) -> list[str]:
         distortion = f"{run['distortion']['value']:.5f}" if run["distortion"] else ""
         cells = [
             TITLES[name], run["num_images"], f"{100 * run['success']['value']:.1f} %", distortion,
-            f"{run['gradients']:.1f}", f"{run['ms']:.2f}", *ratios,
+            f"{run['gradients']:.1f}" if run["gradients"] else "", f"{run['ms']:.2f}", *ratios,
         ]  # fmt: skip
         rows.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return rows
@@ -64,7 +64,7 @@ def _bars(figures: dict) -> list[str]:
         "time_ratio_vs_ddn100", "distortion_ratio_vs_ddn100", "tight_time_ratio_vs_ddn100", "tight_time_ratio_vs_cw",
         "tight_distortion_ratio_vs_cw", "exact_gap_linear",
     ]  # fmt: skip
-    return [", ".join(f"`{key}` {figures[key]:.5g}" for key in keys if key in figures) + "."]
+    return [", ".join(f"`{key}` {figures[key]:.6g}" for key in keys if key in figures) + "."]
 
 
 def _growth(facts: dict) -> list[str]:
@@ -78,7 +78,7 @@ def _growth(facts: dict) -> list[str]:
     floors = [_floor(name, figures) for name, figures in facts["floor"].items()]
     shares = [
         f"- {name}: " + ", ".join(f"`{op}` {100 * share:.0f} %" for op, share in operations.items())
-        for name, operations in facts["profile"].items()
+        for name, operations in facts["operations"].items()
     ]
     seconds = facts["table2_seconds"]
     return [

@@ -12,7 +12,7 @@ from lib.data import Dataset
 from lib.experiment import Experiment
 from lib.models import mnist
 
-FIELDS = ("images", "pixels", "floor", "profile", "table2_seconds")
+FIELDS = ("images", "pixels", "floor", "operations", "table2_seconds")
 NUM_IMAGES = (1, 10, 100, 500, 2_000, 10_000, 60_000)
 SIDES = (14, 28, 56, 112)
 NETWORK = "100-100-10"
@@ -29,7 +29,7 @@ def measure(run: Experiment, networks: list[str]) -> dict:
         "images": [_images(run, network, run.train.take(n)) for n in sizes],
         "pixels": [_pixels(run, network, side) for side in SIDES],
         "floor": {name: _floor(run, run.trained(name).network) for name in networks},
-        "profile": {name: _profile(run, run.trained(name).network) for name in networks},
+        "operations": {name: _operations(run, run.trained(name).network) for name in networks},
         "table2_seconds": {
             name: _seconds(run, run.trained(name).network, run.train) for name in networks if name in mnist.TABLE1
         },
@@ -153,7 +153,7 @@ def _best(function, repeats: int = 10) -> float:
     return 1e6 * min(found)
 
 
-def _profile(run: Experiment, network: nn.Module) -> dict[str, float]:
+def _operations(run: Experiment, network: nn.Module) -> dict[str, float]:
     """Share of each operation in the processor's time, the largest ten."""
     images = run.test.take(BATCH)
     targets = run.targets(images)

@@ -76,6 +76,9 @@ def test_gradients_are_counted(problem):
     attack.loss_gradient(counted, inputs, targets)
     counted(inputs)
     assert counted.num_gradients == 12
+    few = slice(0, 2)
+    peers.scipy_in_our_search(counted, inputs[few], targets[few])  # on a copy
+    assert counted.num_gradients > 12
 
 
 def test_foolbox_agrees_about_who_succeeds(problem):
@@ -94,7 +97,7 @@ def test_scaling_reports_every_field(monkeypatch, tmp_path):
     assert [f["num_images"] for f in figures["images"]][-1] == len(run.train)
     assert all(f["images_per_second"] > 0 for f in figures["images"])
     assert 0 < figures["floor"]["softmax 1e-4"]["fraction_of_floor_reached"] < 1
-    assert sum(figures["profile"]["softmax 1e-4"].values()) <= 1
+    assert sum(figures["operations"]["softmax 1e-4"].values()) <= 1
 
 
 def test_resizing_there_and_back_keeps_the_image():
