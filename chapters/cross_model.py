@@ -117,11 +117,11 @@ plots.matrices(
 # ## How large was the paper's sample?
 #
 # Nearly all the rates that the paper prints with decimals are multiples of 1/256, as if measured on 256 images. If so, each
-# is a draw, and its spread can be computed exactly from ours: the number of errors in a random subset of 256 of our images
-# is hypergeometric.
+# is a draw, and its spread follows from ours: the number of errors in a sample of 256 images is binomial.
 
 # %%
-ranges = {cell: transfer.subset_range(cells[cell]) for cell in off_diagonal}
+rates = recorded or now
+ranges = {cell: transfer.range_in_samples(rates[cell], size=256) for cell in off_diagonal}
 inside = [ranges[cell][0] <= value <= ranges[cell][1] for cell, value in off_diagonal.items()]
 widths = [high - low for low, high in ranges.values()]
 
@@ -131,7 +131,7 @@ glue("mean_width", float(np.mean(widths)), display=False)
 glue("largest_width", max(widths), display=False)
 
 # %% [markdown]
-# In this build, 95 % of the subsets of 256 images would show a rate within an interval that is on average
+# {glue:text}`source`, 95 % of the samples of 256 images would show a rate within an interval that is on average
 # {glue:text}`mean_width:.1f` points wide, and up to {glue:text}`largest_width:.1f`. {glue:text}`num_inside` of the
 # paper's {glue:text}`num_cells` printed cells lie inside theirs; the others differ by more than the drawing of images
 # explains: other weights, other targets, another distortion.
@@ -261,7 +261,7 @@ if run.records:
         "cross-model-rates",
         {"median difference": median},
         f"median absolute difference {median:.1f} points over {len(off_diagonal)} cells; {sum(inside)} of them within "
-        "what subsets of 256 images would show",
+        "what samples of 256 images would show",
     )
     ahead = {
         f"{name}, {kind}": float(control_cells[name, "adversarial (%)"].low <= control_cells[name, kind].high)

@@ -94,9 +94,10 @@ hessian = torch.diag(torch.linspace(1, 10, 6, dtype=torch.float64))
 s = torch.randn(3, 6, generator=generator, dtype=torch.float64)
 y, gradient = s @ hessian, torch.randn(6, generator=generator, dtype=torch.float64)
 
-basis = torch.cat([s, y, gradient[None]])
-newest_first = torch.tensor([[2, 1, 0]])
-coefficients = lbfgs.two_loop((basis @ basis.T)[None], newest_first, torch.tensor([3]), torch.ones(1))
+basis = torch.cat([gradient[None], torch.stack([s, y], dim=1).flatten(0, 1)])  # g, s0, y0, s1, y1, s2, y2
+newest_first, present = torch.tensor([[2, 1, 0]]), torch.ones(1, 3, dtype=torch.bool)
+gamma = (s[-1] @ y[-1] / (y[-1] @ y[-1]))[None]
+coefficients = lbfgs.two_loop((basis @ basis.T)[None], newest_first, present, gamma)
 torch.testing.assert_close(coefficients[0] @ basis, two_loop(gradient, s, y))
 
 # %% [markdown]
@@ -335,7 +336,7 @@ explained = pd.DataFrame(
     {"paper": [f"**{published[name, 'distortion']:g}**" for name in mnist.TABLE1]}
     | {
         reading: [
-            f"{both[name, reading]:.4f}<br>({100 * (both[name, reading] / published[name, 'distortion'] - 1):+.0f} %)"
+            f"{both[name, reading]:.4f}<br>{100 * (both[name, reading] / published[name, 'distortion'] - 1):+.0f}\u00a0%"
             for name in mnist.TABLE1
         ]
         for reading in readings

@@ -128,14 +128,10 @@ def random_directions(inputs: Tensor, adversarial: Tensor, generator: torch.Gene
     return inputs + length * drawn / drawn.norm(dim=1, keepdim=True)
 
 
-def subset_range(rate: Estimate, size: int = 256) -> tuple[float, float]:
-    """Where 95 % of the rates lie, in per cent, that random subsets of `size` of the rate's images would show.
-
-    Exact: the number of errors in a subset is hypergeometric.
-    """
-    wrong = round(rate.n * rate.value / 100)
-    drawn = scipy.stats.hypergeom(rate.n, wrong, min(size, rate.n))
-    return tuple(100 * float(drawn.ppf(q)) / min(size, rate.n) for q in (0.025, 0.975))
+def range_in_samples(percent: float, size: int) -> tuple[float, float]:
+    """Where 95 % of the rates lie, in per cent, that samples of `size` images show when the rate of all is `percent`."""
+    drawn = scipy.stats.binom(size, percent / 100)
+    return tuple(100 * float(drawn.ppf(q)) / size for q in (0.025, 0.975))
 
 
 def agreement(ours: Mapping[tuple[str, str], float], theirs: Mapping[tuple[str, str], float]) -> dict[str, float]:
