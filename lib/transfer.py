@@ -129,7 +129,7 @@ def random_directions(inputs: Tensor, adversarial: Tensor, generator: torch.Gene
 
 
 def range_in_samples(percent: float, size: int) -> tuple[float, float]:
-    """Where 95 % of the rates lie, in per cent, that samples of `size` images show when the rate of all is `percent`."""
+    """Where 95 % of the rates lie, in per cent, that samples of `size` images show if the rate of all is `percent`."""
     drawn = scipy.stats.binom(size, percent / 100)
     return tuple(100 * float(drawn.ppf(q)) / size for q in (0.025, 0.975))
 
