@@ -21,6 +21,7 @@ seed = 0
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 import copy
+import math
 import time
 
 import pandas as pd
@@ -289,16 +290,16 @@ glue("lowest_success", min(s.value for s in success.values()), display=False)
 # %% [markdown]
 # ## Which average?
 #
-# Our distortions fall short of the paper's by a similar factor for five of the six networks. Two explanations can be tested.
+# For five of the six networks our distortions fall short of the paper's, by up to a sixth. Two explanations can be tested.
 #
 # The first: the paper's line search over $c$ was coarse. A search that lowers $c$ by a factor of $q$ at a time stops
 # somewhere between the largest price that succeeds, $c^*$, and $c^*/q$: at $c^* q^{-u}$ with $u$ uniform in $[0, 1)$. We
 # minimise {eq}`eq-penalized` at such prices.
 #
 # The second: the paper averaged otherwise. It calls the same number "average distortion" in the tables and "stddev" in the
-# captions. A standard deviation over *all pixels of all images* is the root of the mean of the **squared** distortions, and
-# since the distributions in {numref}`fig-distortion` are wide, it is larger than the mean. And were images that the network
-# gets wrong to begin with attacked at all?
+# captions. Over *all pixels of all images* the root mean square is the root of the mean of the **squared** distortions, and
+# since the distributions in {numref}`fig-distortion` are wide, it is larger than the mean (a standard deviation proper, about
+# the mean of the changes, is slightly less). And were images that the network gets wrong to begin with attacked at all?
 
 # %%
 few_images = attacked.take(500)
@@ -316,6 +317,7 @@ for name, result in results.items():
         coarse_cells[name, f"search by {factor}"] = intervals.mean(lengths.cpu().numpy())
     correct = network_(attacked.inputs).argmax(dim=1) == attacked.labels
     average_cells[name, "mean"] = cells[name, "distortion"]
+    average_cells[name, "mean, images classified correctly"] = intervals.mean(result.distortion[correct].cpu().numpy())
     average_cells[name, "pooled"] = intervals.root_mean_square(result.distortion.cpu().numpy())
     average_cells[name, "pooled, images classified correctly"] = intervals.root_mean_square(
         result.distortion[correct].cpu().numpy()
@@ -344,7 +346,7 @@ explained = pd.DataFrame(
     index=pd.Index(mnist.TABLE1, name="network"),
 )
 where = "at the paper's scale, as recorded" if paper.recorded_values("average") else "in this build"
-caption = f"Three averages of the same distortions, and means under coarser searches over c; {where}."
+caption = f"Four averages of the same distortions, and means under coarser searches over c; {where}."
 Markdown(paper.to_markdown(explained, caption, "tab-average"))
 
 # %% tags=["remove-cell"]
@@ -354,6 +356,7 @@ off = {
 }
 pooled = "pooled, images classified correctly"
 glue("off_mean", 100 * sum(off["mean"]) / 5, display=False)
+glue("off_correct", 100 * sum(off["mean, images classified correctly"]) / 5, display=False)
 glue("off_pooled", 100 * sum(off[pooled]) / 5, display=False)
 glue(
     "off_search",
@@ -364,11 +367,12 @@ glue("where_average", where, display=False)
 
 # %% [markdown]
 # ({glue:text}`where_average`.) Over the five networks other than the autoencoder, whose training is not ours to know, the mean
-# is off by {glue:text}`off_mean:.0f` % on average. No factor of a coarse search does better than
-# {glue:text}`off_search:.0f` %: what one network would need is far too much for another, since the flatter the
-# probabilities, the more $r$ reacts to $c$. The pooled standard deviation, over the images that the network had classified
-# correctly, is off by {glue:text}`off_pooled:.0f` %. That is very likely what the paper's last column means. We keep the
-# mean in our tables, because that is what they say.
+# is off by {glue:text}`off_mean:.0f` % on average, and over the images that were classified correctly by
+# {glue:text}`off_correct:.0f` %. None of the four coarse searches does better than {glue:text}`off_search:.0f` %: what one
+# network would need is far too much for another, since the flatter the probabilities, the more $r$ reacts to $c$. The
+# pooled root mean square, over the images classified correctly, is off by {glue:text}`off_pooled:.0f` %. We looked at several
+# readings before we found this one, and one seed is one seed; still, it is the simplest that we know of, and the word
+# "stddev" speaks for it. Our tables keep the mean, because that is what the paper's say.
 
 # %% [markdown]
 # ## How near is the nearest?
@@ -406,8 +410,8 @@ for name, key in zip(mnist.TABLE1[:3], ("weak", "middle", "strong"), strict=True
 
 # %% [markdown]
 # The attack is {glue:text}`excess_weak:.1f` %, {glue:text}`excess_middle:.1f` % and {glue:text}`excess_strong:.1f` % above
-# the optimum. That is not the solver's doing: {numref}`fig-peers` shows SciPy ending at the same lengths, with our search
-# and with plain bisection. It is the relaxation's. The likely reason: at the border the minimiser
+# the optimum. That is not the solver's doing: SciPy's solver inside the same search ends at the same lengths
+# ({numref}`fig-peers` shows it for the first of the three; the tests repeat it). It is the relaxation's. The likely reason: at the border the minimiser
 # of {eq}`eq-penalized` balances $r$ against the gradient of the *cross-entropy*, which pushes down every rival in
 # proportion to its probability, where only those rivals matter that tie with the target. The stronger the weight decay,
 # the flatter the probabilities, and the more effort goes into rivals that were never in the way.
@@ -463,7 +467,7 @@ assert max(gap.values()) < 5e-4, gap
 # Brendel and Bethge {cite:p}`brendel2019accurate`. Same images, targets, networks, one thread, one run. This is the
 # recorded run of `benchmarks/attack.py`; building the book does not repeat it, since some of the methods take minutes.
 
-# %% mystnb={"figure": {"caption": "Recorded: time for one image, and how much longer the perturbation is than the tight attack's on the same images. Down and to the left is better.", "name": "fig-peers"}, "image": {"alt": "Four panels, one per network: the tight attack lies lowest or among the lowest, the paper's attack furthest left, Carlini and Wagner and Brendel and Bethge far to the right."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Recorded: time for one image, and how much longer the perturbation is than the tight attack's on the same images. Down and to the left is better.", "name": "fig-peers"}, "image": {"alt": "Four panels, one per network: the tight attack lies lowest on the first three and among the lowest on Conv; the paper's attack lies far to the left, Carlini and Wagner and SciPy far to the right."}} tags=["hide-input"]
 recorded_benchmark = paper.benchmark()
 METHODS = {
     "ours": "the paper's attack, ours",
@@ -500,11 +504,11 @@ plots.time_against_distortion(
 )
 # %% tags=["remove-cell"]
 smooth = [name for name in ("softmax 1e-4", "100-100-10", "200-200-10") if name in peers]
-glue("bench_speedup", min(peers[n]["speedup_vs_scipy"] for n in smooth), display=False)
-glue("bench_ddn_time", max(peers[n]["time_ratio_vs_ddn100"] for n in smooth), display=False)
+glue("bench_speedup", math.floor(min(peers[n]["speedup_vs_scipy"] for n in smooth)), display=False)
+glue("bench_ddn_time", math.ceil(100 * max(peers[n]["time_ratio_vs_ddn100"] for n in smooth)) / 100, display=False)
 glue("bench_ddn_length", max(peers[n]["distortion_ratio_vs_ddn100"] for n in smooth), display=False)
 glue("bench_cw_length", max(peers[n]["tight_distortion_ratio_vs_cw"] for n in smooth), display=False)
-glue("bench_cw_time", 1 / max(peers[n]["tight_time_ratio_vs_cw"] for n in smooth), display=False)
+glue("bench_cw_time", math.floor(1 / max(peers[n]["tight_time_ratio_vs_cw"] for n in smooth)), display=False)
 glue("bench_conv_cw", 100 * (peers["Conv"]["tight_distortion_ratio_vs_cw"] - 1), display=False)
 glue("bench_conv_ddn", 100 * (peers["Conv"]["distortion_ratio_vs_ddn100"] - 1), display=False)
 glue(
@@ -518,7 +522,8 @@ glue(
 # DDN and ends at no more than {glue:text}`bench_ddn_length:.4f` of its length, at least {glue:text}`bench_speedup:.0f` times
 # as fast as SciPy with twelve bisections. The tight attack needs at most {glue:text}`bench_cw_length:.4f` of Carlini and
 # Wagner's length and is at least {glue:text}`bench_cw_time:.0f` times as fast. The convolutional network is another matter:
-# its kinks hold up every method that trusts a gradient. There the paper's attack ends
+# its rectifiers and pools have kinks, and methods that are led by a local model, as ours are, get caught there, while the
+# longest of the others wander on. There the paper's attack ends
 # {glue:text}`bench_conv_ddn:+.1f` % from DDN, and the tight one {glue:text}`bench_conv_cw:+.1f` % from Carlini and
 # Wagner. (Recorded on {glue:text}`bench_machine`; `benchmarks/README.md` has all the figures.)
 #
