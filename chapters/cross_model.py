@@ -250,7 +250,6 @@ Markdown(
 
 # %% tags=["remove-cell"]
 if run.records:
-    differences = {f"{row} on {column}": now[row, column] - value for (row, column), value in off_diagonal.items()}
     paper.record_claim(
         "cross-model-rank",
         {"1 - Spearman's correlation": 1 - transfer.agreement(now, off_diagonal)["spearman"]},
@@ -273,7 +272,7 @@ if run.records:
         ahead,
         "errors of the other networks, adversarial against a random direction: "
         + ", ".join(
-            f"{name} {control_cells[name, 'adversarial'].value:.1f} against "
+            f"{name} {control_cells[name, 'adversarial (%)'].value:.1f} against "
             f"{control_cells[name, 'random direction (%)'].value:.1f} %"
             for name in names
         ),
