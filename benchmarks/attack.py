@@ -130,15 +130,20 @@ def compare(
     if "exact" in raw:
         # An input of the target class already is its own optimum.
         changed = raw["exact"]["distortion"] > 0
-        gaps = raw["tight"]["distortion"][changed] / raw["exact"]["distortion"][changed]
+        length = torch.where(raw["tight"]["success"], raw["tight"]["distortion"], torch.inf)
+        gaps = length[changed] / raw["exact"]["distortion"][changed]
         figures["exact_gap_linear"] = float(gaps.mean())
     return dict(sorted(figures.items()))
 
 
 def ratio(ours: dict, theirs: dict) -> float:
-    """Mean distortion of ours over theirs, on the images that both attacked and they solved; nan if there is none."""
+    """Mean distortion of ours over theirs, on the images that both attacked and they solved; nan if there is none.
+
+    Where they succeed and we do not, ours is infinite.
+    """
     success = theirs["success"]
-    return float(ours["distortion"][: len(success)][success].mean() / theirs["distortion"][success].mean())
+    length = torch.where(ours["success"], ours["distortion"], torch.inf)[: len(success)]
+    return float(length[success].mean() / theirs["distortion"][success].mean())
 
 
 def _summary(run: dict) -> dict:
@@ -180,7 +185,11 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=30, help="seconds for each method and network")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="for every method")
     parser.add_argument("--no-foolbox", action="store_true", help="leave out the attacks that need Foolbox")
-    parser.add_argument("--scaling", action="store_true", help="also time and memory against N and m, floor, profile")
+    parser.add_argument(
+        "--scaling",
+        action="store_true",
+        help="instead: time and memory against N and m, the floor, where the time goes; kept beside the rest in --json",
+    )
     parser.add_argument("--json", type=Path, help="where to write the figures")
     arguments = parser.parse_args()
 
@@ -189,6 +198,19 @@ def main() -> None:
     facts = provenance.describe(
         run.profile, run.split, str(run.device), run.seeds
     )  # before anybody commits anything else
+    if arguments.scaling:
+        facts |= {"threads": arguments.threads} | scaling.measure(run, arguments.networks)
+        print(json.dumps({key: facts[key] for key in scaling.FIELDS}, indent=2))
+        found = {"scaling": facts}
+    else:
+        found = facts | comparisons(run, arguments)
+    if arguments.json:
+        kept = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
+        write_atomically(arguments.json, json.dumps(kept | found, indent=2))
+
+
+def comparisons(run: experiment.Experiment, arguments: argparse.Namespace) -> dict:
+    """Every network's figures, printed as a table."""
     images = run.test.take(arguments.num_images)
     targets, examples = run.targets(images), run.train.take(2000).inputs
     figures = {}
@@ -197,15 +219,10 @@ def main() -> None:
         figures[name] = compare(network, images.inputs, targets, examples, arguments.budget, not arguments.no_foolbox)
     print(f"{images.name}, {len(images)} images, random targets, {arguments.threads} thread(s), {run.device}")
     print(table(figures))
-
-    facts |= {"threads": arguments.threads, "networks": figures}
+    versions = provenance.describe(run.profile, run.split, str(run.device), run.seeds)["versions"]
     if not arguments.no_foolbox:
-        facts["versions"] |= {"foolbox": version("foolbox")}
-    if arguments.scaling:
-        facts |= scaling.measure(run, arguments.networks)
-        print(json.dumps({key: facts[key] for key in scaling.FIELDS}, indent=2))
-    if arguments.json:
-        write_atomically(arguments.json, json.dumps(facts, indent=2))
+        versions |= {"foolbox": version("foolbox")}
+    return {"threads": arguments.threads, "networks": figures, "versions": versions}
 
 
 if __name__ == "__main__":

@@ -1,18 +1,24 @@
 """How the attack's time and memory grow with images and pixels, how far it is from its floor, where its time goes."""
 
+import multiprocessing
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from lib import attack
+from lib import attack, experiment, lbfgs, tight
 from lib.data import Dataset
 from lib.experiment import Experiment
 from lib.models import mnist
 
-FIELDS = ("images", "pixels", "floor", "operations", "table2_seconds")
+FIELDS = ("images", "pixels", "floor", "operations", "stationary", "table2_seconds")
 NUM_IMAGES = (1, 10, 100, 500, 2_000, 10_000, 60_000)
 SIDES = (14, 28, 56, 112)
 NETWORK = "100-100-10"
@@ -20,20 +26,29 @@ BATCH = 512
 
 
 def measure(run: Experiment, networks: list[str]) -> dict:
-    """All of `FIELDS`, on the training images."""
+    """All of `FIELDS`, on the training images; `run` must be the experiment that its own parameters describe."""
     network = run.trained(NETWORK).network
     sizes = [n for n in NUM_IMAGES if n <= len(run.train)]
     if len(run.train) not in sizes:
         sizes.append(len(run.train))
+    trained = {name: run.trained(name).network for name in networks}
     return {
-        "images": [_images(run, network, run.train.take(n)) for n in sizes],
+        "images": [_in_its_own_process(_images, run.profile.name, run.split.source, str(run.device), n) for n in sizes],
         "pixels": [_pixels(run, network, side) for side in SIDES],
-        "floor": {name: _floor(run, run.trained(name).network) for name in networks},
-        "operations": {name: _operations(run, run.trained(name).network) for name in networks},
+        "floor": {name: _floor(run, network) for name, network in trained.items()},
+        "operations": {name: _operations(run, network) for name, network in trained.items()},
+        "stationary": {name: _stationary(run, network) for name, network in trained.items()},
         "table2_seconds": {
-            name: _seconds(run, run.trained(name).network, run.train) for name in networks if name in mnist.TABLE1
+            name: _seconds(run, network, run.train) for name, network in trained.items() if name in mnist.TABLE1
         },
     }
+
+
+def _in_its_own_process(function: Callable, *arguments) -> dict:
+    """Called in a fresh process: in this one, memory that an earlier call gave back would be used again unseen."""
+    arguments = (torch.get_num_threads(), *arguments)
+    with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
 
 
 def _seconds(run: Experiment, network: nn.Module, images: Dataset) -> float:
@@ -45,33 +60,33 @@ def _seconds(run: Experiment, network: nn.Module, images: Dataset) -> float:
     return time.perf_counter() - began
 
 
-def _images(run: Experiment, network: nn.Module, images: Dataset) -> dict:
-    """Rate and peak memory beyond the images and their answers, for N images."""
-    reset_peak_memory(run.device)
-    before = peak_memory(run.device)
+def _images(num_threads: int, profile: str, data: str, device: str, num_images: int) -> dict:
+    """Rate and peak memory beyond the images, for N images; of that the answers, while chunks are joined, take twice
+    `answers_mb`.
+    """
+    torch.set_num_threads(num_threads)
+    run = experiment.begin("benchmark", profile, data, device, seed=0)
+    network, images = run.trained(NETWORK).network, run.train.take(num_images)
+    attack.find_adversarial(network, run.test.inputs[:1], run.targets(run.test)[:1])
+    if run.device.type == "cpu":
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts afresh, after the data were read
+    before = memory(run.device, peak=False)
     seconds = _seconds(run, network, images)
-    answers = images.inputs.element_size() * images.inputs.nelement()
     return {
         "num_images": len(images),
         "images_per_second": len(images) / seconds,
-        "working_memory_mb": (peak_memory(run.device) - before - answers) / 2**20,
+        "memory_mb": (memory(run.device, peak=True) - before) / 2**20,
+        "answers_mb": images.inputs.element_size() * images.inputs.nelement() / 2**20,
     }
 
 
-def reset_peak_memory(device: torch.device) -> None:
+def memory(device: torch.device, peak: bool) -> int:
+    """Bytes in use, or the most that ever were."""
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        with open("/proc/self/clear_refs", "w") as file:  # Linux: starts the peak of resident memory afresh
-            file.write("5")
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
+        return torch.cuda.max_memory_allocated() if peak else torch.cuda.memory_allocated()
+    key = "VmHWM" if peak else "VmRSS"  # Linux
     with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(key))
 
 
 class Shrink(nn.Module):
@@ -109,21 +124,21 @@ def _pixels(run: Experiment, network: nn.Module, side: int) -> dict:
 def _floor(run: Experiment, network: nn.Module) -> dict:
     """What the evaluations must cost: the network's gradients, and the bytes of history that they must move.
 
-    A direction needs every stored vector twice, once for the inner products and once for the sum, and a step stores
-    two; counted with the memory full.
+    A direction needs the gradient and every stored vector twice, once for the inner products and once for the sum, and
+    a step stores two. Counted as it happens: each minimisation starts without history.
     """
     images = run.test.take(BATCH)
     inputs, targets = images.inputs, run.targets(images)
     gradient_us = _best(lambda: attack.loss_gradient(network, inputs, targets)) / len(images)
     block = torch.empty(2**26, device=run.device)  # 256 MB, more than a cache
     bandwidth = 2 * 4 * block.nelement() / _best(block.clone)  # bytes a microsecond
-    memory = attack.AttackConfig().solver.memory
-    history = 4 * inputs.shape[1] * (2 * (2 * memory + 1) + 2)
-    seconds = [_timed_attack(network, inputs, targets) for _ in range(3)]
-    result = attack.find_adversarial(network, inputs, targets)
+    seconds = min(_timed_attack(network, inputs, targets) for _ in range(3))
+    with _counted_vectors() as num_vectors:
+        result = attack.find_adversarial(network, inputs, targets)
     evaluations = float(result.num_evaluations.double().mean())
-    floor = evaluations * (gradient_us + history / bandwidth)
-    measured = 1e6 * min(seconds) / len(images)
+    history = 4 * inputs.shape[1] * sum(num_vectors) / len(images)
+    floor = evaluations * gradient_us + history / bandwidth
+    measured = 1e6 * seconds / len(images)
     return {
         "gradients": evaluations,
         "gradient_us": gradient_us,
@@ -133,6 +148,27 @@ def _floor(run: Experiment, network: nn.Module) -> dict:
         "measured_us": measured,
         "fraction_of_floor_reached": floor / measured,
     }
+
+
+@contextmanager
+def _counted_vectors() -> Iterator[list[int]]:
+    """How many vectors of n numbers each direction of the solver must move, as long as this lasts."""
+    direction, num_vectors = lbfgs._direction, []
+
+    def counted(state, *arguments):
+        pairs = state.num_pairs.clamp_max(attack.AttackConfig().solver.memory)
+        num_vectors.append(int((2 * (2 * pairs + 1) + 2).sum()))
+        return direction(state, *arguments)
+
+    with mock.patch.object(lbfgs, "_direction", counted):
+        yield num_vectors
+
+
+def _stationary(run: Experiment, network: nn.Module) -> float:
+    """Share of 100 test images whose tight attack ends stationary."""
+    images = run.test.take(100)
+    result = tight.find_adversarial(network, images.inputs, run.targets(images))
+    return float((result.residual <= tight.TightConfig().tolerance).double().mean())
 
 
 def _timed_attack(network: nn.Module, inputs: Tensor, targets: Tensor) -> float:

@@ -27,7 +27,7 @@ class AttackConfig:
     # Networks with kinks (ReLU, max pooling) have minima where no gradient vanishes: there progress decides.
     decrease: float = 1e-3  # of c|r| + loss, the least that counts as progress, as a fraction of c|r|
     confidence: float = 1e-4  # lead that counts as success, as a fraction of the lead to make up; at least rounding
-    chunk_size: int = 1024  # examples attacked at once; bounds memory, changes nothing else
+    chunk_size: int = 1024  # examples attacked at once: bounds working memory, changes nothing beyond rounding
     solver: lbfgs.LBFGSConfig = field(default_factory=lambda: lbfgs.LBFGSConfig(patience=3))
 
 
@@ -54,7 +54,10 @@ def penalized_loss(logits: Tensor, norm: Tensor, targets: Tensor, c: Tensor) -> 
 
 
 def lead(logits: Tensor, targets: Tensor) -> Tensor:
-    """Logits by which the target leads the best other class, (N,): positive exactly when the network says `targets`."""
+    """Logits by which the target leads the best other class, (N,): positive exactly when it is ahead of all others.
+
+    In a tie, lead 0, the network says the first of the classes that tie: the attack goes on until the target is ahead.
+    """
     target = logits.gather(1, targets[:, None])
     others = logits.scatter(1, targets[:, None], -torch.inf)
     return target[:, 0] - others.max(dim=1).values
@@ -66,7 +69,8 @@ def needed_lead(logits: Tensor, targets: Tensor, confidence: float) -> Tensor:
     In another batch the same image's logits may differ by rounding, for which 32 units in the last place are generous.
     """
     rounding = 32 * torch.finfo(logits.dtype).eps * logits.abs().amax(dim=1)
-    return torch.maximum(confidence * lead(logits, targets).abs(), rounding)
+    needed = torch.maximum(confidence * lead(logits, targets).abs(), rounding)
+    return needed.clamp_min(torch.finfo(logits.dtype).tiny)  # all logits can be zero
 
 
 def random_targets(labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
@@ -75,6 +79,7 @@ def random_targets(labels: Tensor, num_classes: int, generator: torch.Generator)
     return (labels + shift.to(labels.device)) % num_classes
 
 
+@torch.enable_grad()
 def find_adversarial(
     network: Network,
     inputs: Tensor,
@@ -255,6 +260,7 @@ def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
         images = minimum.minimizer
         leads = lead(_logits(network, images, shape).detach(), targets[active]) - enough[active]
         found = _Minima(c, leads, (images - x[active]).norm(dim=1), images)
+        best.offer(active, images, found.norm, leads > 0)  # in another batch than on the way
         succeeded.put(active, found, leads > 0)
         failed.put(active, found, leads <= 0)
         bisect = search >= config.max_secants
@@ -363,7 +369,7 @@ def _trial_beyond(network, x, targets, shape, first_lead, known: _Minima, progre
 
     The lead grows about linearly along r: scale r so that the lead is zero, and ask for the price there.
     """
-    scale = (first_lead / (first_lead - known.lead)).clamp(0.2, 3)
+    scale = torch.nan_to_num(first_lead / (first_lead - known.lead), nan=1.0).clamp(0.2, 3)
     start = (x + scale[:, None] * (known.images - x)).clamp(0, 1)
     c = _price(network, start, targets, shape)
     c = torch.where(known.lead > 0, torch.maximum(c, progress * known.c), torch.minimum(c, known.c / progress))

@@ -91,7 +91,11 @@ def project(
             unsolved = unsolved[unsolved]
         step, new = _newton_step(multipliers[rows], dual, *part)
         multipliers[rows] = torch.where(unsolved[:, None], step, multipliers[rows])
-        dual = new
+        dual = _Dual(
+            torch.where(unsolved, new.value, dual.value),
+            torch.where(unsolved[:, None], new.slack, dual.slack),
+            torch.lerp(dual.inside, new.inside, unsolved[:, None].to(dual.inside)),
+        )
     perturbation = _primal(multipliers, slopes, lower, upper)
     slack = bounds - _apply(slopes, perturbation)
     return Projection(perturbation, multipliers, _violation(multipliers, slack) / scale)

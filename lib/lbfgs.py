@@ -29,10 +29,14 @@ class Status(IntEnum):
 class LBFGSConfig:
     """Constants of the algorithm."""
 
-    memory: int = 5  # curvature pairs kept, Nocedal & Wright's m
+    memory: int = 5  # curvature pairs kept, Nocedal & Wright's m; at least 1
     max_iterations: int = 200  # trial points, accepted or not
     armijo: float = 1e-4  # c1 of the sufficient decrease condition
     patience: int = 20  # trial points in a row without progress before a fresh start; as many again: stalled
+
+    def __post_init__(self):
+        if self.memory < 1:
+            raise ValueError(f"memory must be at least 1 pair, not {self.memory}")
 
 
 @dataclass(frozen=True)

@@ -442,6 +442,29 @@ class NotFinite(nn.Module):
         return torch.stack([x[:, 0], x[:, 0] / 0], dim=1)
 
 
+@pytest.mark.parametrize("target", [0, 1])
+def test_logits_that_all_tie_are_survived_and_neighbours_with_them(target):
+    """A black image before a network without biases: no lead, no rounding to allow for."""
+    source = generator(6)
+    network = nn.Linear(20, 3, bias=False).requires_grad_(False).eval()
+    network.weight.copy_(torch.randn(3, 20, generator=source))
+    inputs = torch.rand(5, 20, generator=source)
+    inputs[0] = 0
+    targets = torch.tensor([target, *(network(inputs[1:]).argmax(dim=1) + 1) % 3])
+    result = find_adversarial(network, inputs, targets)
+    verify(network, inputs, targets, result)
+    alone = find_adversarial(network, inputs[1:], targets[1:])
+    torch.testing.assert_close(result.distortion[1:], alone.distortion, rtol=1e-5, atol=1e-7)
+    assert result.distortion[0] < 1e-3
+
+
+def test_gradients_are_taken_also_where_the_caller_has_switched_them_off(softmax, images):
+    inputs, targets = images[0][:3], images[1][:3]
+    with torch.no_grad():
+        result = find_adversarial(softmax, inputs, targets)
+    assert torch.equal(result.adversarial, find_adversarial(softmax, inputs, targets).adversarial)
+
+
 def refusals():
     inputs, targets = torch.full((3, 4), 0.5), torch.zeros(3, dtype=torch.int64)
     network = linear(torch.eye(4), torch.zeros(4))

@@ -60,6 +60,9 @@ def test_a_slow_method_gets_fewer_images_and_ratios_are_over_those(problem):
     assert (fast["num_images"], slow["num_images"]) == (36, 20)
     expected = fast["distortion"][:20].mean() / slow["distortion"].mean()
     assert ratio(fast, slow) == pytest.approx(expected.item())
+    missed = fast | {"success": fast["success"].clone(), "distortion": fast["distortion"].clone()}
+    missed["success"][3], missed["distortion"][3] = False, 0.0
+    assert ratio(missed, slow) == float("inf")
     slow["success"][5:] = False
     assert ratio(fast, slow) == pytest.approx((fast["distortion"][:5].mean() / slow["distortion"][:5].mean()).item())
 
@@ -91,12 +94,17 @@ def test_foolbox_agrees_about_who_succeeds(problem):
 
 def test_scaling_reports_every_field(monkeypatch, tmp_path):
     monkeypatch.setattr(scaling, "SIDES", (14, 28))
+    monkeypatch.setattr(scaling, "NUM_IMAGES", (1, 10))
     run = experiment.begin("benchmark", "quick", "digits", "cpu", seed=0)
     figures = scaling.measure(run, ["softmax 1e-4"])
     assert figures.keys() == set(scaling.FIELDS)
-    assert [f["num_images"] for f in figures["images"]][-1] == len(run.train)
-    assert all(f["images_per_second"] > 0 for f in figures["images"])
-    assert 0 < figures["floor"]["softmax 1e-4"]["fraction_of_floor_reached"] < 1
+    assert [f["num_images"] for f in figures["images"]] == [1, 10, len(run.train)]
+    assert all(f["images_per_second"] > 0 and f["memory_mb"] >= 0 for f in figures["images"])
+    floor = figures["floor"]["softmax 1e-4"]
+    assert 0 < floor["fraction_of_floor_reached"] < 1
+    full_memory = 4 * 784 * floor["gradients"] * (2 * 11 + 2)
+    assert 0.05 * full_memory < floor["history_bytes"] < 0.6 * full_memory  # each minimisation starts without history
+    assert figures["stationary"]["softmax 1e-4"] >= 0.95
     assert sum(figures["operations"]["softmax 1e-4"].values()) <= 1
 
 

@@ -622,6 +622,11 @@ def test_objectives_of_the_wrong_shape_are_refused(objective):
         minimize(objective, torch.zeros(4, 3), -1.0, 1.0, 1e-6)
 
 
+def test_a_solver_without_memory_is_refused():
+    with pytest.raises(ValueError, match="at least 1 pair, not 0"):
+        LBFGSConfig(memory=0)
+
+
 # On a GPU
 
 

@@ -185,6 +185,23 @@ def test_what_needs_no_change_or_never_succeeded_is_left_alone(softmax, images):
     assert (result.num_evaluations == 0).all()
 
 
+def test_an_input_of_the_target_class_is_its_own_nearest_image(softmax, images):
+    inputs = images[0][:4]
+    targets = softmax(inputs).argmax(dim=1)
+    start = (inputs + 1e-3).clamp(0, 1)
+    result = tighten(softmax, inputs, targets, start)
+    assert torch.equal(result.adversarial, inputs)
+    assert result.residual.tolist() == result.distortion.tolist() == [0.0] * 4
+
+
+def test_gradients_are_taken_also_where_the_caller_has_switched_them_off(deep, images):
+    inputs, targets = images[0][:3], images[1][:3]
+    with torch.no_grad():
+        result = find_adversarial(deep, inputs, targets)
+        assert torch.equal(result.adversarial, find_adversarial(deep, inputs, targets).adversarial)
+    assert result.success.all()
+
+
 def test_arguments_and_parameters_are_left_alone(deep, images):
     inputs, targets = images[0][:5].clone(), images[1][:5]
     start = attack.find_adversarial(deep, inputs, targets).adversarial

@@ -22,14 +22,21 @@ from papermill.exceptions import strip_color
 
 TRACEBACK_LINES = 15
 SOURCE_LINES = 6
+START_ATTEMPTS = 3
 
 
 def run(chapter: Path, partial: Path, parameters: dict) -> NotebookNode:
     """papermill saves after each cell, so that a failure leaves what there is."""
     partial.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(jupytext.read(chapter), partial)
-    kernel = {"kernel_name": "python3", "language": "python"}
-    return papermill.execute_notebook(str(partial), str(partial), parameters, progress_bar=False, **kernel)
+    options = {"kernel_name": "python3", "language": "python", "progress_bar": False}
+    for attempts_left in reversed(range(START_ATTEMPTS)):
+        try:
+            return papermill.execute_notebook(str(partial), str(partial), parameters, **options)
+        except RuntimeError as error:
+            # Two kernels that start at the same moment can choose the same port; one of them then dies.
+            if "Kernel died before replying" not in str(error) or not attempts_left:
+                raise
 
 
 def fold_parameters(notebook: NotebookNode) -> None:
