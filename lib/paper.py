@@ -165,7 +165,7 @@ def _stacked(column: str, printed: pd.DataFrame, kept: pd.DataFrame, seeds: pd.D
         return [f"{value:.{digits}f}" for value in lines[ESTIMATE[:3]].astype(float).to_numpy()[0]]
 
     stack = [f"**{printed['value'].iloc[0]}**" if len(printed) else "–"]
-    stack += ["{}<br>[{},\u00a0{}]".format(*numbers(kept))] if len(kept) else ["–"]
+    stack += ["{}<br>{}–{}".format(*numbers(kept))] if len(kept) else ["–"]
     stack += ["{1}\u00a0to\u00a0{2}".format(*numbers(seeds))] if len(seeds) else []
     return "<br>".join([*stack, numbers(now)[0] if len(now) else "–"])
 
