@@ -148,7 +148,7 @@ def recorded_values(table: str) -> dict[tuple[str, str], float]:
 def stacked(table: str, cells: Cells, rows: list[str], columns: list[str], index: str) -> pd.DataFrame:
     """A table of many columns; in every cell stand, one below the other, as far as they exist:
 
-    the paper's number (bold), the recorded one, its 95 % interval, the range over seeds, this build's. "–" stands for a
+    the paper's number (bold), the recorded one, ± its 95 % interval, the range over seeds, this build's. "–" stands for a
     number that is not there.
     """
     parts = [published(table), recorded(table), recorded(f"spread_{table}"), measured(cells)]
@@ -164,8 +164,12 @@ def _stacked(column: str, printed: pd.DataFrame, kept: pd.DataFrame, seeds: pd.D
     def numbers(lines: pd.DataFrame) -> list[str]:
         return [f"{value:.{digits}f}" for value in lines[ESTIMATE[:3]].astype(float).to_numpy()[0]]
 
+    def half_width(lines: pd.DataFrame) -> str:
+        value, low, high = lines[ESTIMATE[:3]].astype(float).to_numpy()[0]
+        return f"{max(value - low, high - value):.{digits}f}"  # the longer side
+
     stack = [f"**{printed['value'].iloc[0]}**" if len(printed) else "–"]
-    stack += ["{}<br>{}–{}".format(*numbers(kept))] if len(kept) else ["–"]
+    stack += [numbers(kept)[0] + "<br>±" + half_width(kept)] if len(kept) else ["–"]
     stack += ["{1}\u00a0to\u00a0{2}".format(*numbers(seeds))] if len(seeds) else []
     return "<br>".join([*stack, numbers(now)[0] if len(now) else "–"])
 

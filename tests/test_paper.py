@@ -321,10 +321,10 @@ def test_stacked_shows_the_papers_number_the_recorded_one_and_this_builds(result
     assert table.index.name == "made for"
     assert table["error (%)"].tolist() == [
         "**7.40**<br>–<br>7.0",
-        "**10**<br>9.9<br>9.1–10.6<br>–",
+        "**10**<br>9.9<br>±0.8<br>–",
         "–<br>–<br>–",
     ]
-    assert table.loc["c", "distortion"] == "–<br>1.000<br>0.500–1.500<br>2.000"
+    assert table.loc["c", "distortion"] == "–<br>1.000<br>±0.500<br>2.000"
 
 
 def test_stacked_shows_the_range_over_seeds_where_it_is_recorded(results, published):
