@@ -148,8 +148,8 @@ def recorded_values(table: str) -> dict[tuple[str, str], float]:
 def stacked(table: str, cells: Cells, rows: list[str], columns: list[str], index: str) -> pd.DataFrame:
     """A table of many columns; in every cell stand, one below the other, as far as they exist:
 
-    the paper's number (bold), the recorded one, ± its 95 % interval, the range over seeds, this build's. "–" stands for a
-    number that is not there.
+    the paper's number (bold), the recorded one, ± its 95 % interval, the range over seeds, this build's. "–" stands for
+    a number that is not there.
     """
     parts = [published(table), recorded(table), recorded(f"spread_{table}"), measured(cells)]
     return pd.DataFrame(
