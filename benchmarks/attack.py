@@ -11,9 +11,7 @@ import argparse
 import copy
 import json
 import math
-import time
 from collections import Counter
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from tqdm import tqdm
 
 from benchmarks import peers, scaling
 from benchmarks.peers import Method
+from benchmarks.scaling import timed
 from lib import attack, exact, experiment, intervals, provenance, tight
 from lib.paper import write_atomically
 
@@ -80,15 +79,6 @@ def methods(network: nn.Module, examples: Tensor, with_foolbox: bool) -> dict[st
 
 def _is_linear(network: nn.Module) -> bool:
     return isinstance(network, nn.Sequential) and len(network) == 1
-
-
-def timed(function: Callable, *arguments) -> tuple[object, float]:
-    """Result and seconds; waits for what a GPU was asked to do."""
-    began = time.perf_counter()
-    result = function(*arguments)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return result, time.perf_counter() - began
 
 
 def measure(method: Method, network: nn.Module, inputs: Tensor, targets: Tensor, budget: float) -> dict:
@@ -195,21 +185,23 @@ def main() -> None:
 
     torch.set_num_threads(arguments.threads)
     run = experiment.begin("benchmark", arguments.profile, arguments.data, arguments.device, seed=0)
-    facts = provenance.describe(
-        run.profile, run.split, str(run.device), run.seeds
-    )  # before anybody commits anything else
+    # Before anybody commits anything else: the commit that runs.
+    facts = provenance.describe(run.profile, run.split, str(run.device), run.seeds)
+    facts["threads"] = arguments.threads
     if arguments.scaling:
-        facts |= {"threads": arguments.threads} | scaling.measure(run, arguments.networks)
+        facts |= scaling.measure(run, arguments.networks)
         print(json.dumps({key: facts[key] for key in scaling.FIELDS}, indent=2))
         found = {"scaling": facts}
     else:
-        found = facts | comparisons(run, arguments)
+        found = facts | {"networks": comparisons(run, arguments)}
+        if not arguments.no_foolbox:
+            found["versions"] |= {"foolbox": version("foolbox")}
     if arguments.json:
         kept = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
         write_atomically(arguments.json, json.dumps(kept | found, indent=2))
 
 
-def comparisons(run: experiment.Experiment, arguments: argparse.Namespace) -> dict:
+def comparisons(run: experiment.Experiment, arguments: argparse.Namespace) -> dict[str, dict]:
     """Every network's figures, printed as a table."""
     images = run.test.take(arguments.num_images)
     targets, examples = run.targets(images), run.train.take(2000).inputs
@@ -219,10 +211,7 @@ def comparisons(run: experiment.Experiment, arguments: argparse.Namespace) -> di
         figures[name] = compare(network, images.inputs, targets, examples, arguments.budget, not arguments.no_foolbox)
     print(f"{images.name}, {len(images)} images, random targets, {arguments.threads} thread(s), {run.device}")
     print(table(figures))
-    versions = provenance.describe(run.profile, run.split, str(run.device), run.seeds)["versions"]
-    if not arguments.no_foolbox:
-        versions |= {"foolbox": version("foolbox")}
-    return {"threads": arguments.threads, "networks": figures, "versions": versions}
+    return figures
 
 
 if __name__ == "__main__":

@@ -80,7 +80,6 @@ def _growth(facts: dict) -> list[str]:
         f"- {name}: " + ", ".join(f"`{op}` {100 * share:.0f} %" for op, share in operations.items())
         for name, operations in facts["operations"].items()
     ]
-    seconds = facts["table2_seconds"]
     stationary = ", ".join(f"{name} {100 * share:.0f} %" for name, share in facts["stationary"].items())
     seconds = ", ".join(f"{name} {value:.0f}" for name, value in facts["table2_seconds"].items())
     return [

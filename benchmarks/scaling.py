@@ -51,13 +51,17 @@ def _in_its_own_process(function: Callable, *arguments) -> dict:
         return process.submit(function, *arguments).result()
 
 
-def _seconds(run: Experiment, network: nn.Module, images: Dataset) -> float:
-    targets = run.targets(images)
+def timed(function: Callable, *arguments) -> tuple[object, float]:
+    """Result and seconds; waits for what a GPU was asked to do."""
     began = time.perf_counter()
-    attack.find_adversarial(network, images.inputs, targets)
-    if run.device.type == "cuda":
+    result = function(*arguments)
+    if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return result, time.perf_counter() - began
+
+
+def _seconds(run: Experiment, network: nn.Module, images: Dataset) -> float:
+    return timed(attack.find_adversarial, network, images.inputs, run.targets(images))[1]
 
 
 def _images(num_threads: int, profile: str, data: str, device: str, num_images: int) -> dict:
@@ -110,12 +114,12 @@ def _pixels(run: Experiment, network: nn.Module, side: int) -> dict:
     images = run.test.take(BATCH)
     inputs = resized(images.inputs, 28, side).clamp(0, 1)
     larger = nn.Sequential(Shrink(side), network).eval()
-    attack.find_adversarial(larger, inputs[:20], run.targets(images)[:20])
-    began = time.perf_counter()
-    result = attack.find_adversarial(larger, inputs, run.targets(images))
+    targets = run.targets(images)
+    attack.find_adversarial(larger, inputs[:20], targets[:20])
+    result, seconds = timed(attack.find_adversarial, larger, inputs, targets)
     return {
         "pixels": side**2,
-        "ms": 1000 * (time.perf_counter() - began) / len(images),
+        "ms": 1000 * seconds / len(images),
         "gradients": float(result.num_evaluations.double().mean()),
         "distortion": float(result.distortion.mean()),
     }
@@ -132,13 +136,12 @@ def _floor(run: Experiment, network: nn.Module) -> dict:
     gradient_us = _best(lambda: attack.loss_gradient(network, inputs, targets)) / len(images)
     block = torch.empty(2**26, device=run.device)  # 256 MB, more than a cache
     bandwidth = 2 * 4 * block.nelement() / _best(block.clone)  # bytes a microsecond
-    seconds = min(_timed_attack(network, inputs, targets) for _ in range(3))
+    measured = _best(lambda: attack.find_adversarial(network, inputs, targets), repeats=3) / len(images)
     with _counted_vectors() as num_vectors:
         result = attack.find_adversarial(network, inputs, targets)
     evaluations = float(result.num_evaluations.double().mean())
     history = 4 * inputs.shape[1] * sum(num_vectors) / len(images)
     floor = evaluations * gradient_us + history / bandwidth
-    measured = 1e6 * seconds / len(images)
     return {
         "gradients": evaluations,
         "gradient_us": gradient_us,
@@ -171,22 +174,9 @@ def _stationary(run: Experiment, network: nn.Module) -> float:
     return float((result.residual <= tight.TightConfig().tolerance).double().mean())
 
 
-def _timed_attack(network: nn.Module, inputs: Tensor, targets: Tensor) -> float:
-    began = time.perf_counter()
-    attack.find_adversarial(network, inputs, targets)
-    return time.perf_counter() - began
-
-
-def _best(function, repeats: int = 10) -> float:
+def _best(function: Callable, repeats: int = 10) -> float:
     """Microseconds of the fastest of some calls."""
-    found = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        function()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        found.append(time.perf_counter() - began)
-    return 1e6 * min(found)
+    return 1e6 * min(timed(function)[1] for _ in range(repeats))
 
 
 def _operations(run: Experiment, network: nn.Module) -> dict[str, float]:

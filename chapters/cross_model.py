@@ -96,14 +96,12 @@ glue("median_difference", agreed["median_difference"], display=False)
 glue("num_cells", agreed["num_cells"], display=False)
 
 
-def grid(values):
-    """The cells as an array, nan where there is none."""
-    return np.array([[values.get((row, column), np.nan) for column in names] for row in rows])
-
-
 # %% mystnb={"figure": {"caption": "Table 2 as a picture: the paper's and this build's.", "name": "fig-matrix"}, "image": {"alt": "Two square tables of error rates, coloured: bright diagonals, the row of softmax 1 bright throughout, the rows of noise dark."}} tags=["hide-input"]
 plots.matrices(
-    {"the paper": (rows, names, grid(printed)), "this build": (rows, names, grid(now))},
+    {
+        "the paper": (rows, names, paper.grid(printed, rows, names)),
+        "this build": (rows, names, paper.grid(now, rows, names)),
+    },
     "What is made for one network moves the others",
 )
 # %% [markdown]
@@ -250,12 +248,13 @@ Markdown(
 
 # %% tags=["remove-cell"]
 if run.records:
+    measured = transfer.agreement(now, off_diagonal)
     paper.record_claim(
         "cross-model-rank",
-        {"1 - Spearman's correlation": 1 - transfer.agreement(now, off_diagonal)["spearman"]},
-        f"Spearman {transfer.agreement(now, off_diagonal)['spearman']:.3f} over {len(off_diagonal)} cells",
+        {"1 - Spearman's correlation": 1 - measured["spearman"]},
+        f"Spearman {measured['spearman']:.3f} over {len(off_diagonal)} cells",
     )
-    median = transfer.agreement(now, off_diagonal)["median_difference"]
+    median = measured["median_difference"]
     paper.record_claim(
         "cross-model-rates",
         {"median difference": median},

@@ -20,7 +20,6 @@ device = "auto"
 seed = 0
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
-import numpy as np
 from IPython.display import Markdown
 from myst_nb import glue
 
@@ -112,13 +111,11 @@ glue("num_cells", agreed["num_cells"], display=False)
 rows = [row for row in sets if not row.endswith("as printed")]
 
 
-def grid(values):
-    """The cells as an array, nan where there is none."""
-    return np.array([[values.get((row, column), np.nan) for column in networks] for row in rows])
-
-
 plots.matrices(
-    {"the paper": (rows, list(networks), grid(printed)), "this build": (rows, list(networks), grid(now))},
+    {
+        "the paper": (rows, list(networks), paper.grid(printed, rows, list(networks))),
+        "this build": (rows, list(networks), paper.grid(now, rows, list(networks))),
+    },
     "Another half of the data, the same weakness",
 )
 # %% [markdown]
@@ -132,11 +129,12 @@ plots.matrices(
 
 # %% tags=["remove-cell"]
 if run.records:
+    measured = transfer.agreement(now, others)
     paper.record_claim(
         "cross-training-rank",
-        {"1 - Spearman's correlation": 1 - transfer.agreement(now, others)["spearman"]},
-        f"Spearman {transfer.agreement(now, others)['spearman']:.3f} over {len(others)} cells, median absolute "
-        f"difference {transfer.agreement(now, others)['median_difference']:.1f} points",
+        {"1 - Spearman's correlation": 1 - measured["spearman"]},
+        f"Spearman {measured['spearman']:.3f} over {len(others)} cells, median absolute "
+        f"difference {measured['median_difference']:.1f} points",
     )
     noise = {column: cells["Gaussian noise, stddev 0.1", column] for column in networks}
     ahead = {

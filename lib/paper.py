@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from filelock import FileLock
 
@@ -143,6 +144,11 @@ def recorded_values(table: str) -> dict[tuple[str, str], float]:
     """The recorded numbers by (row, column); empty before the first run at the paper's scale."""
     lines = recorded(table)
     return dict(zip(_cells(lines), lines["value"].astype(float), strict=True))
+
+
+def grid(values: Mapping[tuple[str, str], float], rows: list[str], columns: list[str]) -> np.ndarray:
+    """The cells as an array (rows, columns), nan where there is none."""
+    return np.array([[values.get((row, column), np.nan) for column in columns] for row in rows])
 
 
 def stacked(table: str, cells: Cells, rows: list[str], columns: list[str], index: str) -> pd.DataFrame:

@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -331,6 +332,11 @@ def test_stacked_shows_the_range_over_seeds_where_it_is_recorded(results, publis
     paper.record("spread_table9", {("b", "error (%)"): Estimate(9.0, 8.0, 11.0, 5)})
     table = paper.stacked("table9", {("b", "error (%)"): ONE}, ["b"], ["error (%)"], "made for")
     assert table["error (%)"].tolist() == ["**10**<br>–<br>8.0\u00a0to\u00a011.0<br>1.0"]
+
+
+def test_a_grid_has_a_gap_where_there_is_no_cell():
+    found = paper.grid({("a", "x"): 1.0, ("b", "y"): 2.0, ("c", "x"): 3.0}, ["a", "b"], ["x", "y"])
+    np.testing.assert_array_equal(found, [[1, np.nan], [np.nan, 2]])
 
 
 def test_values_are_the_printed_and_the_recorded_numbers(results, published):
