@@ -52,11 +52,15 @@ def _finished(figure: Figure) -> Figure:
     return figure
 
 
-def image_grid(images: Tensor, num_columns: int, title: str, symmetric: bool = False) -> Figure:
+def image_grid(
+    images: Tensor, num_columns: int, title: str, symmetric: bool = False, row_titles: Sequence[str] = ()
+) -> Figure:
     """Images (N, 784) in rows of `num_columns`; `symmetric` scales each one to its own largest absolute value."""
     num_rows = -(-len(images) // num_columns)
-    side = 7 / num_columns
-    figure, axes = plt.subplots(num_rows, num_columns, figsize=(7, side * num_rows + 0.4), squeeze=False)
+    height = 7 / num_columns + 0.2 * bool(row_titles)
+    figure, axes = plt.subplots(num_rows, num_columns, figsize=(7, height * num_rows + 0.4), squeeze=False)
+    for ax, row_title in zip(axes[:, 0], row_titles, strict=False):
+        ax.set_title(row_title, loc="left", fontsize=8, pad=3)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, pixels in zip(axes.flat, images, strict=False):

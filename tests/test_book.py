@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,6 +46,7 @@ def tree(tmp_path, monkeypatch) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    shutil.copytree(REPOSITORY / "tools", tmp_path / "tools")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -116,12 +118,6 @@ def test_chapters_are_those_of_the_table_of_contents(tree):
     (tree / "chapters/one.py").unlink()
     with pytest.raises(SystemExit, match=r"do not exist: chapters/one\.py"):
         build.find_chapters()
-
-
-def test_threads_are_shared_out(monkeypatch):
-    monkeypatch.setattr(build, "available_cores", lambda: 8)
-    assert build.shared_environment(jobs=3)["OMP_NUM_THREADS"] == "2"
-    assert build.shared_environment(jobs=16)["OMP_NUM_THREADS"] == "1"
 
 
 # --- Building -------------------------------------------------------------------------------------
@@ -196,7 +192,7 @@ def test_an_interrupted_build_leaves_nothing_half_written(project, how):
     notebook = project / "_build/stage/chapters/second.ipynb"
     before = notebook.read_bytes()
     append(project / "chapters/second.py", "\n# %%\nimport time\ntime.sleep(600)\n")
-    command = [sys.executable, REPOSITORY / "tools/build.py"]
+    command = [sys.executable, "-m", "tools.build"]
     with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True) as process:
         while not list(project.glob("_build/partial/*.ipynb")):
             time.sleep(0.05)
@@ -223,7 +219,7 @@ def make(*arguments: str) -> str:
     return subprocess.check_output(["make", *arguments], cwd=REPOSITORY, env=environment, text=True)
 
 
-@pytest.mark.parametrize("target", "help setup book test lint lab bench clean distclean".split())
+@pytest.mark.parametrize("target", "help setup book test lint lab bench spread clean distclean".split())
 def test_make_alone_prints_every_target(target):
     assert f"\n  {target} " in make()
 
