@@ -72,7 +72,7 @@ Markdown(paper.to_markdown(paper.compare("table3", table3, columns), "Table 3: t
 
 # %%
 sets = transfer.table4_images(adversarial, images.inputs, config.generator(run.seeds.noise))
-cells = transfer.error_rates(networks, sets, images.labels)
+cells = transfer.error_rates(transfer.answers(networks, sets), images.labels)
 
 # %% tags=["remove-cell"]
 if run.records:

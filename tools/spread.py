@@ -37,7 +37,8 @@ def tables(run: Experiment, num_images: int) -> dict[str, dict]:
     rows = transfer.table2_images(adversarial, images.inputs, config.generator(run.seeds.noise))
     found = {
         "table1": errors | distortions,
-        "table2": transfer.error_rates(networks, rows, images.labels) | transfer.distortions(rows, images.inputs),
+        "table2": transfer.error_rates(transfer.answers(networks, rows), images.labels)
+        | transfer.distortions(rows, images.inputs),
     }
 
     trained = {name: run.trained_on_half(name) for name in experiment.HALVES}
@@ -47,7 +48,7 @@ def tables(run: Experiment, num_images: int) -> dict[str, dict]:
     rows = transfer.table4_images(adversarial, test.inputs, config.generator(run.seeds.noise))
     return found | {
         "table3": transfer.table3(networks, run.parts) | transfer.distortions(adversarial, test.inputs),
-        "table4": transfer.error_rates(networks, rows, test.labels),
+        "table4": transfer.error_rates(transfer.answers(networks, rows), test.labels),
     }
 
 
