@@ -23,7 +23,7 @@ def predictions(network: Network, inputs: Tensor) -> Tensor:
 
 
 def answers(networks: Mapping[str, Network], images: Mapping[str, Tensor]) -> dict[tuple[str, str], Tensor]:
-    """The classes (N,) that each network gives each set of images (N, n): {(name of the set, of the network): Tensor}."""
+    """The classes (N,) that each network gives each set of images (N, n): {(set, network): Tensor}."""
     return {(row, column): predictions(networks[column], images[row]) for row in images for column in networks}
 
 
