@@ -59,15 +59,15 @@ def image_grid(
     num_rows = -(-len(images) // num_columns)
     height = 7 / num_columns + 0.2 * bool(row_titles)
     figure, axes = plt.subplots(num_rows, num_columns, figsize=(7, height * num_rows + 0.4), squeeze=False)
-    for ax, row_title in zip(axes[:, 0], row_titles, strict=False):
-        ax.set_title(row_title, loc="left", fontsize=8, pad=3)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, pixels in zip(axes.flat, images, strict=False):
         limit = (float(pixels.abs().max()) or 1.0) if symmetric else 1.0
         _image(ax, pixels, low=-limit if symmetric else 0.0, high=limit)
-    figure.suptitle(title)
-    figure.tight_layout(pad=0.2)
+    figure.suptitle(title + "\n" * bool(row_titles))
+    figure.tight_layout(pad=0.2, h_pad=1.6 if row_titles else None)
+    for ax, row_title in zip(axes[:, 0], row_titles, strict=False):  # after the layout: wider than its image
+        ax.annotate(row_title, (0, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points", fontsize=8)
     return _finished(figure)
 
 

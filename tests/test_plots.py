@@ -28,6 +28,9 @@ def bowl(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 FIGURES: dict[str, Callable[[], Figure]] = {
     "image_grid": lambda: plots.image_grid(IMAGES[:7], 4, "Title"),
+    "image_grid, row titles": lambda: plots.image_grid(
+        IMAGES[:7], 4, "Title", row_titles=["first", "a long title " * 5]
+    ),
     "image_grid, symmetric": lambda: plots.image_grid(IMAGES[:7] - 0.3, 4, "Title", symmetric=True),
     "training_curves": lambda: plots.training_curves({"a": [2.0, 1.0, 0.1], "b": [3.0, 2.0]}, "Title"),
     "toy_landscape": lambda: plots.toy_landscape(bowl, np.random.default_rng(0).random((5, 2)), np.ones(2), "Title"),
@@ -126,6 +129,16 @@ def test_a_grid_shows_images_as_they_are():
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
+def test_row_titles_stand_over_their_rows_and_leave_the_images_their_size():
+    figure = plots.image_grid(IMAGES[:8], 4, "Title", row_titles=["first", "a title wider than one image"])
+    figure.canvas.draw()
+    first, second = figure.axes[0], figure.axes[4]
+    assert [ax.texts[0].get_text() for ax in (first, second)] == ["first", "a title wider than one image"]
+    assert all(ax.get_window_extent().width > 0.2 * figure.bbox.width for ax in figure.axes)
+    top_of_second = second.texts[0].get_window_extent().y1
+    assert top_of_second <= first.get_window_extent().y0
+
+
 def test_a_symmetric_grid_leaves_zero_mid_grey(scale):
     images = torch.zeros(2, 784)
     images[0, 1], images[0, 2] = -2 * scale, scale
