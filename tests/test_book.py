@@ -186,6 +186,11 @@ def test_a_dead_kernel_is_reported_at_its_cell(project):
     assert "never" not in result.stderr
 
 
+def listen_to_interrupts() -> None:
+    """A shell's background jobs, and all that they start, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_build_leaves_nothing_half_written(project, how):
@@ -193,7 +198,8 @@ def test_an_interrupted_build_leaves_nothing_half_written(project, how):
     before = notebook.read_bytes()
     append(project / "chapters/second.py", "\n# %%\nimport time\ntime.sleep(600)\n")
     command = [sys.executable, "-m", "tools.build"]
-    with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True) as process:
+    options = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": listen_to_interrupts}
+    with subprocess.Popen(command, cwd=project, **options) as process:
         while not list(project.glob("_build/partial/*.ipynb")):
             time.sleep(0.05)
         os.kill(process.pid, how)
