@@ -80,11 +80,10 @@ def complement(percent: Estimate) -> Estimate:
     return Estimate(100 - percent.value, 100 - percent.high, 100 - percent.low, percent.n)
 
 
-def gaussian_noise(inputs: Tensor, stddev: float, generator: torch.Generator, clamp: bool = False) -> Tensor:
-    """inputs + N(0, stddev^2) in every pixel, clamped to [0, 1] or not; `generator` lives on the CPU."""
+def gaussian_noise(inputs: Tensor, stddev: float, generator: torch.Generator) -> Tensor:
+    """inputs + N(0, stddev^2) in every pixel, not clamped to [0, 1]; `generator` lives on the CPU."""
     noise = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype)
-    noisy = inputs + stddev * noise.to(inputs.device)
-    return noisy.clamp(0, 1) if clamp else noisy
+    return inputs + stddev * noise.to(inputs.device)
 
 
 def amplify(inputs: Tensor, adversarial: Tensor, stddev: float) -> Tensor:

@@ -70,8 +70,6 @@ def test_noise_has_the_standard_deviation_it_says(stddev):
     n = noise.numel()
     assert abs(noise.std().item() - stddev) < 4 * stddev / math.sqrt(2 * n)
     assert abs(noise.mean().item()) < 4 * stddev / math.sqrt(n)
-    clamped = transfer.gaussian_noise(inputs, stddev, generator(), clamp=True)
-    torch.testing.assert_close(clamped, (inputs + noise).clamp(0, 1))
 
 
 @settings(max_examples=20, deadline=None)
