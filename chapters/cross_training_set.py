@@ -20,10 +20,11 @@ device = "auto"
 seed = 0
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+import numpy as np
 from IPython.display import Markdown
 from myst_nb import glue
 
-from lib import attack, config, experiment, paper, plots, transfer
+from lib import attack, config, experiment, intervals, paper, plots, transfer
 
 run = experiment.begin("cross_training_set", profile, data, device, seed)
 
@@ -40,7 +41,6 @@ Markdown(run.banner)
 # %%
 trained = {name: run.trained_on_half(name) for name in experiment.HALVES}
 networks = {name: t.network for name, t in trained.items()}
-described = {name: f"{name}: {network} on {half}" for name, (network, half) in experiment.HALVES.items()}
 
 # %% [markdown]
 # Unlike for Table 2, the images distorted are those of the **test** set, which none of the three has seen.
@@ -51,7 +51,7 @@ results = {name: run.adversarial(t, images) for name, t in trained.items()}
 adversarial = {name: result.adversarial for name, result in results.items()}
 
 table3 = transfer.table3(networks, run.parts) | transfer.distortions(adversarial, images.inputs)
-table3 = {(described[name], column): estimate for (name, column), estimate in table3.items()}
+table3 = {(experiment.TABLE3[name], column): estimate for (name, column), estimate in table3.items()}
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
@@ -59,16 +59,44 @@ if run.records:
 columns = [*run.parts, "distortion"]
 Markdown(paper.to_markdown(paper.compare("table3", table3, columns), "Table 3: the three networks.", "tab-three"))
 
+# %% tags=["remove-cell"]
+averages, pooled = {}, "pooled, images classified correctly"
+for name, t in trained.items():
+    lengths = results[name].distortion
+    correct = t.network(images.inputs).argmax(dim=1) == images.labels
+    row = experiment.TABLE3[name]
+    averages[row, pooled] = intervals.root_mean_square(lengths[correct].cpu().numpy())
+if run.records:
+    paper.record("average", averages)
+kept = paper.recorded_values("table3") | paper.recorded_values("average")
+both = {cell: e.value for cell, e in (table3 | averages).items()} | kept
+published = paper.values("table3")
+off = {
+    column: ", ".join(
+        f"{100 * (both[row, column] / published[row, 'distortion'] - 1):+.0f}" for row in experiment.TABLE3.values()
+    )
+    for column in ("distortion", pooled)
+}
+glue("off_mean", off["distortion"], display=False)
+glue("off_pooled", off[pooled], display=False)
+
 # %% [markdown]
+# The distortions are a test of an earlier suspicion. For Table 1 a pooled root mean square fits the paper better than the
+# mean does ({numref}`tab-average`). Not here: the means of $M_1$, $M_2$ and $M_3$ are off by {glue:text}`off_mean` %, the
+# pooled root mean squares of what was classified correctly by {glue:text}`off_pooled` %. So one way of averaging does not
+# explain all of the paper's distortions.
+#
 # ## Table 4
 #
-# The lower half of the table makes the perturbations louder, all to the same size. Here the text has a slip. It prints
+# The lower half of the table makes the perturbations louder. Here the text has a slip. It prints
 #
 # $$ x + 0.1 \, \frac{x' - x}{\lVert x' - x \rVert_2} , $$
 #
 # whose perturbation has length 0.1, and therefore a standard deviation over the $m = 784$ pixels of
 # $0.1 / \sqrt{784} = 0.0036$: *less* than before. What was meant must be a standard deviation of 0.1, which takes a factor
-# $\sqrt{m} = 28$ more. We compute both.
+# $\sqrt{m} = 28$ more. We compute both, and a third reading: one factor for all images, the one that gives all pixels of
+# all images together a standard deviation of 0.1. The difference is not small. With the formula, image by image, all
+# perturbations come out equally large, and those that were larger than 0.1 are made *quieter*; with one factor none is.
 
 # %%
 sets = transfer.table4_images(adversarial, images.inputs, config.generator(run.seeds.noise))
@@ -79,6 +107,8 @@ if run.records:
     paper.record("table4", cells)
 sizes = {row: float(attack.distortion(changed, images.inputs).mean()) for row, changed in sets.items()}
 glue("printed_size", sizes["M1 as printed"], display=False)
+louder = {name: float((result.distortion > 0.1).double().mean()) for name, result in results.items()}
+glue("most_shrunk", 100 * max(louder.values()), display=False)
 for name in networks:
     assert cells[f"distorted for {name}", name].value >= 99, name
     assert abs(sizes[f"{name} amplified to 0.1"] - 0.1) < 0.005, sizes
@@ -86,7 +116,8 @@ for name in networks:
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 caption = (
     "Table 4: error in per cent of each network. In every cell: **the paper**, recorded at the paper's scale with its "
-    "95 % interval, mean and range over the seeds of `make spread`, this build. The last three rows take the printed formula at its word."
+    "95 % interval, mean and range over the seeds of `make spread`, this build. The last six rows are other readings: one factor "
+    "for all images, and the printed formula at its word."
 )
 Markdown(paper.to_markdown(paper.stacked("table4", cells, list(sets), list(networks), "images"), caption, "tab-four"))
 
@@ -96,31 +127,60 @@ own = {(f"distorted for {name}", name) for name in networks} | {(f"{name} amplif
 others = {cell: value for cell, value in printed.items() if cell not in own}
 recorded = paper.recorded_values("table4")
 now = {cell: estimate.value for cell, estimate in cells.items()}
-agreed = transfer.agreement(recorded or now, others)
+rates = recorded or now
+agreed = transfer.agreement(rates, others)
+together = rates | {
+    (row, column): rates[row.replace("amplified", "by one factor"), column]
+    for row, column in printed
+    if "amplified" in row
+}
+agreed_together = transfer.agreement(together, others)
+quiet = transfer.agreement(rates, {cell: value for cell, value in others.items() if "noise" not in cell[0]})
+groups = {
+    "shared_data": [("M1", "M2"), ("M2", "M1")],
+    "shared_architecture": [("M1", "M3"), ("M3", "M1")],
+    "shared_nothing": [("M2", "M3"), ("M3", "M2")],
+}
+for key, pairs in groups.items():
+    glue(key, float(np.mean([rates[f"distorted for {a}", b] for a, b in pairs])), display=False)
+glue("median_together", agreed_together["median_difference"], display=False)
+glue("spearman_together", agreed_together["spearman"], display=False)
+glue("spearman_quiet", quiet["spearman"], display=False)
+glue("num_quiet", quiet["num_cells"], display=False)
+glue("own_amplified", min(rates[f"{n} amplified to 0.1", n] for n in networks), display=False)
+glue("own_together", min(rates[f"{n} by one factor to 0.1", n] for n in networks), display=False)
 glue("source", "At the paper's scale" if recorded else "In this build", display=False)
 glue("spearman", agreed["spearman"], display=False)
 glue("median_difference", agreed["median_difference"], display=False)
 glue("num_cells", agreed["num_cells"], display=False)
 
-# %% mystnb={"figure": {"caption": "Table 4 as a picture: the paper's and this build's.", "name": "fig-four"}, "image": {"alt": "Two tables of error rates, coloured: the amplified rows are bright, the rows of noise dark."}} tags=["hide-input"]
-rows = [row for row in sets if not row.endswith("as printed")]
-
-
+# %% mystnb={"figure": {"caption": "Table 4 as a picture: the paper's, and ours as far as it is recorded, else this build's.", "name": "fig-four"}, "image": {"alt": "Two tables of error rates, coloured: the amplified rows are bright, the rows of noise dark."}} tags=["hide-input"]
+rows = list(dict.fromkeys(row for row, _ in printed))
 plots.matrices(
     {
         "the paper": (rows, list(networks), paper.grid(printed, rows, list(networks))),
-        "this build": (rows, list(networks), paper.grid(now, rows, list(networks))),
+        "recorded" if recorded else "this build": (rows, list(networks), paper.grid(rates, rows, list(networks))),
     },
     "Another half of the data, the same weakness",
 )
 # %% [markdown]
 # {glue:text}`source`, our {glue:text}`num_cells` cells off the diagonal rank as the paper's do with a Spearman
-# correlation of {glue:text}`spearman:.3f`, and half of them differ by less than {glue:text}`median_difference:.1f` points.
+# correlation of {glue:text}`spearman:.3f`, and half of them differ by less than {glue:text}`median_difference:.1f` points. The
+# rows of noise help that correlation: without them it is {glue:text}`spearman_quiet:.3f` over {glue:text}`num_quiet` cells.
 #
-# Two readings of the table. At their own, minimal size the perturbations do carry over to a network that has seen none of
-# the same images, though much less than to one that shares its data or its architecture. And at a standard deviation of 0.1,
-# at which noise is harmless, they carry over massively. A perturbation with the printed formula's mean size of
-# {glue:text}`printed_size:.4f` does nothing at all, which settles what was meant.
+# At their own, minimal size, perturbations fool a network that shares the *data* of the one that they were made for in
+# {glue:text}`shared_data:.1f` % of cases, one that shares its *architecture* but none of its images in
+# {glue:text}`shared_architecture:.1f` %, and one that shares neither in {glue:text}`shared_nothing:.1f` %. To have seen the
+# same images counts; to be built alike does not. The paper's own numbers say the same.
+#
+# And at a standard deviation of 0.1, at which noise is harmless, all of them carry over massively. Which amplification did
+# the paper use? Not the printed one: a mean size of {glue:text}`printed_size:.4f` does nothing at all. Nor, it seems, its
+# repaired form. That one makes up to {glue:text}`most_shrunk:.1f` % of the perturbations (in this build) quieter than they
+# were, so that a network is no longer fooled by all of its own examples ({glue:text}`own_amplified:.1f` % at the least, where
+# the paper prints 100). With one factor for all images it is ({glue:text}`own_together:.1f` %), and the median difference
+# from the paper's cells falls from {glue:text}`median_difference:.1f` to {glue:text}`median_together:.1f` points, at a
+# Spearman correlation of {glue:text}`spearman_together:.3f`. We tried the third reading after we had seen how the second one
+# misses; the claims are judged by the second.
 
 # %% tags=["remove-cell"]
 if run.records:

@@ -20,12 +20,13 @@ device = "auto"
 seed = 0
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown
 from myst_nb import glue
 
-from lib import config, experiment, intervals, paper, plots
+from lib import config, experiment, intervals, paper, plots, transfer
 from lib.models import mnist
 from lib.training import DecayRule
 
@@ -59,7 +60,8 @@ plots.image_grid(run.train.inputs[:40], num_columns=10, title="What the networks
 # The paper names its networks differently in its two versions; {numref}`tab-networks` gives the names used here. Three
 # are linear: a softmax on the pixels, held back by more and more weight decay. Two are the classic sigmoid network with
 # two hidden layers, in two sizes. The sixth is an odd one, a softmax on top of an autoencoder that never saw a label.
-# The last two serve other sections: 123-456-10 where training sets are swapped, Conv where single units are looked at.
+# The last two serve other sections: 123-456-10 where training sets are swapped, Conv where single units are looked at and as a
+# seventh network in Tables 1 and 2.
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 paper_names = {
@@ -236,33 +238,57 @@ Markdown(paper.to_markdown(paper.compare("table1", cells, columns), "Errors of T
 #
 # The paper's sentence about the autoencoder allows almost anything: what made the code sparse, whether the decoder shares
 # the encoder's weights, whether pixels are reconstructed as numbers or as probabilities, whether the input was noisy. So we
-# trained {glue:text}`num_variants` of them, each with a quarter of the iterations that the one above gets, and ask of each
-# what it does to the errors, and how far an image must move to change the network's mind (the distortion of the
-# [next chapter](formal_attack)). The paper's numbers are in the first line:
+# trained {glue:text}`num_variants` of them, each with a quarter of the iterations that the one above gets, which is where
+# all of them end: some might improve with more. We ask of each what it does to the errors; how far an image must move to
+# change the network's mind (the distortion of the [next chapter](formal_attack)); how often what was made for it fools the
+# five other networks of Table 1; and how often it is fooled by what was made for them. The paper's own numbers are in the
+# first line:
 
 # %%
 attacked = run.train.take((run.profile.num_attacked or 2000) // 4)
+others = {name: t for name, t in trained.items() if name in mnist.TABLE1 and name != "AE400-10"}
+other_networks = {name: t.network for name, t in others.items()}
+made_for_others = {name: run.adversarial(t, attacked).adversarial for name, t in others.items()}
 autoencoders, variant_cells = {}, {}
 for label in config.AUTOENCODER_VARIANTS:
     variant = run.with_autoencoder(label)
-    autoencoders[label] = variant.trained("AE400-10")
-    for column, estimate in variant.errors(autoencoders[label]).items():
-        variant_cells[label, column] = estimate
-    lengths = variant.adversarial(autoencoders[label], attacked).distortion
-    variant_cells[label, "distortion"] = intervals.mean(lengths.cpu().numpy())
+    autoencoder = autoencoders[label] = variant.trained("AE400-10")
+    found = variant.adversarial(autoencoder, attacked)
+    fools = transfer.answers(other_networks, {label: found.adversarial})
+    fooled = transfer.answers({label: autoencoder.network}, made_for_others)
+    measured = variant.errors(autoencoder) | {
+        "distortion": intervals.mean(found.distortion.cpu().numpy()),
+        "fools others (%)": intervals.pooled(transfer.error_rates(fools, attacked.labels).values()),
+        "fooled by others (%)": intervals.pooled(transfer.error_rates(fooled, attacked.labels).values()),
+    }
+    variant_cells |= {(label, column): estimate for column, estimate in measured.items()}
 
 # %% tags=["remove-cell"]
 if run.records:
     paper.record("autoencoder", variant_cells)
 glue("num_variants", len(autoencoders), display=False)
+kept = paper.recorded_values("autoencoder")
+of = kept if kept.keys() >= variant_cells.keys() else {cell: e.value for cell, e in variant_cells.items()}
+source = "At the paper's scale" if of is kept else "In this build"
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
-comparison = paper.compare("autoencoder", variant_cells, [*columns, "distortion"], index="autoencoder")
-comparison.loc["the paper's"] = "–"
-for column in (*columns, "distortion"):
-    comparison.loc["the paper's", (column, "Recorded")] = f"**{published['AE400-10', column]}**"
-comparison = comparison.loc[["the paper's", *autoencoders]].rename(index=lambda label: label.replace(", ", ",<br>"))
-Markdown(paper.to_markdown(comparison, "What each reading of the paper's sentence gives.", "tab-variants"))
+table2 = paper.values("table2")
+printed = [float(published["AE400-10", column]) for column in (*columns, "distortion")]
+printed.append(np.mean([table2["AE400-10", name] for name in others]))
+printed.append(np.mean([table2[name, "AE400-10"] for name in others]))
+symbols = {
+    "sparsity": "ρ", "sparsity_weight": "β", "contraction": "γ", "noise": "noise", "decay": "decay"
+}  # fmt: skip
+measures = [*columns, "distortion", "fools others (%)", "fooled by others (%)"]
+lines = {"**the paper's**": ["", *(f"**{value:.3g}**" for value in printed)]}
+for label in autoencoders:
+    loss = run.with_autoencoder(label).profile.autoencoder
+    words = [f"{symbol}\u00a0{getattr(loss, name):g}" for name, symbol in symbols.items() if getattr(loss, name)]
+    numbers = [f"{of[label, column]:.{3 if column == 'distortion' else 2}f}" for column in measures]
+    lines[label.replace(", ", ",<br>")] = [", ".join(words), *numbers]
+comparison = pd.DataFrame(lines, index=["weights", *measures]).T.rename_axis("autoencoder")
+caption = f"What each reading of the paper's sentence gives. {source}; intervals are in `results/autoencoder.csv`."
+Markdown(paper.to_markdown(comparison, caption, "tab-variants"))
 
 # %% mystnb={"figure": {"caption": "Twelve filters of each variant, in the order of the table; each filter is scaled to its own largest weight, and grey is zero.", "name": "fig-variants"}, "image": {"alt": "Rows of filters, one row for each variant: strokes and blobs where the code is contractive, noisier patches where it is not."}} tags=["hide-input"]
 plots.image_grid(
@@ -273,9 +299,7 @@ plots.image_grid(
     row_titles=list(autoencoders),
 )
 # %% tags=["remove-cell"]
-kept = paper.recorded_values("autoencoder")
-of = kept if kept.keys() >= variant_cells.keys() else {cell: e.value for cell, e in variant_cells.items()}
-glue("variants_source", "At the paper's scale" if of is kept else "Here", display=False)
+glue("variants_source", source, display=False)
 both, sparse = "sparse, contractive", "sparse"
 for label, key in ((both, "both"), (sparse, "sparse")):
     glue(f"{key}_error", of[label, "test error (%)"], display=False)
@@ -286,14 +310,14 @@ for label, key in ((both, "both"), (sparse, "sparse")):
 # of {glue:text}`sparse_distortion:.4f`; with the contraction penalty it is {glue:text}`both_error:.2f` % and
 # {glue:text}`both_distortion:.4f`. Filters tell the same story ({numref}`fig-variants`; trained for long enough, on MNIST): with
 # linear output and the contraction penalty they become strokes, noise on the input alone does half of that, and without
-# either they stay speckled, however sparse the code. The variants whose filters a person would call good are those that
-# resist most.
+# either they stay speckled, however sparse the code. Compare with the column of distortions.
 #
 # A penalty on how fast the *code* changes with the *pixels* is a penalty on exactly what the next chapter exploits.
 # Whether the authors had anything of the kind is not known.
 #
 # A caveat: the loss and its weights were chosen after some forty short runs of such variants, with an eye on the test
-# error and on a quick attack of another kind. The recorded numbers therefore flatter this network a little.
+# error and on a quick attack of another kind. The recorded numbers therefore flatter this network a little. Whitened
+# inputs were not tried, nor were all 60,000 images.
 #
 # ## Check
 #
@@ -308,8 +332,9 @@ for name in ("100-100-10", "200-200-10"):
 # %% tags=["remove-cell"]
 if run.records:
     off = {f"{name}, {c}": cells[name, c].value - float(published[name, c]) for name, c in cells}
-    far = {part: value for part, value in off.items() if abs(value) > 0.3}
-    evidence = f"{len(off) - len(far)} of {len(off)} within 0.3 points; beyond: " + "; ".join(
+    limit = float(paper.published("claims").set_index("id")["limit"]["table1-errors"])
+    far = {part: value for part, value in off.items() if abs(value) > limit}
+    evidence = f"{len(off) - len(far)} of {len(off)} within {limit:g} points; beyond: " + "; ".join(
         f"{part} {value:+.2f}" for part, value in far.items()
     )
     paper.record_claim("table1-errors", off, evidence)

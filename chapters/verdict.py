@@ -70,7 +70,7 @@ Markdown(
 
 # %% [markdown]
 # Minutes are those of the last run, which takes finished networks from the store; how each fit ended, and how long it took
-# on a busy machine, stands in `results/fits.json`. One seed was used throughout, so intervals speak of images, not of
-# networks.
+# on a busy machine, stands in `results/fits.json`. The verdicts rest on one seed, so their intervals speak of images, not of
+# networks; what five seeds give stands beside the numbers of Tables 1 to 4.
 #
-# Sections 3, 4.2's transfer experiments and 4.3 are still to come; their claims join the table with their chapters.
+# Sections 3 and 4.3 and adversarial training are still to come; their claims join the table with their chapters.

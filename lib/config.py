@@ -43,8 +43,9 @@ _PROFILES = (
 PROFILES = {profile.name: profile for profile in _PROFILES}
 
 
-# What chapter `framework` changes in the autoencoder, one reading of "sparse" and "high quality" at a time. All of them
-# get the same part of the iterations.
+# What chapter `framework` changes in the autoencoder: readings of "sparse" and "high quality". An untied decoder needs
+# decay, or the encoder's weights shrink at its cost; cross-entropy is larger than the squared error, and so must be the
+# weight of sparsity. All of them get the same part of the iterations.
 AUTOENCODER_VARIANTS = {
     "sparse, contractive": {},
     "sparse": {"contraction": 0.0},

@@ -24,6 +24,7 @@ RECORDED_SEED = 0
 
 # The networks of Table 3: what they are, and what they are trained on.
 HALVES = {"M1": ("100-100-10", "P1"), "M2": ("123-456-10", "P1"), "M3": ("100-100-10", "P2")}
+TABLE3 = {name: f"{name}: {network} on {half}" for name, (network, half) in HALVES.items()}  # its rows
 
 
 @dataclass(frozen=True)

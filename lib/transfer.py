@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import scipy.stats
 import torch
 from torch import Tensor
@@ -64,13 +65,14 @@ def table3(networks: Mapping[str, Network], parts: Mapping[str, Dataset]) -> dic
 
 
 def table4_images(adversarial: Mapping[str, Tensor], inputs: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-    """The rows of Table 4, in its order; last, as rows of our own, amplification as the paper prints it."""
+    """The rows of Table 4, in its order; last, as rows of our own, the two other readings of its amplification."""
     quiet, loud = TABLE4_STDDEVS
     return (
         {f"distorted for {name}": images for name, images in adversarial.items()}
         | {f"Gaussian noise, stddev {quiet}": gaussian_noise(inputs, quiet, generator)}
         | {f"{name} amplified to {loud}": amplify(inputs, images, loud) for name, images in adversarial.items()}
         | {f"Gaussian noise, stddev {loud}": gaussian_noise(inputs, loud, generator)}
+        | {f"{name} by one factor to {loud}": amplify_together(inputs, x, loud) for name, x in adversarial.items()}
         | {f"{name} as printed": amplify_as_printed(inputs, images, loud) for name, images in adversarial.items()}
     )
 
@@ -94,6 +96,15 @@ def amplify(inputs: Tensor, adversarial: Tensor, stddev: float) -> Tensor:
     Reference: section 4.2, Table 4, whose formula lacks the factor sqrt(n).
     """
     return inputs + stddev * inputs.shape[1] ** 0.5 * directions(inputs, adversarial)
+
+
+def amplify_together(inputs: Tensor, adversarial: Tensor, stddev: float) -> Tensor:
+    """Every perturbation times the one factor that gives all pixels of all images a root mean square of stddev.
+
+    Reference: another reading of section 4.2, Table 4, in which large perturbations stay larger than small ones.
+    """
+    perturbation = adversarial - inputs
+    return inputs + stddev / perturbation.double().square().mean().sqrt().item() * perturbation
 
 
 def amplify_as_printed(inputs: Tensor, adversarial: Tensor, stddev: float) -> Tensor:
@@ -133,12 +144,19 @@ def range_in_samples(percent: float, size: int) -> tuple[float, float]:
     return tuple(100 * float(drawn.ppf(q)) / size for q in (0.025, 0.975))
 
 
+def is_share_of(printed: str, size: int = 256) -> bool:
+    """Whether a rate printed in per cent is a multiple of 1 / size, as far as its digits go."""
+    digits = len(printed.partition(".")[2])
+    nearest = 100 * round(float(printed) * size / 100) / size
+    return abs(nearest - float(printed)) <= 0.5 * 10**-digits + 1e-9
+
+
 def agreement(ours: Mapping[tuple[str, str], float], theirs: Mapping[tuple[str, str], float]) -> dict[str, float]:
     """Spearman's rank correlation and the median absolute difference over the cells of `theirs`."""
     cells = list(theirs)
-    a, b = torch.tensor([ours[cell] for cell in cells]), torch.tensor([theirs[cell] for cell in cells])
+    a, b = np.array([ours[cell] for cell in cells]), np.array([theirs[cell] for cell in cells])
     return {
         "spearman": float(scipy.stats.spearmanr(a, b).statistic),
-        "median_difference": float((a.double() - b).abs().median()),
+        "median_difference": float(np.median(np.abs(a - b))),
         "num_cells": len(cells),
     }

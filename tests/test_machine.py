@@ -1,6 +1,7 @@
 """Cores are shared out, and what else the environment held stays."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -12,4 +13,5 @@ def test_threads_are_shared_out(monkeypatch, jobs, threads):
     monkeypatch.setattr(machine, "available_cores", lambda: 8)
     environment = machine.environment(jobs)
     assert {environment[name] for name in machine.THREAD_VARIABLES} == {threads}
-    assert environment.items() >= {"PATH": os.environ["PATH"]}.items()
+    assert environment.items() >= ({"PATH": os.environ["PATH"]} | machine.KEEP_MEMORY).items()
+    assert (Path(environment["JUPYTER_PATH"]) / "kernels/python3").is_dir()

@@ -94,13 +94,23 @@ def test_rows_are_named_as_the_papers_tables_name_them(pair):
     sizes = {row: estimate.value for (row, _), estimate in transfer.distortions(table4, inputs).items()}
     assert sizes["M1 amplified to 0.1"] == pytest.approx(0.1 * 29 / 30, rel=1e-3)  # one image has no perturbation
     assert sizes["Gaussian noise, stddev 0.06"] == pytest.approx(0.06, rel=0.02)
+    pooled = (table4["M1 by one factor to 0.1"] - inputs).square().mean().sqrt()
+    assert pooled == pytest.approx(0.1, rel=1e-5)
     assert sizes["M1 as printed"] == pytest.approx(0.1 / 28 * 29 / 30, rel=1e-3)
     assert torch.equal(table4["distorted for M2"], adversarial)
+
+
+def test_one_factor_keeps_the_order_of_sizes(pair):
+    inputs, adversarial = pair
+    together = transfer.amplify_together(inputs, adversarial, 0.1) - inputs
+    ratio = together[1:].norm(dim=1) / (adversarial - inputs)[1:].norm(dim=1)
+    torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio))
 
 
 def test_an_image_without_perturbation_stays(pair):
     inputs, adversarial = pair
     assert torch.equal(transfer.amplify(inputs, adversarial, 0.1)[0], inputs[0])
+    assert torch.equal(transfer.amplify_together(inputs, adversarial, 0.1)[0], inputs[0])
     assert torch.equal(transfer.amplify_as_printed(inputs, adversarial, 0.1)[0], inputs[0])
     assert torch.equal(transfer.random_directions(inputs, adversarial, generator())[0], inputs[0])
 
@@ -151,3 +161,25 @@ def test_agreement_of_a_table_with_itself_is_perfect():
     shifted = transfer.agreement({cell: 2 - value for cell, value in theirs.items()}, theirs)
     assert shifted["spearman"] == pytest.approx(-1)
     assert shifted["median_difference"] == pytest.approx(4)
+
+
+@pytest.mark.parametrize(
+    ("printed", "expected"),
+    [("6.25", True), ("28.9", True), ("0.39", True), ("0.4", True), ("28.7", False), ("6.24", False)],
+)
+def test_multiples_of_one_256th_as_far_as_their_digits_go(printed, expected):
+    assert transfer.is_share_of(printed) is expected
+
+
+@pytest.mark.parametrize("digits", [1, 2])
+def test_every_share_is_recognised_and_few_others_are(digits):
+    shares = {f"{100 * k / 256:.{digits}f}" for k in range(257)}
+    every = [f"{i / 10**digits:.{digits}f}" for i in range(100 * 10**digits + 1)]
+    assert {text for text in every if transfer.is_share_of(text)} >= shares
+    assert sum(map(transfer.is_share_of, every)) / len(every) == pytest.approx(256 / 100 / 10**digits, rel=0.1)
+
+
+def test_the_median_of_an_even_number_of_differences_lies_between_the_two_in_the_middle():
+    theirs = {("a", str(i)): 10.0 * i for i in range(4)}
+    ours = {cell: value + difference for (cell, value), difference in zip(theirs.items(), (1, -2, 4, 9), strict=True)}
+    assert transfer.agreement(ours, theirs)["median_difference"] == 3

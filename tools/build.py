@@ -127,9 +127,10 @@ def chapter_key(chapter: Path, settings: Settings) -> str:
     """Changes when the chapter, its modules, its settings or its data do."""
     published = [*files_under("paper"), *Path("benchmarks").glob("*.json")]
     files = {chapter, EXECUTE, Path("requirements.txt"), *dependencies(chapter), *published}
-    # Profile paper writes results/, all but the summaries without reading what lies there.
+    # Profile paper writes results/: what a chapter reads there it has just written itself, but for the summaries.
     if settings.profile != "paper" or chapter.stem in SUMMARIES:
         files.update(files_under("results"))
+    files.update(Path("results").glob("spread_*.csv"))  # which no chapter writes
     return digest(files, [asdict(settings), data_files(settings.data_dir)])
 
 

@@ -5,17 +5,18 @@
 
 Every seed draws first weights, halves, minibatches, targets and noise anew; 2,000 images a cell suffice. The networks
 are trained first, on all cores. What was trained and attacked lies in the store, so that a run which was killed repeats
-next to nothing. With profile paper results/spread_table1.csv ... spread_table4.csv are replaced when all is done: mean,
-smallest and largest value, n seeds.
+next to nothing. When all is done, and only at the paper's scale with the seeds and images that are the defaults here,
+results/spread_table1.csv ... spread_table4.csv are written: mean, smallest and largest value, n seeds.
 """
 
 import argparse
+import time
 from collections import defaultdict
 
 import numpy as np
 from tqdm import tqdm
 
-from lib import config, experiment, paper, transfer
+from lib import config, data, experiment, paper, provenance, transfer
 from lib.experiment import Experiment
 from lib.intervals import Estimate
 from lib.models import mnist
@@ -46,8 +47,9 @@ def tables(run: Experiment, num_images: int) -> dict[str, dict]:
     adversarial = {name: run.adversarial(network, test).adversarial for name, network in trained.items()}
     networks = {name: network.network for name, network in trained.items()}
     rows = transfer.table4_images(adversarial, test.inputs, config.generator(run.seeds.noise))
+    table3 = transfer.table3(networks, run.parts) | transfer.distortions(adversarial, test.inputs)
     return found | {
-        "table3": transfer.table3(networks, run.parts) | transfer.distortions(adversarial, test.inputs),
+        "table3": {(experiment.TABLE3[name], column): estimate for (name, column), estimate in table3.items()},
         "table4": transfer.error_rates(transfer.answers(networks, rows), test.labels),
     }
 
@@ -67,7 +69,14 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=machine.available_cores(), help="networks trained at once")
     arguments = parser.parse_args()
 
+    usual = arguments.profile == "paper" and (tuple(arguments.seeds), arguments.num_images) == (SEEDS, NUM_IMAGES)
+
+    began = time.perf_counter()
     each = [Settings(arguments.profile, arguments.data, arguments.device, seed) for seed in arguments.seeds]
+    try:
+        run = prepare.begin(each[0])
+    except (ValueError, data.DataError) as error:
+        raise SystemExit(str(error)) from None
     prepare.carry_out(prepare.longest_first([step for s in each for step in prepare.networks(s)]), arguments.jobs)
     values = defaultdict(lambda: defaultdict(list))
     for settings in tqdm(each, desc="seeds", disable=None):
@@ -76,10 +85,13 @@ def main() -> None:
                 values[table][cell].append(estimate.value)
     spreads = {table: {cell: spread(found) for cell, found in cells.items()} for table, cells in values.items()}
     for table, cells in spreads.items():
-        if arguments.profile == "paper":
+        if usual:
             paper.record(f"spread_{table}", cells)
         for (row, column), (mean, low, high, n) in cells.items():
             print(f"{table}  {row}, {column}: {mean:.4g} [{low:.4g}, {high:.4g}], {n} seeds")
+    if usual:
+        facts = provenance.describe(run.profile, run.split, str(run.device), run.seeds)
+        provenance.record_run("spread", facts | {"seeds": arguments.seeds}, time.perf_counter() - began)
 
 
 if __name__ == "__main__":
