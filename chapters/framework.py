@@ -304,7 +304,7 @@ both, sparse = "sparse, contractive", "sparse"
 for label, key in ((both, "both"), (sparse, "sparse")):
     glue(f"{key}_error", of[label, "test error (%)"], display=False)
     glue(f"{key}_distortion", of[label, "distortion"], display=False)
-contagion = dict(zip(measures, printed, strict=True))["fools others (%)"]
+contagion = float(dict(zip(measures, printed, strict=True))["fools others (%)"])
 nearest = min(autoencoders, key=lambda label: abs(of[label, "fools others (%)"] - contagion))
 glue("nearest", nearest, display=False)
 glue("nearest_fools", of[nearest, "fools others (%)"], display=False)
