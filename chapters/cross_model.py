@@ -108,8 +108,9 @@ glue("ae_column", float(np.mean(ae_column)), display=False)
 glue("spearman_without", without_ae["spearman"], display=False)
 glue("median_without", without_ae["median_difference"], display=False)
 glue("num_without", without_ae["num_cells"], display=False)
-for column, estimate in conv_cells.items():
-    glue("conv " + column[1].split(" (")[0], paper.recorded_values("table1").get(column, estimate.value), display=False)
+for (row, column), estimate in conv_cells.items():
+    key = column.split()[0]
+    glue(f"conv_{key}", paper.recorded_values("table1").get((row, column), estimate.value), display=False)
 
 # %% mystnb={"figure": {"caption": "Table 2 as a picture: the paper's, and ours as far as it is recorded, else this build's.", "name": "fig-matrix"}, "image": {"alt": "Two square tables of error rates, coloured: bright diagonals, the row of softmax 1 bright throughout, the rows of noise dark."}} tags=["hide-input"]
 plots.matrices(
@@ -128,8 +129,8 @@ plots.matrices(
 # {glue:text}`median_without:.1f` points. {numref}`tab-variants` has other autoencoders: how contagious its examples are
 # depends on how it was trained, and how the paper's was trained is not known.
 #
-# Conv is new. It would stand in Table 1 with a training error of {glue:text}`conv training error:.2f` %, a test error of
-# {glue:text}`conv test error:.2f` % and a distortion of {glue:text}`conv distortion:.3f`.
+# Conv is new. It would stand in Table 1 with a training error of {glue:text}`conv_training:.2f` %, a test error of
+# {glue:text}`conv_test:.2f` % and a distortion of {glue:text}`conv_distortion:.3f`.
 #
 # Read along a row: how contagious is what was made for this network? Read down a column: how gullible is this one? Among
 # the linear networks and the sigmoid networks, rows with a larger distortion are more contagious, which is no surprise, and

@@ -137,12 +137,12 @@ together = rates | {
 agreed_together = transfer.agreement(together, others)
 quiet = transfer.agreement(rates, {cell: value for cell, value in others.items() if "noise" not in cell[0]})
 groups = {
-    "shared_data": [("M1", "M2"), ("M2", "M1")],
-    "shared_architecture": [("M1", "M3"), ("M3", "M1")],
-    "shared_nothing": [("M2", "M3"), ("M3", "M2")],
+    "data": [("M1", "M2"), ("M2", "M1")],
+    "architecture": [("M1", "M3"), ("M3", "M1")],
+    "nothing": [("M2", "M3"), ("M3", "M2")],
 }
 for key, pairs in groups.items():
-    glue(key, float(np.mean([rates[f"distorted for {a}", b] for a, b in pairs])), display=False)
+    glue(f"shared_{key}", float(np.mean([rates[f"distorted for {a}", b] for a, b in pairs])), display=False)
 glue("median_together", agreed_together["median_difference"], display=False)
 glue("spearman_together", agreed_together["spearman"], display=False)
 glue("spearman_quiet", quiet["spearman"], display=False)
