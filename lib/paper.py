@@ -179,7 +179,7 @@ def _stacked(column: str, printed: pd.DataFrame, kept: pd.DataFrame, seeds: pd.D
 
     stack = [f"**{printed['value'].iloc[0]}**" if len(printed) else "–"]
     stack += [numbers(kept)[0] + "<br>±" + half_width(kept)] if len(kept) else ["–"]
-    stack += ["{}<br>{}\u00a0to\u00a0{}".format(*numbers(seeds))] if len(seeds) else []
+    stack += ["{}<br>{}–<br>{}".format(*numbers(seeds))] if len(seeds) else []
     return "<br>".join([*stack, numbers(now)[0] if len(now) else "–"])
 
 

@@ -340,7 +340,7 @@ def test_compare_shows_the_seeds_where_they_are_recorded(results, published):
 def test_stacked_shows_the_range_over_seeds_where_it_is_recorded(results, published):
     paper.record("spread_table9", {("b", "error (%)"): Estimate(9.0, 8.0, 11.0, 5)})
     table = paper.stacked("table9", {("b", "error (%)"): ONE}, ["b"], ["error (%)"], "made for")
-    assert table["error (%)"].tolist() == ["**10**<br>–<br>9.0<br>8.0\u00a0to\u00a011.0<br>1.0"]
+    assert table["error (%)"].tolist() == ["**10**<br>–<br>9.0<br>8.0–<br>11.0<br>1.0"]
 
 
 def test_a_grid_has_a_gap_where_there_is_no_cell():
