@@ -23,7 +23,7 @@ from lib.store import Artifact, Store, code_version
 SHAPE = (3, SIDE, SIDE)
 BATCH = 50  # pictures in memory at once
 # By how much a perturbation found is extended to see what it then takes: as found, and beyond.
-FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0)
+FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0)
 
 
 @dataclass(frozen=True)

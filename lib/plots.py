@@ -175,7 +175,7 @@ def originals_differences_adversarials(
 def estimates(series: Mapping[str, Mapping[str, Estimate]], published: float, xlabel: str, title: str) -> Figure:
     """Series of numbers with their intervals, one row per name and one colour per series; the paper's as a line."""
     names = list(dict.fromkeys(name for values in series.values() for name in values))
-    figure, ax = plt.subplots(figsize=(7, 0.42 * len(names) + 1.6))
+    figure, ax = plt.subplots(figsize=(7, 0.42 * len(names) + 1.6), layout="constrained")
     for i, (label, values) in enumerate(series.items()):
         place = [names.index(name) + 0.18 * (i - (len(series) - 1) / 2) for name in values]
         middle = np.array([estimate.value for estimate in values.values()])
@@ -187,8 +187,7 @@ def estimates(series: Mapping[str, Mapping[str, Estimate]], published: float, xl
     ax.margins(y=0.25)
     ax.invert_yaxis()
     ax.grid(True, which="both", axis="x")
-    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.4, -0.8 / (0.42 * len(names) + 1.0)), ncols=3)
-    figure.tight_layout()
+    figure.legend(fontsize=8, loc="outside lower center", ncols=3)
     return _finished(figure)
 
 

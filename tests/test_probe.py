@@ -44,7 +44,7 @@ def test_features_are_means_over_four_places(backbone, train):
     inputs = train.spread(2).inputs()
     maps = backbone.encode(inputs).view(2, 256, 6, 6)
     expected = maps.unflatten(3, (3, 2)).unflatten(2, (3, 2)).mean(dim=(3, 5)).flatten(1)
-    torch.testing.assert_close(probe.Probe(backbone, 3).encode(inputs), expected)
+    torch.testing.assert_close(imagenet.Probe(backbone, 3).encode(inputs), expected)
 
 
 def test_logits_are_the_layer_on_features_of_unit_size(fitted, train, store):
@@ -86,7 +86,7 @@ def test_features_and_layer_are_made_once(fitted, backbone, train, store, monkey
         raise AssertionError("made again")
 
     monkeypatch.setattr(training, "fit", never)
-    monkeypatch.setattr(probe.Probe, "encode", never)
+    monkeypatch.setattr(imagenet.Probe, "encode", never)
     again, kept = probe.fit(backbone, train, PRECISE, store, CPU)
     assert torch.equal(again.head.weight, network.head.weight)
     assert torch.equal(again.scale, network.scale)
