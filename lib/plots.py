@@ -154,7 +154,7 @@ def originals_differences_adversarials(
     panel, the figure says what it would show: `otherwise`.
     """
     num_rows = max((len(rows) for rows in panels.values()), default=1)
-    figure = plt.figure(figsize=(7.4, 7.4 / (3.1 * max(len(panels), 1)) * num_rows * 1.25 + 0.6), layout="constrained")
+    figure = plt.figure(figsize=(7.4, 7.4 / (3.1 * max(len(panels), 1)) * num_rows * 1.12 + 0.7), layout="constrained")
     parts = figure.subfigures(1, len(panels), squeeze=False).flat if panels else []
     for part, (name, rows) in zip(parts, panels.items(), strict=True):
         part.suptitle(name, fontsize=9)
