@@ -24,9 +24,12 @@ PIECE = 2000  # pictures encoded between two entries in the store: what a kill c
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    """The weight decay lambda of the linear layer (lambda / 2 times the sum of squares), and when its fit has ended."""
+    """The weight decay lambda of the linear layer (lambda / 2 times the sum of squares), and when its fit has ended.
 
-    decay: float = 1e-2
+    On a tenth of Tiny ImageNet's training pictures, held out, 0.01 and 0.03 are equally good, 0.003 is not.
+    """
+
+    decay: float = 2e-2
     training: TrainingConfig = field(default_factory=lambda: TrainingConfig(max_iterations=300, decrease=1e-5))
 
 
