@@ -1,0 +1,248 @@
+"""Certificates: how far any adversarial example must be from its image, as a theorem and not as a search (section 4.3).
+
+If every z_k - z_l changes by at most L_kl |r| between x and x + r, then whatever is given class l lies at least
+
+    max over k of (z_k(x) - z_l(x)) / L_kl
+
+away from x. There are constants L of ever sharper kinds here, and last a certificate that needs none: an enclosure of
+all that the logits can be on a ball around x.
+
+Lengths are l2 norms |r| over all pixels. The attack's distortions are root mean squares, |r| / sqrt(784).
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lib import spectral
+from lib.models import mnist
+
+PRODUCT, SLOPES, PAIRS, AVERAGED, ENCLOSED = (
+    "product of norms",
+    "slope of 1/4",
+    "pairs of classes",
+    "averaged slopes",
+    "enclosure",
+)
+CHUNK = 250  # images at once: bounds working memory, changes nothing
+
+
+def as_layers(network: nn.Module) -> nn.Sequential:
+    """A network of section 2 as a chain of layers that computes the same logits, copied to float64."""
+    match network:
+        case mnist.AutoencoderClassifier():
+            layers = [network.encoder, nn.Sigmoid(), network.classifier]
+        case mnist.ConvNetwork():
+            layers = [nn.Unflatten(1, (1, 28, 28)), *network.features, *network.hidden, *network.classifier]
+        case _:
+            layers = list(network)
+    return copy.deepcopy(nn.Sequential(*layers)).double().eval()
+
+
+@torch.no_grad()
+def certify(
+    layers: nn.Sequential, inputs: Tensor, targets: Tensor, generator: torch.Generator, num_enclosed: int
+) -> dict[str, Tensor]:
+    """For each kind of certificate, a distance within which no image has class `targets`, (N,); 0 where x has it.
+
+    layers : as from `as_layers`; inputs : (N, 784). The enclosure, for networks with sigmoids, is taken of the first
+    `num_enclosed` images only and the others are nan.
+    """
+    logits = torch.cat([layers(chunk.double()) for chunk in inputs.split(CHUNK)])
+    constants = lipschitz_constants(layers, inputs[:1].double(), generator)
+    found = {kind: certified_distance(logits, targets, constant) for kind, constant in constants.items()}
+    if AVERAGED in found:
+        found[ENCLOSED] = torch.full_like(found[AVERAGED], torch.nan)
+        few = slice(0, num_enclosed)
+        found[ENCLOSED][few] = enclosed_distance(layers, inputs[few].double(), targets[few], found[AVERAGED][few])
+    return found
+
+
+def certified_distance(logits: Tensor, targets: Tensor, constants: Tensor) -> Tensor:
+    """max over k of (z_k - z_l) / L_kl, at least 0, for logits (N, K), targets l (N,) and constants (K, K). Shape (N,).
+
+    Any one class that is still ahead of l keeps it from being the answer.
+    """
+    ahead = logits - logits.gather(1, targets[:, None])
+    return torch.where(ahead > 0, ahead / constants[targets], 0).amax(dim=1)
+
+
+# --- Constants that hold everywhere ---------------------------------------------------------------
+
+
+def lipschitz_constants(layers: nn.Sequential, image: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Upper bounds of the Lipschitz constant of every z_k - z_l, (K, K), from the crudest kind to the sharpest.
+
+    - product of norms: sqrt(2) times the product of the layers' norms, section 4.3; activations do not expand
+    - slope of 1/4: and sigmoids contract by 4
+    - pairs of classes: |w_k - w_l| of the last layer in place of sqrt(2) times its norm
+    - averaged slopes: `averaged_constants`
+
+    Kinds that would repeat the one before (without sigmoids) are left out. image : (1, 784), tells the shapes.
+    """
+    *hidden, (last, norm) = spectral.layer_bounds(layers, image, generator)
+    pairs = pair_norms(last.weight.detach())
+    everyone = math.sqrt(2) * norm * (1 - torch.eye(len(pairs)).to(pairs))
+    below = math.prod(bound for _, bound in hidden)
+    expansive = math.prod(bound for layer, bound in hidden if not isinstance(layer, nn.Sigmoid))
+    constants = {PRODUCT: expansive * everyone, PAIRS: below * pairs}
+    if below != expansive:
+        weights = [layer.weight.detach() for layer in layers if isinstance(layer, nn.Linear)]
+        constants = {
+            PRODUCT: expansive * everyone,
+            SLOPES: below * everyone,
+            PAIRS: below * pairs,
+            AVERAGED: averaged_constants(weights),
+        }
+    return constants
+
+
+def pair_norms(weight: Tensor) -> Tensor:
+    """|w_k - w_l| for every two rows of a matrix (K, n). Shape (K, K)."""
+    return (weight[:, None] - weight).norm(dim=2)
+
+
+@torch.enable_grad()
+def averaged_constants(weights: Sequence[Tensor], num_steps: int = 60) -> Tensor:
+    """Lipschitz constants of z_k - z_l, (K, K), for matrices W_1 ... W_h with sigmoids between them.
+
+    A sigmoid's slopes lie in [0, 1/4]: they are 1/8 (I + E) with a diagonal E, |E| <= 1. Multiplied out, the Jacobian
+    W_h (I + E) ... (I + E) W_1 / 8^(h-1) is a sum of products of blocks W_j ... W_i+1 that no E interrupts, and the
+    norms of the blocks bound it. As diagonal matrices commute, each E may be put between S and 1 / S: every diagonal S
+    gives a bound, and a descent looks for good ones.
+
+    Reference: Combettes & Pesquet 2020, whose averaged operators these are; Virmaux & Scaman 2018.
+    """
+    reduced = [torch.linalg.qr(weights[0].T).R.T, *weights[1:]]  # as long as W_1 on every vector, with fewer columns
+    logs = [weight.new_zeros(len(weight), requires_grad=True) for weight in weights[:-1]]
+    optimizer = torch.optim.Adam(logs, lr=0.05)
+    best = _averaged(reduced, logs).detach()
+    for _ in range(num_steps):
+        optimizer.zero_grad()
+        constants = _averaged(reduced, logs)
+        best = torch.minimum(best, constants.detach())
+        constants.mean().log().backward()
+        optimizer.step()
+    return best
+
+
+def _averaged(weights: Sequence[Tensor], logs: Sequence[Tensor]) -> Tensor:
+    scales = [log.exp() for log in logs]
+    reached = [1.0]  # how far r reaches up to each E: Combettes & Pesquet's theta
+    for j, weight in enumerate(weights):
+        is_last = j == len(scales)
+        block = weight if is_last else weight / scales[j][:, None]
+        size = pair_norms if is_last else _norm
+        terms = [size(block * scales[j - 1] if j else block) * reached[j]]
+        for i in reversed(range(j)):
+            block = block @ weights[i]
+            terms.append(size(block * scales[i - 1] if i else block) * reached[i])
+        reached.append(sum(terms))
+    return reached[-1] / 8 ** len(scales)
+
+
+def _norm(matrix: Tensor) -> Tensor:
+    return torch.linalg.matrix_norm(matrix, 2)
+
+
+@torch.enable_grad()
+def slopes(layers: nn.Sequential, inputs: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """|gradient of z_first - z_second| at x, (N,): lower bounds of its Lipschitz constant."""
+    found = []
+    for chunk, ahead, behind in zip(*(v.split(CHUNK) for v in (inputs.double(), first, second)), strict=True):
+        x = chunk.clone().requires_grad_()
+        logits = layers(x)
+        difference = logits.gather(1, ahead[:, None]) - logits.gather(1, behind[:, None])
+        found.append(torch.autograd.grad(difference.sum(), x)[0].norm(dim=1))
+    return torch.cat(found)
+
+
+# --- Enclosures that hold on a ball ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Enclosure:
+    """All that n units can be on a ball: {centre + slope r + noise e: |r| <= radius, every |e_i| <= 1}."""
+
+    radius: Tensor  # (N,)
+    centre: Tensor  # (N, n)
+    slope: Tensor  # (N, n, m)
+    noise: Tensor  # (N, n, any number)
+
+    @property
+    def reach(self) -> Tensor:
+        """How far each unit can be from its centre, (N, n)."""
+        return self.radius[:, None] * self.slope.norm(dim=2) + self.noise.abs().sum(dim=2)
+
+
+def enclosed_distance(
+    layers: nn.Sequential, inputs: Tensor, targets: Tensor, start: Tensor, num_steps: int = 14
+) -> Tensor:
+    """A certified distance (N,), no less than the certified distance `start`, for sigmoid networks.
+
+    Doubled as long as the enclosure of the ball shuts the target class out, then bisected.
+    """
+    chunks = zip(*(v.split(CHUNK) for v in (inputs, targets, start)), strict=True)
+    return torch.cat([_enclosed_chunk(layers, *chunk, num_steps) for chunk in chunks])
+
+
+def _enclosed_chunk(layers: nn.Sequential, inputs: Tensor, targets: Tensor, start: Tensor, num_steps: int) -> Tensor:
+    certified, failed = start.clone(), torch.full_like(start, torch.inf)
+    for _ in range(num_steps):
+        trial = torch.where(failed.isinf(), 2 * certified, (certified + failed) / 2)
+        excluded = shuts_out(enclose(layers, inputs, trial), targets)
+        certified, failed = torch.where(excluded, trial, certified), torch.where(excluded, failed, trial)
+    return certified
+
+
+def shuts_out(logits: Enclosure, targets: Tensor) -> Tensor:
+    """Whether some class is ahead of the target on all of the ball, (N,) bool."""
+    rows = torch.arange(len(targets), device=targets.device)
+    parts = (logits.centre, logits.slope, logits.noise)
+    ahead = Enclosure(logits.radius, *(part - part[rows, targets][:, None] for part in parts))
+    return (ahead.centre > ahead.reach).any(dim=1)
+
+
+def enclose(layers: nn.Sequential, inputs: Tensor, radius: Tensor) -> Enclosure:
+    """The logits of a sigmoid network on the balls of `radius` (N,) around inputs (N, n).
+
+    Each sigmoid is replaced by its chord, and what it may stray from that becomes a noise of its own. Layers are kept
+    as maps of r and noise, so that what cancels between two units is seen to cancel.
+
+    Reference: Singh et al. 2018 (affine arithmetic for sigmoids), here with an l2 ball.
+    """
+    first, *rest = layers
+    slope = torch.linalg.qr(first.weight.T).R.T  # r matters by its projection on the rows of W_1 only
+    units = Enclosure(
+        radius, first(inputs), slope.expand(len(inputs), -1, -1), slope.new_zeros(len(inputs), len(slope), 0)
+    )
+    for layer in rest:
+        units = _sigmoid_of(units) if isinstance(layer, nn.Sigmoid) else _linear_of(layer, units)
+    return units
+
+
+def _linear_of(layer: nn.Linear, units: Enclosure) -> Enclosure:
+    return Enclosure(units.radius, layer(units.centre), layer.weight @ units.slope, layer.weight @ units.noise)
+
+
+def _sigmoid_of(units: Enclosure) -> Enclosure:
+    slope, offset, stray = chord(units.centre - units.reach, units.centre + units.reach)
+    noise = torch.cat([slope[..., None] * units.noise, torch.diag_embed(stray)], dim=2)
+    return Enclosure(units.radius, slope * units.centre + offset, slope[..., None] * units.slope, noise)
+
+
+def chord(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """slope, offset, stray with |sigmoid(a) - slope a - offset| <= stray for all a in [low, high]."""
+    width = high - low
+    at_low = torch.sigmoid(low)
+    slope = torch.where(width > 1e-6, (torch.sigmoid(high) - at_low) / width, at_low * (1 - at_low)).clamp(0, 0.25)
+    # What is left, sigmoid(a) - slope a, is extremal at the ends or where the sigmoid's own slope s (1 - s) is `slope`.
+    turn = 2 * torch.atanh((1 - 4 * slope).sqrt())
+    places = torch.stack([low, high, torch.clamp(-turn, low, high), torch.clamp(turn, low, high)])
+    left = torch.sigmoid(places) - slope * places
+    highest, lowest = left.amax(dim=0), left.amin(dim=0)
+    return slope, (highest + lowest) / 2, (highest - lowest) / 2
