@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,32 @@ def obtain(file: PublicFile, data_dir: str | Path | None = None, download: bool 
     if os.environ.get("OFFLINE", "0") not in ("", "0"):
         raise missing(file, "OFFLINE is set")
     return _download(file, data.cache_dir())
+
+
+def gather(loaders: Mapping[str, Callable], download: bool) -> tuple[dict, dict[str, str]]:
+    """What each of the loaders (called with `download`) returns, and why it is not there for those that are missing.
+
+    A file that is there but damaged raises DataError all the same.
+    """
+    found, reasons = {}, {}
+    for name, load in loaders.items():
+        try:
+            found[name] = load(download=download)
+        except MissingFileError as error:
+            reasons[name] = str(error)
+    return found, reasons
+
+
+def banner(found: Mapping[str, object], reasons: Mapping[str, str]) -> str:
+    """MyST text for the top of a chapter that says which of its files this build has, and why not the others."""
+    there = f"This build has {', '.join(found)}." if found else "This build has none of the files."
+    if not reasons:
+        return f":::{{note}}\n{there}\n:::\n"
+    lines = "".join(f"- **{name}** is missing: {reason}.\n" for name, reason in reasons.items())
+    return (
+        ":::{admonition} Built without all photographs and networks\n:class: warning\n\n"
+        f"{there} What it lacks is not measured here; what was recorded earlier is shown.\n\n{lines}:::\n"
+    )
 
 
 def missing(file: PublicFile, reason: str) -> MissingFileError:

@@ -146,6 +146,14 @@ def recorded_values(table: str) -> dict[tuple[str, str], float]:
     return dict(zip(_cells(lines), lines["value"].astype(float), strict=True))
 
 
+def recorded_estimates(table: str) -> dict[tuple[str, str], Estimate]:
+    """The recorded numbers with their intervals by (row, column); empty before the first run at the paper's scale."""
+    lines = recorded(table)
+    return {
+        cell: Estimate(*line) for cell, line in zip(_cells(lines), lines[ESTIMATE].itertuples(index=False), strict=True)
+    }
+
+
 def grid(values: Mapping[tuple[str, str], float], rows: list[str], columns: list[str]) -> np.ndarray:
     """The cells as an array (rows, columns), nan where there is none."""
     return np.array([[values.get((row, column), np.nan) for column in columns] for row in rows])
