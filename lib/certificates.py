@@ -12,7 +12,7 @@ Lengths are l2 norms |r| over all pixels. The attack's distortions are root mean
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,21 +45,26 @@ def as_layers(network: nn.Module) -> nn.Sequential:
 
 @torch.no_grad()
 def certify(
-    layers: nn.Sequential, inputs: Tensor, targets: Tensor, generator: torch.Generator, num_enclosed: int
+    layers: nn.Sequential, constants: Mapping[str, Tensor], inputs: Tensor, targets: Tensor, num_enclosed: int
 ) -> dict[str, Tensor]:
     """For each kind of certificate, a distance within which no image has class `targets`, (N,); 0 where x has it.
 
-    layers : as from `as_layers`; inputs : (N, 784). The enclosure, for networks with sigmoids, is taken of the first
-    `num_enclosed` images only and the others are nan.
+    layers : as from `as_layers`; constants : as from `lipschitz_constants`; inputs : (N, 784). Networks with sigmoids
+    are also certified by enclosure, for their first `num_enclosed` images; for the others that is nan.
     """
     logits = torch.cat([layers(chunk.double()) for chunk in inputs.split(CHUNK)])
-    constants = lipschitz_constants(layers, inputs[:1].double(), generator)
     found = {kind: certified_distance(logits, targets, constant) for kind, constant in constants.items()}
     if AVERAGED in found:
-        found[ENCLOSED] = torch.full_like(found[AVERAGED], torch.nan)
         few = slice(0, num_enclosed)
+        found[ENCLOSED] = torch.full_like(found[AVERAGED], torch.nan)
         found[ENCLOSED][few] = enclosed_distance(layers, inputs[few].double(), targets[few], found[AVERAGED][few])
     return found
+
+
+def orders_short(distances: Tensor, lengths: Tensor) -> Tensor:
+    """log10 of lengths / distances, both (N,), where both were measured: distances not 0 or nan, lengths not inf."""
+    measured = (distances > 0) & lengths.isfinite()
+    return (lengths[measured] / distances[measured]).log10()
 
 
 def certified_distance(logits: Tensor, targets: Tensor, constants: Tensor) -> Tensor:
@@ -159,6 +164,15 @@ def slopes(layers: nn.Sequential, inputs: Tensor, first: Tensor, second: Tensor)
         difference = logits.gather(1, ahead[:, None]) - logits.gather(1, behind[:, None])
         found.append(torch.autograd.grad(difference.sum(), x)[0].norm(dim=1))
     return torch.cat(found)
+
+
+def linear_estimate(layers: nn.Sequential, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The lead of the first class over the target, and its slope, both (N,): their ratio is where a network that is
+    linear around x would have its boundary. It certifies nothing."""
+    with torch.no_grad():
+        logits = torch.cat([layers(chunk.double()) for chunk in inputs.split(CHUNK)])
+    lead, first = logits.max(dim=1)
+    return lead - logits.gather(1, targets[:, None])[:, 0], slopes(layers, inputs, first, targets)
 
 
 # --- Enclosures that hold on a ball ---------------------------------------------------------------
