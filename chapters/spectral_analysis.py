@@ -248,7 +248,7 @@ for cell, value in now.items():  # real weights: the same numbers wherever this 
 known = recorded | now
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
-published = paper.published("table5").set_index(["row", "column"])["value"].unstack()  # noqa: PD010 - of strings
+published = paper.published("table5").set_index(["row", "column"])["value"].unstack().fillna("*lost*")  # noqa: PD010
 rows = list(published.index)
 
 
@@ -271,7 +271,7 @@ table5 = pd.DataFrame(
 )
 caption = (
     "Table 5. First the upper bounds: the paper's first and last version, and ours, recorded above this build's. Then the "
-    "lower ones. *lost* and ^? are gaps in the only copy of the first version that we had. No public weights here: –."
+    "lower ones. *lost*: illegible in the only copy of the first version that we had. –: no weights here."
 )
 Markdown(paper.to_markdown(table5, caption, "tab-five"))
 
@@ -287,11 +287,6 @@ def product(suffix: str) -> float | None:
     return None if None in values else math.prod(values)
 
 
-stages = ("upper", "upper on a torus", "upper as printed", "upper without a factor", "upper on the kernel's grid")
-for short, network in {"alexnet": "AlexNet", "caffe": "Caffe's"}.items():
-    for column in stages:
-        key = column.replace("'", "").replace(" ", "_")
-        glue(f"{short}_{key}", word(known.get((f"conv1, {network}", column))), display=False)
 glue(
     "seconds",
     f"{sum(value for row, value in seconds.items() if row.startswith('conv') and 'AlexNet' in row):.1f}"
@@ -324,15 +319,32 @@ conv1.index = pd.Index(list(ways), name="norm of conv1")
 caption = "The first layer's norm, five ways. The paper: 20 in the first version, 2.75 in the last."
 Markdown(paper.to_markdown(conv1, caption, "tab-first"))
 
+# %% tags=["remove-cell"]
+for version in ("v1", "v4"):
+    for short, network in {"alexnet": "AlexNet", "caffe": "Caffe's"}.items():
+        printed_value = float(published.loc["conv1", f"upper ({version})"])
+        off = {
+            way: abs(math.log(known[f"conv1, {network}", column] / printed_value))
+            for way, column in ways.items()
+            if (f"conv1, {network}", column) in known
+        }
+        nearest_way = min(off, key=off.get) if off else None
+        glue(f"{version}_{short}", nearest_way or "(not yet measured)", display=False)
+        glue(f"{version}_{short}_times", f"{math.exp(off[nearest_way]):.1f}" if off else "?", display=False)
+glue(
+    "versions_ratio",
+    float(published.loc["conv1", "upper (v1)"]) / float(published.loc["conv1", "upper (v4)"]),
+    display=False,
+)
+
 # %% [markdown]
-# The first version's 20 sits next to the norm *without any factor* for stride 4, which for the Caffe network is
-# {glue:text}`caffe_upper_without_a_factor`. The last version's 2.75 lies between the printed formula's
-# {glue:text}`caffe_upper_as_printed` and the true {glue:text}`caffe_upper` (AlexNet: {glue:text}`alexnet_upper_as_printed`
-# and {glue:text}`alexnet_upper`), so that it cannot be told from other weights which of the two it is. If it came from
-# the printed formula, the true norm of that network's conv1 was 11, four times as large, and nearer to the ones
-# measured here for the other networks' *other* layers than to their first. (It is also exactly the kernel's side over the
-# stride, 11/4, an upper end of the formula's frequencies. We know of no way to rule out a slip.) On the kernel's own grid
-# the norm is {glue:text}`caffe_upper_on_the_kernels_grid`.
+# Nearest to the first version's 20 are, for the Caffe network, *{glue:text}`v1_caffe`* (within a factor of
+# {glue:text}`v1_caffe_times`), and for AlexNet, *{glue:text}`v1_alexnet`* ({glue:text}`v1_alexnet_times`). Nearest to the
+# last version's 2.75 are *{glue:text}`v4_caffe`* ({glue:text}`v4_caffe_times`) and *{glue:text}`v4_alexnet`*
+# ({glue:text}`v4_alexnet_times`). These are other weights than the paper's, and the second match is a close call between
+# the printed and the right factor. But the ratio of the two published numbers is {glue:text}`versions_ratio:.1f`, not the
+# 4 or 16 that a change of the factor alone would make, so that more than the factor changed between the versions. (2.75 is
+# also exactly 11/4, the kernel's side over the stride, up to which the formula's frequencies run. We cannot rule out a slip.)
 
 # %% mystnb={"figure": {"caption": "Upper frame bounds: the paper's last version beside public weights.", "name": "fig-five"}, "image": {"alt": "For each of eight layers, marks on a logarithmic axis; nearly all lie between 3 and 20."}} tags=["hide-input"]
 series = {
