@@ -43,7 +43,7 @@ $(VENV)/installed: requirements.txt
 	@touch $@
 
 book: setup  ## Execute what changed and render _build/html/index.html
-	@$(BIN)/python tools/build.py --profile "$(PROFILE)" --data "$(DATA)" --device "$(DEVICE)" --seed "$(SEED)" $(if $(JOBS),--jobs "$(JOBS)")
+	@$(BIN)/python -m tools.build --profile "$(PROFILE)" --data "$(DATA)" --device "$(DEVICE)" --seed "$(SEED)" $(if $(JOBS),--jobs "$(JOBS)")
 
 test: setup  ## Run every test
 	$(BIN)/python -m pytest
@@ -61,7 +61,7 @@ bench: $(VENV)/bench-installed  ## Time the attacks against SciPy, Foolbox and t
 	$(BIN)/python -m benchmarks.attack
 
 spread: setup  ## Tables 1 to 4 from five seeds at the paper's scale: hours, resumable
-	$(BIN)/python tools/spread.py --data "$(DATA)" --device "$(DEVICE)"
+	$(BIN)/python -m tools.spread --data "$(DATA)" --device "$(DEVICE)"
 
 pictures: setup  ## Download ImageNet's networks and pictures (600 MB) for the chapter on photographs
 	@$(BIN)/python -m tools.fetch

@@ -63,7 +63,8 @@ noisy = {row: changed for row, changed in sets.items() if row not in names}
 # Each cell is the error rate of the column's network on the images made for the row's:
 
 # %%
-cells = transfer.error_rates(networks, sets, images.labels) | transfer.distortions(sets, images.inputs)
+answers = transfer.answers(networks, sets)
+cells = transfer.error_rates(answers, images.labels) | transfer.distortions(sets, images.inputs)
 
 # %% tags=["remove-cell"]
 if run.records:
@@ -76,7 +77,7 @@ rows = list(sets)
 caption = (
     "Error in per cent of each column's network on images distorted for each row's. In every cell: **the paper**, "
     "recorded at the paper's scale with its 95 % interval, "
-    "the smallest and largest over the seeds of `make spread` (once recorded), this build."
+    "mean and range over the seeds of `make spread`, this build."
 )
 Markdown(
     paper.to_markdown(paper.stacked("table2", cells, rows, [*names, "distortion"], "made for"), caption, "tab-two")
@@ -138,7 +139,7 @@ glue("largest_width", max(widths), display=False)
 #
 # Is it the perturbation, or the perturbation *of this image*? Or just its size and place? Three controls, each with the
 # same lengths: the perturbations shuffled among the images; every pixel's change with a random sign; and a random
-# direction. Mean over the networks that the examples were not made for:
+# direction. Here are {glue:text}`num_controls:,` images, and all the networks that the examples were not made for together:
 
 # %%
 controls = {
@@ -147,12 +148,17 @@ controls = {
     "random signs (%)": lambda x, x_adv: transfer.random_signs(x, x_adv, config.generator(run.seeds.noise)),
     "random direction (%)": lambda x, x_adv: transfer.random_directions(x, x_adv, config.generator(run.seeds.noise)),
 }
+few = images.take(10_000)
 control_cells = {}
-for kind, change in controls.items():
-    for name in names:
-        others = {other: networks[other] for other in names if other != name}
-        rates = transfer.error_rates(others, {name: change(images.inputs, adversarial[name])}, images.labels)
-        control_cells[name, kind] = intervals.pooled(rates.values())
+for name in names:
+    others = {other: networks[other] for other in names if other != name}
+    for kind, change in controls.items():
+        changed = {name: change(few.inputs, adversarial[name][: len(few)])}
+        errors = transfer.error_rates(transfer.answers(others, changed), few.labels)
+        control_cells[name, kind] = intervals.pooled(errors.values())
+
+# %% tags=["remove-cell"]
+glue("num_controls", len(few), display=False)
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
@@ -172,7 +178,7 @@ Markdown(
 
 # %%
 targets = run.targets(images)
-hits = transfer.rates(networks, adversarial, targets)
+hits = transfer.rates({cell: answers[cell] for cell in answers if cell[0] in names}, targets)
 share = {
     (row, column): 100 * hits[row, column].value / cells[row, column].value
     for row in names
@@ -207,21 +213,15 @@ glue("median_share", float(np.median(list(share.values()))), display=False)
 # %%
 factors = [0, 0.5, 1, 1.5, 2, 2.5, 3]
 source = "100-100-10"
-few = slice(0, 2000)
-x, labels = images.inputs[few], images.labels[few]
-step = adversarial[source][few] - x
+few = images.take(2000)
+x = few.inputs
+step = adversarial[source][: len(few)] - x
 blind = transfer.random_directions(x, x + step, config.generator(run.seeds.noise)) - x
-louder = {
-    name: {
-        kind: [
-            transfer.error_rates({name: networks[name]}, {"": x + factor * move}, labels)["", name].value
-            for factor in factors
-        ]
-        for kind, move in (("adversarial", step), ("random direction", blind))
-    }
-    for name in names
-    if name != source
-}
+moves = {"adversarial": step, "random direction": blind}
+scaled = {(kind, factor): x + factor * move for kind, move in moves.items() for factor in factors}
+others = {name: networks[name] for name in names if name != source}
+errors = transfer.error_rates(transfer.answers(others, scaled), few.labels)
+louder = {name: {kind: [errors[(kind, factor), name].value for factor in factors] for kind in moves} for name in others}
 
 # %% mystnb={"figure": {"caption": "Error of the other networks on perturbations made for 100-100-10, scaled, against random directions of the same lengths.", "name": "fig-louder"}, "image": {"alt": "Six panels: the error under adversarial perturbations climbs steeply with the factor, that under random directions stays nearly flat."}} tags=["hide-input"]
 plots.rates_against_factor(factors, louder, "A little louder, and everyone hears it")
@@ -233,7 +233,7 @@ plots.rates_against_factor(factors, louder, "A little louder, and everyone hears
 
 # %%
 clamped = {row: changed.clamp(0, 1) for row, changed in noisy.items()}
-clamped_cells = transfer.error_rates(networks, clamped, images.labels)
+clamped_cells = transfer.error_rates(transfer.answers(networks, clamped), images.labels)
 clamping = pd.DataFrame(
     {name: [f"{cells[row, name].value:.1f} / {clamped_cells[row, name].value:.1f}" for row in noisy] for name in names},
     index=pd.Index(list(noisy), name="noise"),

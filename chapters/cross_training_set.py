@@ -38,13 +38,9 @@ Markdown(run.banner)
 # two would have more in common than an architecture.
 
 # %%
-trained, P1, P2 = run.trained_on_halves()
+trained = {name: run.trained_on_half(name) for name in experiment.HALVES}
 networks = {name: t.network for name, t in trained.items()}
-described = {
-    "M1": "M1: 100-100-10 on P1",
-    "M2": "M2: 123-456-10 on P1",
-    "M3": "M3: 100-100-10 on P2",
-}
+described = {name: f"{name}: {network} on {half}" for name, (network, half) in experiment.HALVES.items()}
 
 # %% [markdown]
 # Unlike for Table 2, the images distorted are those of the **test** set, which none of the three has seen.
@@ -54,14 +50,13 @@ images = run.test.take(run.profile.num_attacked)
 results = {name: run.adversarial(t, images) for name, t in trained.items()}
 adversarial = {name: result.adversarial for name, result in results.items()}
 
-parts = {"error on P1 (%)": P1, "error on P2 (%)": P2, "test error (%)": run.test}
-table3 = transfer.table3(networks, parts) | transfer.distortions(adversarial, images.inputs)
+table3 = transfer.table3(networks, run.parts) | transfer.distortions(adversarial, images.inputs)
 table3 = {(described[name], column): estimate for (name, column), estimate in table3.items()}
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
     paper.record("table3", table3)
-columns = [*parts, "distortion"]
+columns = [*run.parts, "distortion"]
 Markdown(paper.to_markdown(paper.compare("table3", table3, columns), "Table 3: the three networks.", "tab-three"))
 
 # %% [markdown]
@@ -77,7 +72,7 @@ Markdown(paper.to_markdown(paper.compare("table3", table3, columns), "Table 3: t
 
 # %%
 sets = transfer.table4_images(adversarial, images.inputs, config.generator(run.seeds.noise))
-cells = transfer.error_rates(networks, sets, images.labels)
+cells = transfer.error_rates(transfer.answers(networks, sets), images.labels)
 
 # %% tags=["remove-cell"]
 if run.records:
@@ -91,7 +86,7 @@ for name in networks:
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 caption = (
     "Table 4: error in per cent of each network. In every cell: **the paper**, recorded at the paper's scale with its "
-    "95 % interval, the smallest and largest over the seeds of `make spread` (once recorded), this build. The last three rows take the printed formula at its word."
+    "95 % interval, mean and range over the seeds of `make spread`, this build. The last three rows take the printed formula at its word."
 )
 Markdown(paper.to_markdown(paper.stacked("table4", cells, list(sets), list(networks), "images"), caption, "tab-four"))
 

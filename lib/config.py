@@ -49,6 +49,22 @@ _PROFILES = (
 PROFILES = {profile.name: profile for profile in _PROFILES}
 
 
+# What chapter `framework` changes in the autoencoder, one reading of "sparse" and "high quality" at a time. All of them
+# get the same part of the iterations.
+AUTOENCODER_VARIANTS = {
+    "sparse, contractive": {},
+    "sparse": {"contraction": 0.0},
+    "contractive": {"sparsity_weight": 0.0},
+    "sparse, noisy input": {"contraction": 0.0, "noise": 0.4},
+    "sparse, contractive, noisy input": {"noise": 0.4},
+    "sparser, contractive": {"sparsity": 0.03},
+    "sparse, contractive, untied": {"tied": False, "decay": 0.003},
+    "sparse, sigmoid output": {"contraction": 0.0, "sparsity_weight": 3.0, "sigmoid_output": True},
+    "sparse, contractive, sigmoid output": {"sparsity_weight": 3.0, "sigmoid_output": True},
+}
+VARIANT_SHARE = 4
+
+
 @dataclass(frozen=True)
 class Seeds:
     """One seed for each role that randomness plays, so that changing one leaves the others alone."""
@@ -59,6 +75,7 @@ class Seeds:
     targets: int  # wrong classes to attack to
     noise: int  # Gaussian noise that attacks are compared with
     twin: int  # first weights of the second of two networks that are alike
+    corruption: int  # noise on the autoencoder's inputs
 
     @classmethod
     def derive(cls, seed: int) -> "Seeds":

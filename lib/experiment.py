@@ -1,8 +1,10 @@
 """What chapters share: one set-up, and networks and adversarial sets that are made once and kept in the store."""
 
 import hashlib
+import math
 import time
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,9 @@ from lib.training import DecayRule, TrainResult
 
 PIECE = 10_000  # images attacked between two entries in the store: what a kill can lose
 RECORDED_SEED = 0
+
+# The networks of Table 3: what they are, and what they are trained on.
+HALVES = {"M1": ("100-100-10", "P1"), "M2": ("123-456-10", "P1"), "M3": ("100-100-10", "P2")}
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Experiment:
             "spec": spec,
             "rule": rule.value,
             "data": dataset.identity,
-            "seeds": [self.seeds.init, self.seeds.batches],
+            "seeds": [self.seeds.init, self.seeds.batches, self.seeds.corruption],
             "training": self._training_config(spec),
             "code": code_version(mnist, training),
         }
@@ -74,20 +79,34 @@ class Experiment:
         }
         return Trained(spec, network.to(self.device).requires_grad_(False), **results)
 
-    def trained_on_halves(self) -> tuple[dict[str, Trained], Dataset, Dataset]:
-        """The networks M1, M2 and M3 of Table 3, and the halves P1 and P2 of the training images.
+    @cached_property
+    def halves(self) -> dict[str, Dataset]:
+        """The disjoint halves "P1" and "P2" of the training images."""
+        return dict(
+            zip(("P1", "P2"), data.disjoint_halves(self.train, config.generator(self.seeds.split)), strict=True)
+        )
+
+    @property
+    def parts(self) -> dict[str, Dataset]:
+        """The images whose errors Table 3 tells, under the names of its columns."""
+        return {"error on P1 (%)": self.halves["P1"], "error on P2 (%)": self.halves["P2"], "test error (%)": self.test}
+
+    def trained_on_half(self, name: str) -> Trained:
+        """The network M1, M2 or M3 of Table 3. Raises KeyError for another name.
 
         M3 starts from weights of its own: the paper does not say, and with M1's it would have more in common with M1
         than an architecture.
         """
-        P1, P2 = data.disjoint_halves(self.train, config.generator(self.seeds.split))
-        twin = replace(self, seeds=replace(self.seeds, init=self.seeds.twin))
-        trained = {
-            "M1": self.trained("100-100-10", dataset=P1),
-            "M2": self.trained("123-456-10", dataset=P1),
-            "M3": twin.trained("100-100-10", dataset=P2),
-        }
-        return trained, P1, P2
+        architecture, half = HALVES[name]
+        run = replace(self, seeds=replace(self.seeds, init=self.seeds.twin)) if name == "M3" else self
+        return run.trained(architecture, dataset=self.halves[half])
+
+    def with_autoencoder(self, label: str) -> "Experiment":
+        """The same experiment with another autoencoder, one of `config.AUTOENCODER_VARIANTS`."""
+        usual = self.profile.autoencoder
+        budget = usual.max_iterations // config.VARIANT_SHARE
+        variant = replace(usual, max_iterations=budget, **config.AUTOENCODER_VARIANTS[label])
+        return replace(self, profile=replace(self.profile, autoencoder=variant))
 
     def _training_config(self, spec: mnist.NetworkSpec) -> list:
         families = {
@@ -104,7 +123,8 @@ class Experiment:
         if spec.family == "conv":
             result = training.fit_minibatches(network, inputs, labels, self.profile.conv, self.seeds.batches)
         elif spec.family == "autoencoder":
-            pretraining = training.fit_autoencoder(network, inputs, self.profile.autoencoder)
+            noise = config.generator(self.seeds.corruption)
+            pretraining = training.fit_autoencoder(network, inputs, self.profile.autoencoder, noise)
             code = network.encode(inputs)
             result = training.fit(network.classifier, code, labels, spec.decay, rule, self.profile.training)
         else:
@@ -128,12 +148,14 @@ class Experiment:
 
     def adversarial(self, trained: Trained, dataset: Dataset) -> AttackResult:
         """The attack on every image of `dataset`, to `targets(dataset)`, kept in the store piece by piece."""
-        targets = self.targets(dataset)
-        rows = torch.arange(len(dataset), device=self.device).split(PIECE)
-        pieces = tqdm(rows, desc=f"attacking {trained.spec.name}", disable=None, leave=False)
-        return attack.concatenate([self._attack(trained, dataset, targets, piece) for piece in pieces])
+        pieces = range(math.ceil(len(dataset) / PIECE))
+        progress = tqdm(pieces, desc=f"attacking {trained.spec.name}", disable=None, leave=False)
+        return attack.concatenate([self.adversarial_piece(trained, dataset, piece) for piece in progress])
 
-    def _attack(self, trained: Trained, dataset: Dataset, targets: Tensor, rows: Tensor) -> AttackResult:
+    def adversarial_piece(self, trained: Trained, dataset: Dataset, piece: int) -> AttackResult:
+        """The attack on the PIECE images from number `piece` * PIECE on."""
+        rows = torch.arange(len(dataset), device=self.device)[piece * PIECE :][:PIECE]
+        targets = self.targets(dataset)
         key = {
             "weights": weights_identity(trained.network),
             "data": dataset.identity,

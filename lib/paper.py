@@ -118,18 +118,21 @@ def benchmark() -> dict:
 
 
 def compare(table: str, cells: Cells, columns: list[str], index: str = "network") -> pd.DataFrame:
-    """Paper | Recorded at paper scale | This build, for some columns of a table; one line per row of the paper's.
+    """Paper | Recorded at paper scale | Seeds | This build, for some columns of a table; one line per row.
 
-    Values are strings ready to print: the paper's digits, ours with their 95 % interval. Where only we have a table,
-    the paper's column is left out.
+    Values are strings ready to print: the paper's digits, ours with their 95 % interval, the mean over seeds with its
+    range. Where only we have a table, the paper's column is left out, and so are seeds where there are none.
     """
     paper, ours, now = published(table) if _is_published(table) else None, recorded(table), measured(cells)
+    seeds = recorded(f"spread_{table}")
     rows = list(dict.fromkeys([*([] if paper is None else paper["row"]), *now["row"]]))
     lines = {}
     for column in columns:
         if paper is not None:
             lines[column, "Paper"] = [_printed(paper, row, column) for row in rows]
         lines[column, "Recorded"] = [_estimated(ours, row, column) for row in rows]
+        if column in set(seeds["column"]):
+            lines[column, f"{int(seeds['n'].max())} seeds"] = [_estimated(seeds, row, column) for row in rows]
         lines[column, "This build"] = [_estimated(now, row, column) for row in rows]
     return pd.DataFrame(lines, index=pd.Index(rows, name=index))
 
@@ -162,8 +165,8 @@ def grid(values: Mapping[tuple[str, str], float], rows: list[str], columns: list
 def stacked(table: str, cells: Cells, rows: list[str], columns: list[str], index: str) -> pd.DataFrame:
     """A table of many columns; in every cell stand, one below the other, as far as they exist:
 
-    the paper's number (bold), the recorded one, ± its 95 % interval, the range over seeds, this build's. "–" stands for
-    a number that is not there.
+    the paper's number (bold), the recorded one, ± its 95 % interval, mean and range over seeds, this build's. "–" is a
+    number that is not there.
     """
     parts = [published(table), recorded(table), recorded(f"spread_{table}"), measured(cells)]
     return pd.DataFrame(
@@ -184,7 +187,7 @@ def _stacked(column: str, printed: pd.DataFrame, kept: pd.DataFrame, seeds: pd.D
 
     stack = [f"**{printed['value'].iloc[0]}**" if len(printed) else "–"]
     stack += [numbers(kept)[0] + "<br>±" + half_width(kept)] if len(kept) else ["–"]
-    stack += ["{1}\u00a0to\u00a0{2}".format(*numbers(seeds))] if len(seeds) else []
+    stack += ["{}<br>{}\u00a0to\u00a0{}".format(*numbers(seeds))] if len(seeds) else []
     return "<br>".join([*stack, numbers(now)[0] if len(now) else "–"])
 
 

@@ -54,18 +54,23 @@ def _finished(figure: Figure) -> Figure:
     return figure
 
 
-def image_grid(images: Tensor, num_columns: int, title: str, symmetric: bool = False) -> Figure:
+def image_grid(
+    images: Tensor, num_columns: int, title: str, symmetric: bool = False, row_titles: Sequence[str] = ()
+) -> Figure:
     """Images (N, 784) in rows of `num_columns`; `symmetric` scales each one to its own largest absolute value."""
     num_rows = -(-len(images) // num_columns)
-    side = 7 / num_columns
-    figure, axes = plt.subplots(num_rows, num_columns, figsize=(7, side * num_rows + 0.4), squeeze=False)
+    side, gap, head = 7 / num_columns, 0.25 if row_titles else 0.05, 0.4 + 0.2 * bool(row_titles)  # inches
+    height = num_rows * side + (num_rows - 1) * gap + head
+    figure, axes = plt.subplots(num_rows, num_columns, figsize=(7, height), squeeze=False)
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=1 - head / height, wspace=0.05, hspace=gap / side)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, pixels in zip(axes.flat, images, strict=False):
         limit = (float(pixels.abs().max()) or 1.0) if symmetric else 1.0
         _image(ax, pixels, low=-limit if symmetric else 0.0, high=limit)
+    for ax, row_title in zip(axes[:, 0], row_titles, strict=False):
+        ax.annotate(row_title, (0, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points", fontsize=8)
     figure.suptitle(title)
-    figure.tight_layout(pad=0.2)
     return _finished(figure)
 
 

@@ -56,6 +56,7 @@ class Store:
     """
 
     def __init__(self, root: str | Path | None = None):
+        self.num_made = 0  # artifacts that this object had to make
         self.root = Path(root or os.environ.get("STORE_DIR") or DEFAULT_ROOT)
 
     def get(self, kind: str, key: Mapping, make: Callable[[], Artifact]) -> Artifact:
@@ -100,6 +101,7 @@ class Store:
             except _DamagedError as damage:
                 warnings.warn(f"{damage}; making it again", StoreWarning, stacklevel=2)
             _write(self.root / stem, entry, make())
+            self.num_made += 1
             return _read(self.root / stem, entry)
 
 

@@ -11,7 +11,7 @@ from lib.attack import Network
 from lib.data import Dataset
 from lib.intervals import Estimate
 
-BATCH = 10_000
+BATCH = 1000
 TABLE2_STDDEVS = (0.1, 0.3)
 TABLE4_STDDEVS = (0.06, 0.1)
 
@@ -22,22 +22,22 @@ def predictions(network: Network, inputs: Tensor) -> Tensor:
     return torch.cat([network(batch).argmax(dim=1) for batch in inputs.split(BATCH)])
 
 
-def rates(networks: Mapping[str, Network], images: Mapping[str, Tensor], classes: Tensor) -> dict:
-    """How often, in per cent, each network gives each set of images (N, n) the `classes` (N,).
+def answers(networks: Mapping[str, Network], images: Mapping[str, Tensor]) -> dict[tuple[str, str], Tensor]:
+    """The classes (N,) that each network gives each set of images (N, n): {(set, network): Tensor}."""
+    return {(row, column): predictions(networks[column], images[row]) for row in images for column in networks}
 
-    Returns {(name of the set, name of the network): Estimate}. With targets as classes it tells how often the TARGET
-    is transferred; with labels, accuracy.
+
+def rates(answers: Mapping[tuple[str, str], Tensor], classes: Tensor) -> dict:
+    """How often, in per cent, the answers are the `classes` (N,): {cell: Estimate}.
+
+    With targets as classes it tells how often the TARGET is transferred; with labels, accuracy.
     """
-    return {
-        (row, column): intervals.percent(int((predictions(network, inputs) == classes).sum()), len(classes))
-        for row, inputs in images.items()
-        for column, network in networks.items()
-    }
+    return {cell: intervals.percent(int((answer == classes).sum()), len(classes)) for cell, answer in answers.items()}
 
 
-def error_rates(networks: Mapping[str, Network], images: Mapping[str, Tensor], labels: Tensor) -> dict:
-    """Tables 2 and 4: how often, in per cent, each network gives each set of images another class than `labels`."""
-    return {cell: complement(right) for cell, right in rates(networks, images, labels).items()}
+def error_rates(answers: Mapping[tuple[str, str], Tensor], labels: Tensor) -> dict:
+    """Tables 2 and 4: how often, in per cent, the answers are another class than `labels`: {cell: Estimate}."""
+    return {cell: complement(right) for cell, right in rates(answers, labels).items()}
 
 
 def distortions(images: Mapping[str, Tensor], inputs: Tensor) -> dict:
@@ -59,7 +59,7 @@ def table3(networks: Mapping[str, Network], parts: Mapping[str, Dataset]) -> dic
     return {
         (name, part): transferred
         for part, images in parts.items()
-        for (_, name), transferred in error_rates(networks, {part: images.inputs}, images.labels).items()
+        for (_, name), transferred in error_rates(answers(networks, {part: images.inputs}), images.labels).items()
     }
 
 
@@ -80,11 +80,10 @@ def complement(percent: Estimate) -> Estimate:
     return Estimate(100 - percent.value, 100 - percent.high, 100 - percent.low, percent.n)
 
 
-def gaussian_noise(inputs: Tensor, stddev: float, generator: torch.Generator, clamp: bool = False) -> Tensor:
-    """inputs + N(0, stddev^2) in every pixel, clamped to [0, 1] or not; `generator` lives on the CPU."""
+def gaussian_noise(inputs: Tensor, stddev: float, generator: torch.Generator) -> Tensor:
+    """inputs + N(0, stddev^2) in every pixel, not clamped to [0, 1]; `generator` lives on the CPU."""
     noise = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype)
-    noisy = inputs + stddev * noise.to(inputs.device)
-    return noisy.clamp(0, 1) if clamp else noisy
+    return inputs + stddev * noise.to(inputs.device)
 
 
 def amplify(inputs: Tensor, adversarial: Tensor, stddev: float) -> Tensor:

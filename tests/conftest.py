@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-BOOK_SOURCES = ("_config.yml", "_ext", "_static", "_vendor", "requirements.txt")
+BOOK_SOURCES = ("_config.yml", "_ext", "_static", "_vendor", "requirements.txt", "tools")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items):
 
 def run_build(project: Path, *options: str) -> subprocess.CompletedProcess:
     """tools/build.py in a project's folder, as `make book` calls it."""
-    command = [sys.executable, REPOSITORY / "tools/build.py", *options]
+    command = [sys.executable, "-m", "tools.build", *options]
     environment = {name: value for name, value in os.environ.items() if name != "DATA_DIR"}
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
 

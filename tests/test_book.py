@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,6 +46,7 @@ def tree(tmp_path, monkeypatch) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    shutil.copytree(REPOSITORY / "tools", tmp_path / "tools")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -118,12 +120,6 @@ def test_chapters_are_those_of_the_table_of_contents(tree):
         build.find_chapters()
 
 
-def test_threads_are_shared_out(monkeypatch):
-    monkeypatch.setattr(build, "available_cores", lambda: 8)
-    assert build.shared_environment(jobs=3)["OMP_NUM_THREADS"] == "2"
-    assert build.shared_environment(jobs=16)["OMP_NUM_THREADS"] == "1"
-
-
 # --- Building -------------------------------------------------------------------------------------
 
 
@@ -190,14 +186,20 @@ def test_a_dead_kernel_is_reported_at_its_cell(project):
     assert "never" not in result.stderr
 
 
+def listen_to_interrupts() -> None:
+    """A shell's background jobs, and all that they start, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_build_leaves_nothing_half_written(project, how):
     notebook = project / "_build/stage/chapters/second.ipynb"
     before = notebook.read_bytes()
     append(project / "chapters/second.py", "\n# %%\nimport time\ntime.sleep(600)\n")
-    command = [sys.executable, REPOSITORY / "tools/build.py"]
-    with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "tools.build"]
+    options = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": listen_to_interrupts}
+    with subprocess.Popen(command, cwd=project, **options) as process:
         while not list(project.glob("_build/partial/*.ipynb")):
             time.sleep(0.05)
         os.kill(process.pid, how)
@@ -223,7 +225,7 @@ def make(*arguments: str) -> str:
     return subprocess.check_output(["make", *arguments], cwd=REPOSITORY, env=environment, text=True)
 
 
-@pytest.mark.parametrize("target", "help setup book test lint lab bench pictures clean distclean".split())
+@pytest.mark.parametrize("target", "help setup book test lint lab bench spread pictures clean distclean".split())
 def test_make_alone_prints_every_target(target):
     assert f"\n  {target} " in make()
 

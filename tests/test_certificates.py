@@ -21,7 +21,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def sigmoid_network(*sizes: int, scale: float = 3.0, seed: int = 0) -> nn.Sequential:
     """In float64, with weights large enough that its sigmoids bend."""
-    network = mnist.SigmoidNetwork(sizes, generator(seed)).double()
+    network = mnist.sigmoid_network(sizes, generator(seed)).double()
     for parameter in network.parameters():
         parameter.data.mul_(scale).add_(0.1 * torch.randn(parameter.shape, generator=generator(seed + 1)))
     return network.eval().requires_grad_(False)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib import attack, data, experiment, intervals, paper, provenance, training
+from lib import attack, config, data, experiment, intervals, paper, provenance, training
 from lib.attack import AttackConfig
 from lib.config import PROFILES, Seeds
 from lib.experiment import Experiment
@@ -152,7 +152,7 @@ def test_what_a_network_does_not_depend_on_leaves_it_alone(make, fits):
 
 
 def test_the_autoencoder_is_trained_first_and_then_left_alone(make, monkeypatch):
-    encoders = spy(monkeypatch, training, "fit_autoencoder", lambda network, inputs, config: network.encoder)
+    encoders = spy(monkeypatch, training, "fit_autoencoder", lambda network, *rest: network.encoder)
     first, again = make().trained("AE400-10"), make().trained("AE400-10")
     (encoder,) = encoders
     assert same_weights(first, again)
@@ -357,7 +357,8 @@ def test_networks_and_attacks_are_on_the_device_asked_for(make):
 
 def test_halves_are_disjoint_and_their_networks_are_the_papers(make):
     run = make()
-    trained, P1, P2 = run.trained_on_halves()
+    P1, P2 = run.halves.values()
+    trained = {name: run.trained_on_half(name) for name in experiment.HALVES}
     assert [t.spec.name for t in trained.values()] == ["100-100-10", "123-456-10", "100-100-10"]
     assert len(P1) == len(P2) == 50
     together = torch.cat([P1.inputs, P2.inputs])
@@ -367,6 +368,28 @@ def test_halves_are_disjoint_and_their_networks_are_the_papers(make):
         assert same_weights(alone, trained[name])
     same_start = run.trained("100-100-10", dataset=P2)
     assert not same_weights(same_start, trained["M3"])
+    assert [images.identity for images in run.parts.values()] == [P1.identity, P2.identity, run.test.identity]
+
+
+def test_pieces_are_the_whole(make, monkeypatch):
+    monkeypatch.setattr(experiment, "PIECE", 4)
+    run = make()
+    trained, images = run.trained("softmax 1"), run.train.take(10)
+    pieces = [run.adversarial_piece(trained, images, piece) for piece in range(3)]
+    assert [len(piece.success) for piece in pieces] == [4, 4, 2]
+    num_made = run.store.num_made
+    whole = run.adversarial(trained, images)
+    assert torch.equal(whole.adversarial, torch.cat([piece.adversarial for piece in pieces]))
+    assert run.store.num_made == num_made
+
+
+def test_every_variant_of_the_autoencoder_is_another_network(make):
+    run = make(profile=replace(TINY, autoencoder=AutoencoderConfig(max_iterations=8, num_images=50)))
+    kept = {label: run.with_autoencoder(label).trained("AE400-10") for label in config.AUTOENCODER_VARIANTS}
+    weights = {label: experiment.weights_identity(t.network) for label, t in kept.items()}
+    assert len(set(weights.values())) == len(weights) >= 6
+    budgets = {len(t.pretraining.losses) - 1 for t in kept.values()}
+    assert budgets == {8 // config.VARIANT_SHARE}
 
 
 KILLED = """

@@ -40,7 +40,7 @@ def weights(layer) -> tuple[np.ndarray, np.ndarray]:
 def with_biases(network: nn.Module) -> nn.Module:
     """Biases start at zero; nothing may hide there."""
     for name, parameter in network.named_parameters():
-        if name.endswith("bias") or name == "mean_image":
+        if name.endswith("bias"):
             nn.init.normal_(parameter, generator=generator(7))
     return network
 
@@ -117,25 +117,11 @@ def test_the_autoencoder_classifier_by_its_formula(inputs):
     code = sigmoid(inputs.numpy() @ w.T + b)
     np.testing.assert_allclose(network.encode(inputs).detach().numpy(), code, rtol=0, atol=1e-10)
     np.testing.assert_allclose(network(inputs).detach().numpy(), code @ v.T + a, rtol=0, atol=1e-10)
-    reconstruction = code @ w + network.mean_image.detach().numpy()
-    np.testing.assert_allclose(
-        network.decode(torch.from_numpy(code)).detach().numpy(), reconstruction, rtol=0, atol=1e-10
-    )
 
 
-def test_the_decoder_shares_the_encoders_weights(inputs):
-    """The weight's gradient through the reconstruction is the sum of those through the code and through the decoder."""
-    network = build(SPECS["AE400-10"], generator()).double()
-    weight, code = network.encoder.weight, network.encode(inputs)
-
-    def gradient(reconstruction: torch.Tensor) -> torch.Tensor:
-        return torch.autograd.grad((reconstruction - inputs).square().sum(), weight, retain_graph=True)[0]
-
-    through_decoder = gradient(network.decode(code.detach()))
-    through_code = gradient(code @ weight.detach() + network.mean_image.detach())
-    assert through_decoder.any()
-    assert through_code.any()
-    torch.testing.assert_close(gradient(network.decode(code)), through_decoder + through_code)
+def test_a_part_of_a_sigmoid_network_is_a_network(inputs):
+    network = build(SPECS["100-100-10"], generator()).double()
+    torch.testing.assert_close(network[2:](network[:2](inputs)), network(inputs))
 
 
 def test_the_first_layer_of_conv_by_its_formula(inputs):

@@ -338,10 +338,19 @@ def test_stacked_shows_the_papers_number_the_recorded_one_and_this_builds(result
     assert table.loc["c", "distortion"] == "–<br>1.000<br>±0.500<br>2.000"
 
 
+def test_compare_shows_the_seeds_where_they_are_recorded(results, published):
+    cells = {("b", "error (%)"): ONE}
+    assert ("error (%)", "5 seeds") not in paper.compare("table9", cells, ["error (%)"]).columns
+    paper.record("spread_table9", {("b", "error (%)"): Estimate(9.0, 8.0, 11.0, 5)})
+    seeds = paper.compare("table9", cells, ["error (%)", "distortion"])
+    assert seeds.loc["b", ("error (%)", "5 seeds")] == "9.00<br>[8.00,\u00a011.00]"
+    assert ("distortion", "5 seeds") not in seeds.columns
+
+
 def test_stacked_shows_the_range_over_seeds_where_it_is_recorded(results, published):
     paper.record("spread_table9", {("b", "error (%)"): Estimate(9.0, 8.0, 11.0, 5)})
     table = paper.stacked("table9", {("b", "error (%)"): ONE}, ["b"], ["error (%)"], "made for")
-    assert table["error (%)"].tolist() == ["**10**<br>–<br>8.0\u00a0to\u00a011.0<br>1.0"]
+    assert table["error (%)"].tolist() == ["**10**<br>–<br>9.0<br>8.0\u00a0to\u00a011.0<br>1.0"]
 
 
 def test_two_lines_show_the_recorded_number_above_this_builds(results, published):

@@ -30,6 +30,9 @@ def bowl(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 FIGURES: dict[str, Callable[[], Figure]] = {
     "image_grid": lambda: plots.image_grid(IMAGES[:7], 4, "Title"),
+    "image_grid, row titles": lambda: plots.image_grid(
+        IMAGES[:7], 4, "Title", row_titles=["first", "a long title " * 5]
+    ),
     "image_grid, symmetric": lambda: plots.image_grid(IMAGES[:7] - 0.3, 4, "Title", symmetric=True),
     "training_curves": lambda: plots.training_curves({"a": [2.0, 1.0, 0.1], "b": [3.0, 2.0]}, "Title"),
     "toy_landscape": lambda: plots.toy_landscape(bowl, np.random.default_rng(0).random((5, 2)), np.ones(2), "Title"),
@@ -152,6 +155,17 @@ def test_a_grid_shows_images_as_they_are():
     assert [len(ax.images) for ax in axes] == [1, 1, 1, 1, 1, 0]
     first = shown(axes[0])
     assert first[[0, 0, 27, 14], [0, 27, 27, 14]] == pytest.approx([0, 1, 0.25, 0.5], abs=0.01)
+
+
+def test_row_titles_stand_over_their_rows_and_leave_the_images_their_size():
+    figure = plots.image_grid(IMAGES[:8], 4, "Title", row_titles=["first", "a title wider than one image"])
+    figure.canvas.draw()
+    first, second = figure.axes[0], figure.axes[4]
+    assert [ax.texts[0].get_text() for ax in (first, second)] == ["first", "a title wider than one image"]
+    assert all(ax.get_window_extent().width > 0.2 * figure.bbox.width for ax in figure.axes)
+    bottom_of_first, top_of_second = first.get_window_extent().y0, second.get_window_extent().y1
+    title = second.texts[0].get_window_extent()
+    assert top_of_second <= title.y0 < title.y1 <= bottom_of_first
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])

@@ -15,6 +15,7 @@ from lib.models import mnist
 from lib.training import (
     AutoencoderConfig,
     DecayRule,
+    Decoder,
     MinibatchConfig,
     TrainingConfig,
     TrainingError,
@@ -263,20 +264,61 @@ def test_error_rate_by_hand(chunk_size):
 # --- The autoencoder ------------------------------------------------------------------------------
 
 
-def test_reconstruction_term_by_hand(autoencoder, patterns):
-    weight, bias = autoencoder.encoder.weight.detach().numpy(), autoencoder.encoder.bias.detach().numpy()
-    x = patterns.numpy()
-    code = 1 / (1 + np.exp(-(x @ weight.T + bias)))
-    expected = np.mean(np.sum((code @ weight + autoencoder.mean_image.detach().numpy() - x) ** 2, axis=1)) / 2
-    config = AutoencoderConfig(sparsity_weight=0.0, contraction=0.0)
-    assert autoencoder_loss(autoencoder, patterns, config).item() == pytest.approx(expected, rel=1e-12)
+def loss_of(network, inputs, noisy=None, **settings) -> torch.Tensor:
+    config = AutoencoderConfig(**({"sparsity_weight": 0.0, "contraction": 0.0} | settings))
+    decoder = Decoder(network.encoder, config.tied)
+    return autoencoder_loss(network, decoder, inputs if noisy is None else noisy, inputs, config)
 
 
 def term(network, inputs, **weights) -> float:
     """What one regulariser adds to the loss."""
-    plain = {"sparsity_weight": 0.0, "contraction": 0.0}
-    losses = [autoencoder_loss(network, inputs, AutoencoderConfig(**(plain | more))) for more in (weights, {})]
-    return (losses[0] - losses[1]).item()
+    return (loss_of(network, inputs, **weights) - loss_of(network, inputs)).item()
+
+
+def reconstruction(network, noisy) -> np.ndarray:
+    """With tied weights and no mean image."""
+    weight, bias = network.encoder.weight.detach().numpy(), network.encoder.bias.detach().numpy()
+    return 1 / (1 + np.exp(-(noisy.numpy() @ weight.T + bias))) @ weight
+
+
+def test_squared_error_by_hand(autoencoder, patterns):
+    """Of the clean inputs, from the noisy ones."""
+    noisy = patterns + 0.1
+    expected = np.mean(np.sum((reconstruction(autoencoder, noisy) - patterns.numpy()) ** 2, axis=1)) / 2
+    assert loss_of(autoencoder, patterns, noisy).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_cross_entropy_by_hand(autoencoder, patterns):
+    x, p = patterns.numpy(), 1 / (1 + np.exp(-reconstruction(autoencoder, patterns)))
+    expected = -np.mean(np.sum(x * np.log(p) + (1 - x) * np.log(1 - p), axis=1))
+    assert loss_of(autoencoder, patterns, sigmoid_output=True).item() == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_decay_counts_encoder_and_decoder(autoencoder, patterns, tied):
+    expected = 0.3 * autoencoder.encoder.weight.square().sum().item()  # the untied decoder starts as a copy
+    assert term(autoencoder, patterns, decay=0.3, tied=tied) == pytest.approx(expected, rel=1e-10)
+
+
+def test_a_tied_decoder_is_the_encoders_weight_and_an_untied_one_a_copy(autoencoder):
+    tied, untied = (Decoder(autoencoder.encoder, tied) for tied in (True, False))
+    assert tied.weight is autoencoder.encoder.weight
+    assert untied.weight is not autoencoder.encoder.weight
+    assert torch.equal(untied.weight, tied.weight)
+    code = torch.rand(5, 4, dtype=torch.float64)
+    untied.mean_image.data.fill_(2.0)
+    torch.testing.assert_close(untied(code), tied(code) + 2)
+
+
+def test_the_gradient_of_tied_weights_has_both_parts(autoencoder, patterns):
+    """That through the code, and that through the decoder: together those of untied weights."""
+    (both,) = torch.autograd.grad(loss_of(autoencoder, patterns), autoencoder.encoder.weight)
+    decoder = Decoder(autoencoder.encoder, tied=False)
+    config = AutoencoderConfig(sparsity_weight=0.0, contraction=0.0)
+    loss = autoencoder_loss(autoencoder, decoder, patterns, patterns, config)
+    parts = torch.autograd.grad(loss, [autoencoder.encoder.weight, decoder.weight])
+    assert all(part.abs().max() > 1e-3 for part in parts)
+    torch.testing.assert_close(both, sum(parts))
 
 
 def test_contraction_is_the_mean_squared_norm_of_the_jacobian(autoencoder, patterns):
@@ -306,18 +348,31 @@ def test_divergence_by_hand(autoencoder, patterns):
     assert found == pytest.approx(3 * expected, rel=1e-10)
 
 
-def test_fit_autoencoder_lowers_the_loss_and_freezes_all_but_the_classifier(digits):
-    network, config = build("AE400-10"), AutoencoderConfig(max_iterations=4, num_images=100)
+@pytest.mark.parametrize("settings", [{}, {"tied": False, "decay": 0.01}, {"sigmoid_output": True}])
+def test_fit_autoencoder_lowers_the_loss_and_freezes_all_but_the_classifier(digits, settings):
+    network, config = build("AE400-10"), AutoencoderConfig(max_iterations=4, num_images=100, **settings)
     classifier = state(network.classifier)
     inputs = digits.inputs.clone()
     inputs[100:] = torch.nan  # more than num_images are never looked at
-    before = autoencoder_loss(network, digits.inputs[:100], config).item()
-    result = fit_autoencoder(network, inputs, config)
+    few = inputs[:100]
+    before = autoencoder_loss(network, Decoder(network.encoder, config.tied), few, few, config).item()
+    result = fit_autoencoder(network, inputs, config, generator(2))
     assert result.losses[0] == pytest.approx(before, rel=1e-6)
-    assert autoencoder_loss(network, digits.inputs[:100], config).item() == pytest.approx(result.losses[-1], rel=1e-6)
-    assert result.losses[-1] < 0.7 * before
+    assert result.losses[-1] < 0.9 * before
     assert {n for n, p in network.named_parameters() if p.requires_grad} == {"classifier.weight", "classifier.bias"}
     assert torch.equal(state(network.classifier), classifier)
+
+
+def test_noise_is_drawn_once_from_its_generator(digits):
+    config = AutoencoderConfig(max_iterations=3, num_images=50, noise=0.4)
+    found = []
+    for seed in (2, 2, 3):
+        network = build("AE400-10")
+        result = fit_autoencoder(network, digits.inputs, config, generator(seed))
+        assert result.losses == sorted(result.losses, reverse=True)  # one and the same loss throughout
+        found.append(state(network))
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
 
 
 # --- Minibatches ----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Executes the chapters whose inputs changed, then renders the book. `make book` runs it, in the repository root.
+"""Executes the chapters whose inputs changed, then renders the book: `python -m tools.build`, in the repository root.
 
 Everything happens under `_build/`:
 
@@ -25,13 +25,14 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
+from tools import machine
+
 BUILD = Path("_build")
 STAGE, HTML, FAILED, PARTIAL = (BUILD / name for name in ("stage", "html", "failed", "partial"))
-EXECUTE = Path(__file__).with_name("execute.py")
+EXECUTE = Path("tools/execute.py")
 STAGED_FOLDERS = ("_static", "_vendor", "_ext")
 SUMMARIES = ("verdict",)  # chapters that read what the others write into results/
 DATA_FOLDERS = ("mnist", "weights", "imagenet-sample", "tiny-imagenet")
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,19 @@ def chapter_key(chapter: Path, settings: Settings) -> str:
 # --- Executing ------------------------------------------------------------------------------------
 
 
+def prepare(settings: Settings, jobs: int) -> None:
+    """Fills the store on all cores; chapters then find there what takes long."""
+    options = [f"--{name}={value}" for name, value in settings.parameters.items()]
+    command = [sys.executable, "-m", "tools.prepare", *options, f"--jobs={jobs}"]
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        if process.wait():
+            raise SystemExit("The book was not built: see above. What was finished is kept.")
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def notebook_of(chapter: Path) -> Path:
     return STAGE / chapter.with_suffix(".ipynb")
 
@@ -148,17 +162,11 @@ def stored_key(chapter: Path) -> str | None:
         return None
 
 
-def shared_environment(jobs: int) -> dict[str, str]:
-    """Threads shared out between the chapters at once, and this interpreter's own kernel before any other."""
-    threads = str(max(1, available_cores() // jobs))
-    return os.environ | dict.fromkeys(THREAD_VARIABLES, threads) | {"JUPYTER_PATH": f"{sys.prefix}/share/jupyter"}
-
-
 def start(chapter: Path, settings: Settings, jobs: int) -> subprocess.Popen:
     command = [sys.executable, EXECUTE, chapter, notebook_of(chapter), FAILED / f"{chapter.stem}.ipynb"]
     job = {"key": chapter_key(chapter, settings), "parameters": settings.parameters}
     # A session of its own: Ctrl-C reaches only this process, which then stops its children.
-    return subprocess.Popen([*command, json.dumps(job)], env=shared_environment(jobs), start_new_session=True)
+    return subprocess.Popen([*command, json.dumps(job)], env=machine.environment(jobs), start_new_session=True)
 
 
 def execute(chapters: list[Path], settings: Settings, jobs: int) -> None:
@@ -252,6 +260,8 @@ def build(settings: Settings, jobs: int) -> None:
     summaries = [chapter for chapter in chapters if chapter.stem in SUMMARIES]
     for group in ([chapter for chapter in chapters if chapter not in summaries], summaries):
         stale = [chapter for chapter in group if stored_key(chapter) != chapter_key(chapter, settings)]
+        if stale and settings.profile == "paper" and group is not summaries:
+            prepare(settings, jobs)
         execute(stale, settings, jobs)
     key = render_key(chapters)
     if rendered_key() == key:
@@ -260,10 +270,6 @@ def build(settings: Settings, jobs: int) -> None:
         stage(chapters)
         render(key)
         print(f"The book is built: {index()}")
-
-
-def available_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def data_dir() -> str:
@@ -283,7 +289,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", choices=["auto", "mnist", "digits"], default="auto")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=min(4, available_cores()), help="chapters at once")
+    parser.add_argument("--jobs", type=int, default=min(4, machine.available_cores()), help="chapters at once")
     return parser.parse_args()
 
 

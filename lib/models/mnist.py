@@ -32,46 +32,37 @@ _SPECS = (
 )
 SPECS = {spec.name: spec for spec in _SPECS}
 TABLE1 = tuple(SPECS)[:6]
+LINEAR = TABLE1[:3]
 
 
 def build(spec: NetworkSpec, generator: torch.Generator) -> nn.Module:
     """The untrained network of `spec`, in evaluation mode. Raises ValueError for a family there is no class for."""
-    families = {"sigmoid": SigmoidNetwork, "autoencoder": AutoencoderClassifier, "conv": ConvNetwork}
+    families = {"sigmoid": sigmoid_network, "autoencoder": AutoencoderClassifier, "conv": ConvNetwork}
     if spec.family not in families:
         raise ValueError(f"{spec.name}: no network family {spec.family!r}; there are {', '.join(families)}")
     return families[spec.family](spec.sizes, generator).eval()
 
 
-class SigmoidNetwork(nn.Sequential):
+def sigmoid_network(sizes: tuple[int, ...], generator: torch.Generator) -> nn.Sequential:
     """Fully connected layers with sigmoids between them; sizes (784, 10) make the linear "softmax" classifier."""
-
-    def __init__(self, sizes: tuple[int, ...], generator: torch.Generator):
-        layers: list[nn.Module] = []
-        for fan_in, fan_out in pairwise(sizes):
-            layers += [glorot(nn.Linear(fan_in, fan_out), generator), nn.Sigmoid()]
-        super().__init__(*layers[:-1])
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(sizes):
+        layers += [glorot(nn.Linear(fan_in, fan_out), generator), nn.Sigmoid()]
+    return nn.Sequential(*layers[:-1])
 
 
 class AutoencoderClassifier(nn.Module):
-    """AE400-10: a softmax on the code of a sparse sigmoid autoencoder, which is frozen once it is trained.
-
-    The decoder is linear and shares the encoder's weights; it serves the autoencoder's own training only.
-    """
+    """AE400-10: a softmax on the code of a sparse sigmoid autoencoder, which is frozen once it is trained."""
 
     def __init__(self, sizes: tuple[int, int, int], generator: torch.Generator):
         super().__init__()
         num_pixels, num_units, num_classes = sizes
         self.encoder = glorot(nn.Linear(num_pixels, num_units), generator)
-        self.mean_image = nn.Parameter(torch.zeros(num_pixels))
         self.classifier = glorot(nn.Linear(num_units, num_classes), generator)
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Code (N, num_units), values in (0, 1)."""
         return torch.sigmoid(self.encoder(inputs))
-
-    def decode(self, code: Tensor) -> Tensor:
-        """Reconstruction (N, 784), not confined to [0, 1]."""
-        return code @ self.encoder.weight + self.mean_image
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.classifier(self.encode(inputs))
@@ -89,12 +80,14 @@ class ConvNetwork(nn.Module):
         super().__init__()
         _, num_units, num_classes = sizes
         convolution = glorot(nn.Conv2d(1, self.num_filters, kernel_size=5), generator)
-        self.features = nn.Sequential(convolution, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+        self.features = nn.Sequential(convolution, nn.MaxPool2d(2), nn.ReLU(), nn.Flatten())
         self.hidden = nn.Sequential(glorot(nn.Linear(self.num_filters * 12 * 12, num_units), generator), nn.ReLU())
         self.classifier = nn.Sequential(nn.Dropout(0.5), glorot(nn.Linear(num_units, num_classes), generator))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.classifier(self.hidden(self.features(inputs.unflatten(1, (1, 28, 28)))))
+        # Channels last, and pooling before the ReLU, which gives the same values: both halve the time on a CPU.
+        images = inputs.unflatten(1, (28, 28, 1)).permute(0, 3, 1, 2)
+        return self.classifier(self.hidden(self.features(images)))
 
 
 def glorot(layer: nn.Linear | nn.Conv2d, generator: torch.Generator) -> nn.Linear | nn.Conv2d:
