@@ -33,7 +33,7 @@ _PROFILES = (
         autoencoder=AutoencoderConfig(max_iterations=40, num_images=1000),
         conv=MinibatchConfig(num_epochs=3),
         num_enclosed=20,
-        num_lanczos=50,
+        num_lanczos=20,
     ),
     Profile(
         name="paper",

@@ -301,6 +301,26 @@ def test_the_constant_is_claimed_for_no_other_power():
         spectral.contrast_lipschitz(1.0, 1.5)
 
 
+def test_normalisation_over_windows_of_channels_is_no_steeper_as_far_as_climbing_finds():
+    """AlexNet's own layer is not the paper's formula: each channel has a sum of its own. No proof, a search."""
+    layer = nn.LocalResponseNorm(size=5, alpha=5.0, beta=0.75, k=2.0)  # alpha is divided by the size: a change of units
+    steepest = []
+    for seed in range(4):
+        x = torch.randn(9, generator=generator(seed), dtype=torch.float64).mul(10 ** (seed / 2 - 1)).requires_grad_()
+        optimizer = torch.optim.Adam([x], lr=0.05)
+        for _ in range(80):
+            jacobian = torch.autograd.functional.jacobian(
+                lambda x: layer(x[None, :, None])[0, :, 0], x, create_graph=True
+            )
+            slope = torch.linalg.matrix_norm(jacobian, 2)
+            optimizer.zero_grad()
+            (-slope).backward()
+            optimizer.step()
+        steepest.append(float(slope))
+    assert max(steepest) <= spectral.contrast_lipschitz(2.0, 0.75) * (1 + 1e-9)
+    assert max(steepest) > 0.9 * spectral.contrast_lipschitz(2.0, 0.75)
+
+
 LAYERS = {
     "linear": (nn.Linear(12, 5), (12,)),
     "convolution": (nn.Conv2d(2, 3, 3, stride=2, padding=1), (2, 9, 9)),
