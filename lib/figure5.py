@@ -5,7 +5,7 @@ The attack knows vectors and networks of vectors; pictures are flattened here, i
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from lib.store import Artifact, Store, code_version
 SHAPE = (3, SIDE, SIDE)
 BATCH = 50  # pictures in memory at once
 # By how much a perturbation found is extended to see what it then takes: as found, and beyond.
-FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0)
+FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Scale:
     """How much of everything. None means all there is."""
 
     num_attacked: int  # pictures, for every network and kind of target
+    num_coarse: int  # of them, to see what a coarse search over c would have found
     num_judged: int | None  # pictures that accuracy is measured on, and that the attacked ones are taken from
     num_classes: int | None  # of Tiny ImageNet
     num_train: int | None  # pictures that the linear layer on AlexNet's features is trained on
@@ -41,6 +42,7 @@ class Scale:
 SCALES = {
     "quick": Scale(
         num_attacked=2,
+        num_coarse=2,
         num_judged=20,
         num_classes=10,
         num_train=150,
@@ -50,6 +52,7 @@ SCALES = {
     ),
     "paper": Scale(
         num_attacked=64,
+        num_coarse=16,
         num_judged=None,
         num_classes=None,
         num_train=None,
@@ -73,6 +76,12 @@ class Subject:
         """A wrong class for every picture, uniformly among all others."""
         targets = attack.random_targets(self.labels.cpu(), len(self.words), generator)
         return targets.to(self.labels.device)
+
+
+def first(subject: Subject, result: AttackResult, num: int) -> tuple[Subject, AttackResult]:
+    """The first `num` of a subject's pictures, and what was found for them."""
+    some = replace(subject, inputs=subject.inputs[:num], labels=subject.labels[:num])
+    return some, AttackResult(**{name: values[:num] for name, values in vars(result).items()})
 
 
 def subject(network: nn.Module, pictures: Pictures, num_attacked: int, without: int, device: torch.device) -> Subject:
@@ -139,6 +148,26 @@ def identity(inputs: Tensor) -> str:
     return hashlib.sha256(inputs.cpu().contiguous().numpy()).hexdigest()
 
 
+def stopped_early(
+    subject: Subject,
+    result: AttackResult,
+    targets: Tensor,
+    factor: float,
+    config: AttackConfig,
+    generator: torch.Generator,
+) -> Tensor:
+    """Distortions (k,) of an attack that lowers c by `factor` at a time until it succeeds, for k <= N pictures.
+
+    Such a search stops anywhere between the largest successful c and c / factor: at c factor^-u, u uniform in [0, 1).
+    Pictures whose search met no successful minimiser have no such c and are left out.
+    """
+    uniform = torch.rand(len(targets), generator=generator).to(result.c)
+    rows = torch.isfinite(result.c)
+    prices = (result.c * factor**-uniform)[rows]
+    minimum = attack.minimize_penalized(subject.network, subject.inputs[rows], targets[rows], prices, config)
+    return attack.distortion(minimum.minimizer, subject.inputs[rows])
+
+
 def magnified(inputs: Tensor, adversarial: Tensor) -> Tensor:
     """The difference as the paper shows it: times 10, shifted by 128 of 255 to grey, clamped to [0, 1]."""
     return (10 * (adversarial - inputs) + 128 / 255).clamp(0, 1)
@@ -181,7 +210,7 @@ def controls(inputs: Tensor, adversarial: Tensor, generator: torch.Generator) ->
     """Adversarial images, and others as far from the originals: with another one's perturbation, and with noise."""
     return {
         "its own": adversarial,
-        "another picture's": transfer.shuffled(inputs, adversarial, generator).clamp(0, 1),
+        "that of another": (inputs + (adversarial - inputs).roll(1, dims=0)).clamp(0, 1),
         "noise": transfer.random_directions(inputs, adversarial, generator).clamp(0, 1),
     }
 

@@ -116,6 +116,8 @@ def _download(file: PublicFile, folder: Path) -> Path:
                 finally:
                     part.unlink(missing_ok=True)
     except (requests.RequestException, OSError) as error:
+        if (response := getattr(error, "response", None)) is not None:
+            response.close()
         raise missing(file, f"the download failed ({type(error).__name__})") from error
     return path
 

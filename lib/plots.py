@@ -159,7 +159,7 @@ def originals_differences_adversarials(
     panel, the figure says what it would show: `otherwise`.
     """
     num_rows = max((len(rows) for rows in panels.values()), default=1)
-    figure = plt.figure(figsize=(7.4, 7.4 / (3.1 * max(len(panels), 1)) * num_rows * 1.25 + 0.6), layout="constrained")
+    figure = plt.figure(figsize=(7.4, 7.4 / (3.1 * max(len(panels), 1)) * num_rows * 1.12 + 0.7), layout="constrained")
     parts = figure.subfigures(1, len(panels), squeeze=False).flat if panels else []
     for part, (name, rows) in zip(parts, panels.items(), strict=True):
         part.suptitle(name, fontsize=9)
@@ -180,7 +180,7 @@ def originals_differences_adversarials(
 def estimates(series: Mapping[str, Mapping[str, Estimate]], published: float, xlabel: str, title: str) -> Figure:
     """Series of numbers with their intervals, one row per name and one colour per series; the paper's as a line."""
     names = list(dict.fromkeys(name for values in series.values() for name in values))
-    figure, ax = plt.subplots(figsize=(7, 0.42 * len(names) + 1.6))
+    figure, ax = plt.subplots(figsize=(7, 0.42 * len(names) + 1.6), layout="constrained")
     for i, (label, values) in enumerate(series.items()):
         place = [names.index(name) + 0.18 * (i - (len(series) - 1) / 2) for name in values]
         middle = np.array([estimate.value for estimate in values.values()])
@@ -192,8 +192,7 @@ def estimates(series: Mapping[str, Mapping[str, Estimate]], published: float, xl
     ax.margins(y=0.25)
     ax.invert_yaxis()
     ax.grid(True, which="both", axis="x")
-    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.4, -0.8 / (0.42 * len(names) + 1.0)), ncols=3)
-    figure.tight_layout()
+    figure.legend(fontsize=8, loc="outside lower center", ncols=3)
     return _finished(figure)
 
 

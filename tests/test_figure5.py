@@ -130,6 +130,30 @@ def test_it_is_kept_and_not_made_again(linear, tmp_path, monkeypatch):
         figure5.adversarial(subject, 1 - targets, cheap, store)
 
 
+def test_the_first_pictures_and_what_was_found_for_them(linear, attacked):
+    some, found = figure5.first(linear[0], attacked, 2)
+    assert len(some.inputs) == len(some.labels) == len(found.success) == 2
+    assert torch.equal(found.adversarial, attacked.adversarial[:2])
+
+
+def test_a_search_in_coarse_steps_ends_in_longer_perturbations(linear, attacked):
+    """For a linear network r goes straight: c = 1 - p(target), so a price lower by a factor means a longer r."""
+    subject, targets = linear
+    solver = AttackConfig()  # its tolerance of c is 3e-5 of distortion where the classes tie
+    lengths = {
+        factor: figure5.stopped_early(subject, attacked, targets, factor, solver, generator()) for factor in (1, 10)
+    }
+    searched = torch.isfinite(attacked.c)
+    assert searched.any()
+    torch.testing.assert_close(lengths[1], attacked.distortion[searched], rtol=0.02, atol=3e-5)
+    prices = attacked.c * 10.0 ** -torch.rand(6, generator=generator())
+    slope = 2 * subject.network.weight.norm()  # of the lead; the minimiser has slope (1 - p) = c
+    lead = torch.logit(1 - prices / slope)
+    before = (subject.inputs - 0.5) @ subject.network.weight * (2 * targets - 1) * 2
+    expected = (lead - before) / slope / NUM_VALUES**0.5
+    torch.testing.assert_close(lengths[10], expected[searched], rtol=0.02, atol=3e-5)
+
+
 # --- What is left of it ---------------------------------------------------------------------------
 
 
@@ -179,7 +203,9 @@ def test_controls_are_as_far_away_as_what_they_are_compared_with(linear, attacke
     subject, _ = linear
     sets = figure5.controls(subject.inputs, attacked.adversarial, generator())
     sizes = {name: attack.distortion(images, subject.inputs).sort().values for name, images in sets.items()}
-    assert list(sets) == ["its own", "another picture's", "noise"]
+    assert list(sets) == ["its own", "that of another", "noise"]
+    others = sets["that of another"] - subject.inputs
+    torch.testing.assert_close(others[1:], (attacked.adversarial - subject.inputs)[:-1], rtol=0, atol=1e-6)
     for size in sizes.values():
         torch.testing.assert_close(size, sizes["its own"], rtol=1e-3, atol=1e-7)
     loud = figure5.amplified(subject.inputs, attacked.adversarial, 0.03)

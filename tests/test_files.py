@@ -35,7 +35,7 @@ def served(tmp_path):
     (tmp_path / "server").mkdir()
     (tmp_path / "server" / "net.pth").write_bytes(CONTENTS)
     handler = functools.partial(Quiet, directory=tmp_path / "server")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/net.pth"
         yield PublicFile("net.pth", "weights", url, f"sha256:{hashlib.sha256(CONTENTS).hexdigest()}", ("part.st",))
