@@ -229,19 +229,21 @@ for row, layer in layers.items():
     began = time.perf_counter()
     upper = spectral.largest_singular_value(layer, config.generator(run.seeds.noise))
     seconds[row] = time.perf_counter() - began
-    spectra[row] = spectral.torus_spectrum(layer, spectral.torus_side(layer))
-    on_torus, stride = float(spectra[row].max()), math.sqrt(math.prod(layer.stride))
-    assert upper <= on_torus * (1 + 1e-5), row
     least = spectral.least_singular_value(layer, config.generator(run.seeds.noise), run.profile.num_lanczos)
-    five |= {
-        (row, "upper"): Estimate(upper, upper, on_torus, 1),
-        (row, "least"): Estimate(least, 0.0, least, 1),
-        (row, "upper on a torus"): Estimate(on_torus, on_torus, on_torus, 1),
-        (row, "least on a torus"): Estimate(*[float(spectra[row].min())] * 3, 1),
-        (row, "upper as printed"): Estimate(*[on_torus / stride] * 3, 1),
-        (row, "upper without a factor"): Estimate(*[on_torus * stride] * 3, 1),
-        (row, "upper on the kernel's grid"): Estimate(*[spectral.norm_on_kernel_grid(layer)] * 3, 1),
-    }
+    five[row, "upper"], five[row, "least"] = Estimate(upper, upper, upper, 1), Estimate(least, 0.0, least, 1)
+    if row.startswith("conv"):
+        spectra[row] = spectral.torus_spectrum(layer, spectral.torus_side(layer))
+        on_torus, stride = float(spectra[row].max()), math.sqrt(math.prod(layer.stride))
+        assert upper <= on_torus * (1 + 1e-5), row
+        five[row, "upper"] = Estimate(upper, upper, on_torus, 1)
+        others = {
+            "upper on a torus": on_torus,
+            "least on a torus": float(spectra[row].min()),
+            "upper as printed": on_torus / stride,
+            "upper without a factor": on_torus * stride,
+            "upper on the kernel's grid": spectral.norm_on_kernel_grid(layer),
+        }
+        five |= {(row, column): Estimate(value, value, value, 1) for column, value in others.items()}
 
 # %% tags=["remove-cell"]
 if run.records:
@@ -298,7 +300,7 @@ glue(
     else "(no weights here)",
     display=False,
 )
-tightest = [known[row, "upper"] / known[row, "upper on a torus"] for row in {row for row, _ in known}]
+tightest = [known[row, "upper"] / value for (row, column), value in known.items() if column == "upper on a torus"]
 glue("tightest", f"{100 * (1 - min(tightest)):.1f}" if tightest else "(not yet measured)", display=False)
 
 # %% [markdown]
