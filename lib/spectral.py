@@ -114,8 +114,8 @@ def largest_singular_value(
 ) -> float:
     """|W|, by Golub and Kahan's bidiagonalisation without reorthogonalisation.
 
-    The value is never above |W| (it is |W v| for a unit vector v), and has converged when |W'u - value v| <= tolerance
-    times value. Its error is then of the order of the SQUARE of the tolerance over the gap to the next singular value.
+    The value is |W v| for a unit vector v, so never above |W| but for rounding. It has converged when |W'u - value v|
+    <= tolerance times value; its error is then of the order of the tolerance's SQUARE over the gap to the next value.
 
     generator : on the CPU, for the start; tolerance : relative.
     Raises RuntimeError if that takes more than `max_steps` applications of W and of its transpose.
