@@ -19,6 +19,8 @@ class Profile:
     training: TrainingConfig
     autoencoder: AutoencoderConfig
     conv: MinibatchConfig
+    num_enclosed: int  # images whose logits are enclosed for a certificate
+    num_lanczos: int  # steps towards a convolution's least singular value
     attack: AttackConfig = field(default_factory=AttackConfig)
 
 
@@ -30,6 +32,8 @@ _PROFILES = (
         training=TrainingConfig(max_iterations=120, decrease=1e-5),
         autoencoder=AutoencoderConfig(max_iterations=40, num_images=1000),
         conv=MinibatchConfig(num_epochs=3),
+        num_enclosed=20,
+        num_lanczos=20,
     ),
     Profile(
         name="paper",
@@ -38,6 +42,8 @@ _PROFILES = (
         training=TrainingConfig(max_iterations=3000),
         autoencoder=AutoencoderConfig(),
         conv=MinibatchConfig(),
+        num_enclosed=2000,
+        num_lanczos=1000,
     ),
 )
 PROFILES = {profile.name: profile for profile in _PROFILES}

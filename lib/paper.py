@@ -191,6 +191,28 @@ def _stacked(column: str, printed: pd.DataFrame, kept: pd.DataFrame, seeds: pd.D
     return "<br>".join([*stack, numbers(now)[0] if len(now) else "–"])
 
 
+def two_lines(table: str, cells: Cells, rows: list[str], columns: list[str], index: str) -> pd.DataFrame:
+    """In every cell the recorded number above this build's, to three significant digits; "–" where there is none.
+
+    For numbers of all sizes that have no printed counterpart, or one that stands in a column of its own.
+    """
+    recorded_, now = recorded_values(table), {cell: estimate.value for cell, estimate in cells.items()}
+    return pd.DataFrame(
+        {
+            column: ["<br>".join(_significant(part.get((row, column))) for part in (recorded_, now)) for row in rows]
+            for column in columns
+        },
+        index=pd.Index(rows, name=index),
+    )
+
+
+def _significant(value: float | None) -> str:
+    if value is None or not np.isfinite(value):
+        return "–"
+    mantissa, _, exponent = f"{value:.3g}".partition("e")
+    return f"{mantissa}·10<sup>{int(exponent)}</sup>" if exponent else mantissa
+
+
 def _cell(lines: pd.DataFrame, row: str, column: str) -> pd.DataFrame:
     return lines[(lines["row"] == row) & (lines["column"] == column)]
 

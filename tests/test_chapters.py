@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from lib import plots
+from lib import plots, spectral_plots
 from lib.experiment import Experiment
 from tools.build import pages
 
@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).parent.parent
 PAGES = list(pages(yaml.safe_load((REPOSITORY / "_toc.yml").read_text())))
 CHAPTERS = [Path(page).name for page in PAGES if page.startswith("chapters/")]
 PARAMETERS = {"profile": "quick", "data": "auto", "device": "auto", "seed": 0}
+PLOTS = {"plots": plots, "spectral_plots": spectral_plots}
 WITHOUT_EXPERIMENT = ["verdict"]  # reads what the others recorded
 
 chapters = pytest.mark.parametrize("chapter", CHAPTERS)
@@ -237,12 +238,12 @@ def test_glued_values_do_not_show_twice(chapter):
 
 
 def plotting_cells(chapter: str) -> list[nbformat.NotebookNode]:
-    """Cells whose last expression is one of lib.plots' figures."""
+    """Cells whose last expression is one of lib's figures."""
     found = []
     for cell in cells(chapter, "code"):
         last = ast.parse(cell.source).body[-1]
         value = last.value if isinstance(last, ast.Expr) else None
-        if isinstance(value, ast.Call) and dotted(value.func).startswith("plots."):
+        if isinstance(value, ast.Call) and dotted(value.func).partition(".")[0] in PLOTS:
             found.append(cell)
     return found
 
@@ -258,7 +259,9 @@ def test_every_figure_has_a_caption_a_name_and_words_for_those_who_cannot_see_it
 @chapters
 def test_every_figure_is_its_cells_last_expression(chapter):
     """Anywhere else it would be drawn and not shown; and a cell with a caption has to have a figure."""
-    drawn = [node for name in vars(plots) for node in calls(chapter, f"plots.{name}")]
+    drawn = [
+        node for name, module in PLOTS.items() for each in vars(module) for node in calls(chapter, f"{name}.{each}")
+    ]
     captioned = [cell for cell in cells(chapter, "code") if figure(cell)]
     assert len(drawn) == len(plotting_cells(chapter))
     assert captioned == plotting_cells(chapter)

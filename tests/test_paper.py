@@ -95,6 +95,16 @@ def test_rates_with_decimals_look_measured_on_256_images():
     assert sum(near) >= 0.85 * len(rates)
 
 
+def test_table5_has_the_last_versions_upper_bounds_and_what_the_scan_kept_of_the_first():
+    table5 = paper.values("table5")
+    layers = [*(f"conv{i}" for i in range(1, 6)), *(f"FC{i}" for i in range(1, 4))]
+    assert [table5[layer, "upper (v4)"] for layer in layers] == [2.75, 10, 7, 7.5, 11, 3.12, 4, 4]
+    kept = [layer for layer in layers if layer not in ("conv4", "FC2")]
+    assert [table5[layer, "upper (v1)"] for layer in kept] == [20, 10, 7, 11, 3.12, 4]
+    assert [table5[layer, "lower (v1)"] for layer in kept] == [0.1, 0.06, 0.01, 0.03, 0.09, 0.25]
+    assert len(table5) == 8 + 6 + 6
+
+
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "paper").glob("table*.csv")), ids=lambda path: path.stem)
 def test_every_published_table_holds_each_cell_once_and_only_numbers(path):
     table = paper.published(path.stem)
@@ -341,6 +351,14 @@ def test_stacked_shows_the_range_over_seeds_where_it_is_recorded(results, publis
     paper.record("spread_table9", {("b", "error (%)"): Estimate(9.0, 8.0, 11.0, 5)})
     table = paper.stacked("table9", {("b", "error (%)"): ONE}, ["b"], ["error (%)"], "made for")
     assert table["error (%)"].tolist() == ["**10**<br>–<br>9.0<br>8.0–<br>11.0<br>1.0"]
+
+
+def test_two_lines_show_the_recorded_number_above_this_builds(results, published):
+    paper.record("own", {("a", "x"): Estimate(0.012345, 0, 1, 5), ("b", "x"): Estimate(123456.0, 0, 1, 5)})
+    now = {("a", "x"): Estimate(2.0, 1, 3, 5), ("c", "x"): Estimate(float("nan"), 0, 1, 5)}
+    table = paper.two_lines("own", now, ["a", "b", "c"], ["x"], "layer")
+    assert table["x"].to_list() == ["0.0123<br>2", "1.23·10<sup>5</sup><br>–", "–<br>–"]
+    assert table.index.name == "layer"
 
 
 def test_a_grid_has_a_gap_where_there_is_no_cell():

@@ -11,7 +11,7 @@ import torch
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from lib import plots
+from lib import plots, spectral_plots
 from lib.intervals import Estimate
 
 torch.set_num_threads(1)
@@ -60,8 +60,20 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "rates_against_factor": lambda: plots.rates_against_factor([0, 1, 2], {"a": {"noise": [1, 2, 3]}}, "Title"),
     "distortion_histograms": lambda: plots.distortion_histograms(DISTORTIONS, {"softmax 1": 0.14}, "Title"),
     "error_bars": lambda: plots.error_bars(RATES, {"softmax 1": 2.5, "softmax 1e-4": 1.0}, "Title"),
+    "spectra": lambda: spectral_plots.spectra(
+        {"AlexNet": {"conv1": IMAGES[:3] + 0.1, "conv2": IMAGES[0] + 0.2}}, "Title"
+    ),
+    "norm_by_frequency": lambda: spectral_plots.norm_by_frequency(
+        IMAGES[0, :64].reshape(8, 8).numpy(), np.array([[0, 0], [0.2, 0.8]]), "Title"
+    ),
+    "distances": lambda: spectral_plots.distances(
+        {"softmax 1": {"product": IMAGES[:, 0].numpy() + 0.1, "attack": IMAGES[:, 1].numpy() + 1}}, "Title"
+    ),
+    "bounds_beside": lambda: spectral_plots.bounds_beside(
+        {"a": {"x": 2.0, "y": 3.0}, "b": {"y": 1.0}}, ["x", "y"], "Title"
+    ),
 }
-CHARTS = ["training_curves", "toy_landscape", "search_over_c", "distortion_histograms", "error_bars"]
+CHARTS = ["bounds_beside", "training_curves", "toy_landscape", "search_over_c", "distortion_histograms", "error_bars"]
 
 
 def all_axes(figure: Figure) -> list:
@@ -82,8 +94,13 @@ def pixels(figure: Figure) -> np.ndarray:
 
 
 def test_all_of_them_are_tried_here():
-    public = {name for name, value in vars(plots).items() if callable(value) and value.__module__ == plots.__name__}
-    assert {name for name in public if not name.startswith("_")} == {name.split(",")[0] for name in FIGURES}
+    public = {
+        name
+        for module in (plots, spectral_plots)
+        for name, value in vars(module).items()
+        if callable(value) and value.__module__ == module.__name__ and not name.startswith("_")
+    }
+    assert public == {name.split(",")[0] for name in FIGURES}
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -234,3 +251,35 @@ def test_one_of_anything_is_enough(name):
     assert "Title" in words(figure)
     assert pixels(figure)[..., 3].any()
     assert plt.get_fignums() == []
+
+
+# --- Section 4.3 ----------------------------------------------------------------------------------
+
+
+def test_spectra_are_drawn_in_full_largest_first():
+    """Values of any shape, from the middle of the first share to the middle of the last."""
+    values = torch.tensor([[0.5, 2.0], [1.0, 4.0]])
+    ax = spectral_plots.spectra({"a": {"layer": values}}, "Title").axes[0]
+    assert ax.lines[0].get_ydata().tolist() == [4, 2, 1, 0.5]
+    assert ax.lines[0].get_xdata().tolist() == [12.5, 37.5, 62.5, 87.5]
+
+
+def test_the_star_marks_the_largest_norm_and_dots_the_coarse_grid_within_half_a_cycle():
+    norms = np.ones((8, 8))
+    norms[1, 6] = 3  # vertical frequency 1/8, horizontal 6/8, which is -2/8
+    ax = spectral_plots.norm_by_frequency(norms, np.array([[0.8, 0.4]]), "Title").axes[0]
+    dots, star = ax.lines
+    assert star.get_xydata() == pytest.approx(np.array([[-0.25, 0.125]]))
+    assert dots.get_xydata() == pytest.approx(np.array([[0.4, -0.2]]))
+    (picture,) = ax.images
+    left, right, bottom, top = picture.get_extent()
+    row, column = np.unravel_index(picture.get_array().argmax(), (8, 8))
+    assert left + (column + 0.5) * (right - left) / 8 == pytest.approx(-0.25)
+    assert bottom + (row + 0.5) * (top - bottom) / 8 == pytest.approx(0.125)
+
+
+def test_distances_show_the_middle_ninety_per_cent_and_the_median():
+    (ax,) = spectral_plots.distances({"a": {"attack": np.linspace(1, 3, 101)}}, "Title").axes
+    bar, dot = ax.lines
+    assert bar.get_xdata() == pytest.approx([1.1, 2.9])
+    assert dot.get_xdata() == pytest.approx([2])
