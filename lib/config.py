@@ -7,6 +7,7 @@ import torch
 
 from lib.attack import AttackConfig
 from lib.training import AutoencoderConfig, MinibatchConfig, TrainingConfig
+from lib.units import UnitsConfig
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Profile:
     training: TrainingConfig
     autoencoder: AutoencoderConfig
     conv: MinibatchConfig
+    units: UnitsConfig
     attack: AttackConfig = field(default_factory=AttackConfig)
 
 
@@ -30,6 +32,7 @@ _PROFILES = (
         training=TrainingConfig(max_iterations=120, decrease=1e-5),
         autoencoder=AutoencoderConfig(max_iterations=40, num_images=1000),
         conv=MinibatchConfig(num_epochs=3),
+        units=UnitsConfig(num_images=2000, num_pictures=200, num_draws=499, num_rotations=19),
     ),
     Profile(
         name="paper",
@@ -38,6 +41,7 @@ _PROFILES = (
         training=TrainingConfig(max_iterations=3000),
         autoencoder=AutoencoderConfig(),
         conv=MinibatchConfig(),
+        units=UnitsConfig(num_images=None, num_pictures=10_000, num_draws=9_999, num_rotations=199),
     ),
 )
 PROFILES = {profile.name: profile for profile in _PROFILES}
@@ -53,6 +57,7 @@ class Seeds:
     targets: int  # wrong classes to attack to
     noise: int  # Gaussian noise that attacks are compared with
     twin: int  # first weights of the second of two networks that are alike
+    directions: int  # random directions among a layer's activations, and the tests of what they show
 
     @classmethod
     def derive(cls, seed: int) -> "Seeds":

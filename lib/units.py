@@ -1,0 +1,324 @@
+"""Units and directions (section 3): which images a direction of a layer likes best, and how much those agree.
+
+A layer gives N images activations phi(x) of d units: a vector each, (N, d), or maps, (N, d, positions), for a
+convolution. A direction v scores an image by <phi(x), v>; on maps by the largest such value over the positions, as if
+v were one more filter. A unit is a direction of the natural basis. Scores are compared within a direction only, so
+neither its length nor the layer's mean matters.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.stats
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib import effects, intervals
+from lib.intervals import Estimate
+
+CHUNK = 250  # images whose response maps are held at once
+NUM_SAMPLES = 10_000  # activations that principal and independent directions are fitted to
+NUM_AXES = 256  # principal axes that are kept at most
+FAINT = 1e-3  # axes whose standard deviation is a smaller part of the largest are left out
+
+
+@dataclass(frozen=True)
+class UnitsConfig:
+    """How much is looked at."""
+
+    num_images: int | None  # of the test set; None means all
+    num_pictures: int  # of each set of photographs
+    num_draws: int  # permutations and bootstrap samples
+    num_rotations: int
+    num_directions: int = 1000
+    k: int = 10  # images in a row of Figures 1 to 4
+    large_k: int = 50
+
+
+# --- Images ---------------------------------------------------------------------------------------
+
+
+def responses(activations: Tensor, directions: Tensor) -> Tensor:
+    """<phi(x), v> of every direction and image, (num_directions, N); on maps its maximum over the positions.
+
+    activations : (N, d) or (N, d, positions); directions : (num_directions, d).
+
+    Reference: section 3, its two displayed equations.
+    """
+    if activations.ndim == 2:
+        return directions @ activations.T
+    return torch.cat([(directions @ maps).amax(dim=2) for maps in activations.split(CHUNK)]).T
+
+
+def unit_responses(activations: Tensor) -> Tensor:
+    """`responses` to the natural basis, (d, N), without the matrix product."""
+    return (activations if activations.ndim == 2 else activations.amax(dim=2)).T
+
+
+def top_activating(scores: Tensor, k: int) -> Tensor:
+    """The numbers of the k images that each direction scores highest, best first, (num_directions, k)."""
+    return scores.contiguous().topk(k, dim=1).indices
+
+
+def live_units(activations: Tensor, k: int) -> Tensor:
+    """Which units have k best images that are more than a tie, (d,) bool.
+
+    A rectified unit that fires on fewer than k images has none: its row would be filled from all its zeros.
+    """
+    scores = unit_responses(activations).contiguous()
+    return scores.topk(k, dim=1).values[:, -1] > scores.amin(dim=1)
+
+
+# --- Directions -----------------------------------------------------------------------------------
+
+
+def random_directions(num: int, dim: int, generator: torch.Generator) -> Tensor:
+    """Gaussian vectors (num, dim): every direction is as likely as every other. `generator` lives on the CPU."""
+    return torch.randn(num, dim, generator=generator)
+
+
+def random_rotation(dim: int, generator: torch.Generator) -> Tensor:
+    """An orthonormal basis (dim, dim), a row each, drawn uniformly (Haar); `generator` lives on the CPU.
+
+    Reference: Mezzadri 2007: QR of a Gaussian matrix, with the signs of R's diagonal taken back.
+    """
+    Q, R = torch.linalg.qr(torch.randn(dim, dim, generator=generator, dtype=torch.float64))
+    return (Q * R.diagonal().sign()).T.float()
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The principal axes of a layer's activations: vectors (r, d), a row each, and standard deviations (r,) along."""
+
+    vectors: Tensor
+    stddev: Tensor
+
+    @property
+    def whitened(self) -> Tensor:
+        """(r, d): directions along which the activations are uncorrelated, each with variance 1."""
+        return self.vectors / self.stddev[:, None]
+
+
+def principal_axes(activations: Tensor, seed: int) -> Axes:
+    """The axes of largest variance, at most NUM_AXES, without those along which there is hardly any.
+
+    seed : of the randomised singular value decomposition that wide layers need.
+    """
+    from sklearn.decomposition import PCA  # takes a second that other chapters need not wait for
+
+    samples = _samples(activations)
+    found = PCA(min(NUM_AXES, *samples.shape), random_state=seed).fit(samples)
+    stddev = np.sqrt(found.explained_variance_)
+    kept = stddev > FAINT * stddev.max()
+    return Axes(_tensor(found.components_[kept]), _tensor(stddev[kept]))
+
+
+def principal_directions(activations: Tensor, axes: Axes) -> Tensor:
+    """The principal axes, each with the sign of its longer tail, (r, d)."""
+    return _longer_tail(activations, axes.vectors)
+
+
+def independent_directions(activations: Tensor, axes: Axes, seed: int, max_iterations: int = 200) -> Tensor:
+    """The rotation (r, d) of the whitened axes whose responses are least Gaussian; signs as of `principal_directions`.
+
+    Where FastICA has not settled after `max_iterations`, the rotation is the one it has reached.
+
+    Reference: Hyvarinen & Oja 2000: FastICA, symmetric, with log cosh.
+    """
+    from sklearn.decomposition import FastICA
+    from sklearn.exceptions import ConvergenceWarning
+
+    samples = _samples(activations)
+    white = (samples - samples.mean(axis=0)) @ axes.whitened.double().numpy().T
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # any rotation is a basis; this one is nearly independent
+        found = FastICA(whiten=False, max_iter=max_iterations, tol=1e-3, random_state=seed).fit(white)
+    return _longer_tail(activations, _tensor(found.components_) @ axes.whitened)
+
+
+def families(activations: Tensor, num: int, generator: torch.Generator, seed: int) -> dict[str, Tensor]:
+    """What units are compared with: `num` directions of each random kind, and the activations' own axes; each (., d).
+
+    "random": Gaussian, as in the paper. "random, equal scales": Gaussian once every unit's standard deviation is made
+    1. "random, whitened": Gaussian once the activations are uncorrelated. "random, positive": Gaussian without signs.
+    The activations (N, d) or (N, d, positions) should be those of other images than the directions are tried on.
+    """
+    dim, axes = activations.shape[1], principal_axes(activations, seed)
+    stddev = _tensor(_samples(activations).std(axis=0))
+    gaussian = random_directions(num, dim, generator)
+    return {
+        "random": gaussian,
+        "random, positive": random_directions(num, dim, generator).abs(),
+        "random, equal scales": random_directions(num, dim, generator) / stddev,
+        "random, whitened": random_directions(num, len(axes.stddev), generator) @ axes.whitened,
+        "PCA": principal_directions(activations, axes),
+        "ICA": independent_directions(activations, axes, seed),
+    }
+
+
+def _samples(activations: Tensor) -> np.ndarray:
+    """Activations as rows (about NUM_SAMPLES at most, d), every position of a map a row of its own."""
+    if activations.ndim == 2:
+        return activations[:: -(-len(activations) // NUM_SAMPLES)].double().numpy()
+    step = -(-len(activations) * activations.shape[2] // NUM_SAMPLES)
+    return activations[::step].movedim(1, 2).flatten(0, 1).double().numpy()
+
+
+def _longer_tail(activations: Tensor, directions: Tensor) -> Tensor:
+    """Every direction with the sign that skews its responses to the right, as a rectified unit's are."""
+    skewness = scipy.stats.skew(_samples(activations) @ directions.double().numpy().T, axis=0)
+    return directions * _tensor(np.where(skewness < 0, -1, 1))[:, None]
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values).float()
+
+
+# --- Agreement ------------------------------------------------------------------------------------
+
+
+def unit_vectors(features: Tensor) -> Tensor:
+    """Features (N, f) less their mean over the images, each row divided by its length; a row of zeros stays one."""
+    return F.normalize(features - features.mean(dim=0))
+
+
+def label_vectors(labels: Tensor) -> Tensor:
+    """Labels (N,) as unit vectors (N, K): the cosine of two is 1 where they are equal, else 0."""
+    return F.one_hot(labels).float()
+
+
+def agreement(vectors: Tensor, top: Tensor) -> Tensor:
+    """Mean cosine of the pairs among each direction's k images, (num_directions,).
+
+    vectors : unit rows (N, f); top : image numbers (num_directions, k), k > 1. With `label_vectors` it is the share of
+    pairs with the same label. Computed from |u_1 + ... + u_k|^2 = |u_1|^2 + ... + |u_k|^2 + the cosines of all pairs.
+    """
+    k = top.shape[1]
+    together = F.embedding_bag(top, vectors, mode="sum").square().sum(dim=1)
+    alone = F.embedding_bag(top, vectors.square().sum(dim=1, keepdim=True), mode="sum")[:, 0]
+    return (together - alone) / (k * (k - 1))
+
+
+def label_counts(labels: Tensor, top: Tensor) -> Tensor:
+    """How many of each direction's k images have each label, (num_directions, K)."""
+    return F.embedding_bag(top, label_vectors(labels), mode="sum")
+
+
+def purity(counts: Tensor) -> Tensor:
+    """The share of the most frequent label, (num_directions,)."""
+    return counts.amax(dim=1) / counts.sum(dim=1)
+
+
+def entropy(counts: Tensor) -> Tensor:
+    """Entropy of the labels in bits, (num_directions,)."""
+    return torch.special.entr(counts / counts.sum(dim=1, keepdim=True)).sum(dim=1) / np.log(2)
+
+
+def num_detected(counts: Tensor) -> int:
+    """How many classes have a detector: a direction most of whose k images are of that class.
+
+    In the spirit of the unique detectors of Bau et al. 2017, which are counted on segmented images.
+    """
+    return int((2 * counts > counts.sum(dim=1, keepdim=True)).any(dim=0).sum())
+
+
+def importance(hidden: Tensor, classifier: nn.Linear, labels: Tensor, directions: Tensor) -> Tensor:
+    """By how much the mean cross-entropy rises when a direction is projected out of a hidden layer, (num_directions,).
+
+    hidden : (N, d), the classifier's inputs; for a unit it is the ablation of Morcos et al. 2018.
+    """
+    logits, before = classifier(hidden), F.cross_entropy(classifier(hidden), labels)
+    steps = F.normalize(directions)
+    return torch.stack(
+        [F.cross_entropy(logits - torch.outer(hidden @ v, classifier.weight @ v), labels) - before for v in steps]
+    )
+
+
+# --- Comparisons ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Study:
+    """A layer that was looked at: whom its units and its directions like best, and how much these images agree."""
+
+    num_units: int
+    live: Tensor  # (num_units,) bool; all below is of live units, and of directions among them
+    directions: dict[str, Tensor]  # by family
+    top: dict[str, Tensor]  # by family and under "units", (num_directions, large_k)
+    agreement: dict[str, dict[str, Tensor]]  # of the first k, by judge and then by family
+    large_agreement: dict[str, dict[str, Tensor]]  # of the first large_k
+
+
+def study(
+    activations: Tensor,
+    reference: Tensor,
+    judges: Mapping[str, Tensor],
+    config: UnitsConfig,
+    generator: torch.Generator,
+    seed: int,
+) -> Study:
+    """Look at a layer whose activations on N images are given, and at directions of every family.
+
+    reference : activations of other images, to which scales and axes are fitted; judges : unit rows (N, f) each.
+    """
+    live = live_units(activations, config.large_k)
+    activations, reference = activations[:, live], reference[:, live]
+    directions = families(reference, config.num_directions, generator, seed)
+    scores = {"units": unit_responses(activations)} | {n: responses(activations, v) for n, v in directions.items()}
+    top = {name: top_activating(values, config.large_k) for name, values in scores.items()}
+    among = [
+        {
+            judge: {name: agreement(vectors, best[:, :k]) for name, best in top.items()}
+            for judge, vectors in judges.items()
+        }
+        for k in (config.k, config.large_k)
+    ]
+    return Study(len(live), live, directions, top, *among)
+
+
+def cells(
+    studies: Mapping[str, Study], config: UnitsConfig, generator: torch.Generator
+) -> dict[tuple[str, str], Estimate]:
+    """What results/units.csv holds: {(layer, measure): Estimate}; for large_k its own rows, against "random" only."""
+    table: dict[tuple[str, str], Estimate] = {}
+    for layer, looked in studies.items():
+        for judge, values in looked.agreement.items():
+            table |= _compared(layer, judge, values, config, generator)
+        row = f"{layer}, top {config.large_k}"
+        for judge, values in looked.large_agreement.items():
+            few = {name: values[name] for name in ("units", "random")}
+            table |= _compared(row, judge, few, config, generator)
+    return table
+
+
+def _compared(
+    row: str, judge: str, values: Mapping[str, Tensor], config: UnitsConfig, generator: torch.Generator
+) -> dict:
+    found = {(row, f"{judge}: {name}"): intervals.mean(v.numpy()) for name, v in values.items()}
+    for name, other in values.items():
+        if name != "units":
+            effect = effects.compare(values["units"], other, generator, config.num_draws)
+            found[row, f"{judge}: delta, {name}"] = effect.delta
+            found[row, f"{judge}: p, {name}"] = effect.p
+    return found
+
+
+def rotated(
+    activations: Tensor, judges: Mapping[str, Tensor], k: int, num: int, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Mean agreement over the whole basis after each of `num` random rotations of it, (num,), by judge."""
+    means: dict[str, list[Tensor]] = {judge: [] for judge in judges}
+    for _ in range(num):
+        basis = random_rotation(activations.shape[1], generator)
+        top = top_activating(responses(activations, basis), k)
+        for judge, vectors in judges.items():
+            means[judge].append(agreement(vectors, top).mean())
+    return {judge: torch.stack(values) for judge, values in means.items()}
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> float:
+    """Spearman's."""
+    return float(scipy.stats.spearmanr(a, b).statistic)
