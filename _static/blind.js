@@ -24,7 +24,7 @@
 
   function start(test) {
     const items = [...test.querySelectorAll("li")];
-    const kinds = [test.dataset.kind0, test.dataset.kind1];
+    const kinds = [test.dataset.first, test.dataset.second];
     const place = make("p", "", { className: "blind-place" });
     const choices = make("div", "", { className: "blind-choices" });
     const buttons = kinds.map((kind) => make("button", kind, { type: "button" }));

@@ -1,7 +1,7 @@
-"""A blind test on a page: rows of pictures, each liked best by one of two kinds of thing, and the reader guesses which.
+"""A blind test on a page: rows of pictures, each liked best by one of two kinds of thing; the reader guesses which.
 
-This module writes the element; `_static/blind.js` asks the questions and keeps the score. Without scripts the element is
-a list of rows whose answers are folded away. The pictures are embedded in the page: nothing is asked of any host.
+This module writes the element; `_static/blind.js` asks the questions and keeps the score. Without scripts the element
+is a list of rows whose answers are folded away. The pictures are embedded in the page: nothing is asked of any host.
 """
 
 import base64
@@ -38,8 +38,8 @@ def element(rows: Sequence[Row], generator: torch.Generator) -> str:
         raise ValueError(f"a blind test needs rows of two kinds, not {', '.join(kinds) or 'none'}")
     order = torch.randperm(len(rows), generator=generator).tolist()
     items = "\n".join(_item(rows[i]) for i in order)
-    names = "".join(f' data-kind-{i}="{escape(kind)}"' for i, kind in enumerate(kinds))
-    return f'<div class="blind"{names}>\n<ol>\n{items}\n</ol>\n</div>'
+    first, second = map(escape, kinds)
+    return f'<div class="blind" data-first="{first}" data-second="{second}">\n<ol>\n{items}\n</ol>\n</div>'
 
 
 def _item(row: Row) -> str:

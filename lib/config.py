@@ -32,7 +32,15 @@ _PROFILES = (
         training=TrainingConfig(max_iterations=120, decrease=1e-5),
         autoencoder=AutoencoderConfig(max_iterations=40, num_images=1000),
         conv=MinibatchConfig(num_epochs=3),
-        units=UnitsConfig(num_images=2000, num_pictures=200, num_draws=499, num_rotations=19),
+        units=UnitsConfig(
+            num_images=2000,
+            num_networks=2,
+            num_classes=16,
+            num_per_class=10,
+            num_sample=100,
+            num_draws=499,
+            num_rotations=19,
+        ),
     ),
     Profile(
         name="paper",
@@ -41,7 +49,15 @@ _PROFILES = (
         training=TrainingConfig(max_iterations=3000),
         autoencoder=AutoencoderConfig(),
         conv=MinibatchConfig(),
-        units=UnitsConfig(num_images=None, num_pictures=10_000, num_draws=9_999, num_rotations=199),
+        units=UnitsConfig(
+            num_images=None,
+            num_networks=5,
+            num_classes=200,
+            num_per_class=50,
+            num_sample=1000,
+            num_draws=9_999,
+            num_rotations=199,
+        ),
     ),
 )
 PROFILES = {profile.name: profile for profile in _PROFILES}

@@ -7,7 +7,7 @@ neither its length nor the layer's mean matters.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lib import effects, intervals
 from lib.intervals import Estimate
 
-CHUNK = 250  # images whose response maps are held at once
+CHUNK = 250  # images whose maps are held at once
 NUM_SAMPLES = 10_000  # activations that principal and independent directions are fitted to
 NUM_AXES = 256  # principal axes that are kept at most
 FAINT = 1e-3  # axes whose standard deviation is a smaller part of the largest are left out
@@ -30,7 +30,10 @@ class UnitsConfig:
     """How much is looked at."""
 
     num_images: int | None  # of the test set; None means all
-    num_pictures: int  # of each set of photographs
+    num_networks: int  # that differ in nothing but their seed
+    num_classes: int  # of Tiny ImageNet
+    num_per_class: int  # pictures of each
+    num_sample: int  # pictures of imagenet-sample
     num_draws: int  # permutations and bootstrap samples
     num_rotations: int
     num_directions: int = 1000
@@ -39,6 +42,12 @@ class UnitsConfig:
 
 
 # --- Images ---------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def activations(layers: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """What `layers` make of the inputs (N, ...), computed piece by piece and returned on the CPU."""
+    return torch.cat([layers(piece).cpu() for piece in inputs.split(CHUNK)])
 
 
 def responses(activations: Tensor, directions: Tensor) -> Tensor:
@@ -245,11 +254,11 @@ class Study:
     """A layer that was looked at: whom its units and its directions like best, and how much these images agree."""
 
     num_units: int
-    live: Tensor  # (num_units,) bool; all below is of live units, and of directions among them
+    live: Tensor  # (num_units,) bool, for k; all below is of live units, and of directions among them
     directions: dict[str, Tensor]  # by family
     top: dict[str, Tensor]  # by family and under "units", (num_directions, large_k)
     agreement: dict[str, dict[str, Tensor]]  # of the first k, by judge and then by family
-    large_agreement: dict[str, dict[str, Tensor]]  # of the first large_k
+    large_agreement: dict[str, dict[str, Tensor]]  # of all large_k, without the units that are not live for so many
 
 
 def study(
@@ -264,19 +273,18 @@ def study(
 
     reference : activations of other images, to which scales and axes are fitted; judges : unit rows (N, f) each.
     """
-    live = live_units(activations, config.large_k)
-    activations, reference = activations[:, live], reference[:, live]
+    live = live_units(activations, config.k) & _tensor(_samples(reference).std(axis=0) > 0).bool()
+    num_units, activations, reference = len(live), activations[:, live], reference[:, live]
     directions = families(reference, config.num_directions, generator, seed)
     scores = {"units": unit_responses(activations)} | {n: responses(activations, v) for n, v in directions.items()}
     top = {name: top_activating(values, config.large_k) for name, values in scores.items()}
-    among = [
-        {
-            judge: {name: agreement(vectors, best[:, :k]) for name, best in top.items()}
-            for judge, vectors in judges.items()
-        }
-        for k in (config.k, config.large_k)
-    ]
-    return Study(len(live), live, directions, top, *among)
+    few = _agreements(judges, {name: best[:, : config.k] for name, best in top.items()})
+    many = _agreements(judges, top | {"units": top["units"][live_units(activations, config.large_k)]})
+    return Study(num_units, live, directions, top, few, many)
+
+
+def _agreements(judges: Mapping[str, Tensor], top: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    return {judge: {name: agreement(vectors, best) for name, best in top.items()} for judge, vectors in judges.items()}
 
 
 def cells(

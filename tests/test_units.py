@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lib import effects, units
+from lib.config import PROFILES
 
 torch.set_num_threads(1)
 
@@ -33,6 +35,14 @@ def maps():
 
 
 # --- Images ---------------------------------------------------------------------------------------
+
+
+def test_activations_do_not_depend_on_the_pieces(monkeypatch):
+    layers, inputs = nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.rand(25, 4, generator=generator())
+    monkeypatch.setattr(units, "CHUNK", 7)
+    found = units.activations(layers, inputs)
+    torch.testing.assert_close(found, layers(inputs).detach())
+    assert not found.requires_grad
 
 
 def test_a_response_is_the_inner_product(vectors):
@@ -256,7 +266,7 @@ def looked():
     labels = torch.arange(300) % 3
     noise = torch.rand(300, 9, generator=generator())
     activations = torch.cat([units.label_vectors(labels) + 0.2 * noise[:, :3], noise[:, 3:8], 0 * noise[:, 8:]], dim=1)
-    config = units.UnitsConfig(None, 0, num_draws=99, num_rotations=0, num_directions=40, k=5, large_k=20)
+    config = replace(PROFILES["quick"].units, num_draws=99, num_directions=40, k=5, large_k=20)
     judges = {"labels": units.label_vectors(labels), "noise": units.unit_vectors(noise[:, 3:5])}
     return units.study(
         activations[::2], activations[1::2], {n: v[::2] for n, v in judges.items()}, config, generator(), 0
