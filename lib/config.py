@@ -33,11 +33,11 @@ _PROFILES = (
         autoencoder=AutoencoderConfig(max_iterations=40, num_images=1000),
         conv=MinibatchConfig(num_epochs=3),
         units=UnitsConfig(
-            num_images=2000,
+            num_images=1000,
             num_networks=2,
-            num_classes=16,
+            num_classes=12,
             num_per_class=10,
-            num_sample=100,
+            num_sample=80,
             num_draws=499,
             num_rotations=19,
         ),
@@ -56,7 +56,7 @@ _PROFILES = (
             num_per_class=50,
             num_sample=1000,
             num_draws=9_999,
-            num_rotations=199,
+            num_rotations=99,
         ),
     ),
 )

@@ -254,7 +254,15 @@ def error_bars(table: Mapping[str, Mapping[str, float]], published: Mapping[str,
 
 
 def picture_rows(rows: Mapping[str, Tensor], title: str) -> Figure:
-    """The layout of Figures 1 to 4: a row of pictures, (k, 784) or (k, 3, height, width), for every name."""
+    """The layout of Figures 1 to 4: a row of pictures, (k, 784) or (k, 3, height, width), for every name.
+
+    Without rows the figure says that there are no pictures.
+    """
+    if not rows:
+        figure = plt.figure(figsize=(8.4, 0.8))
+        figure.suptitle(title, fontsize=11)
+        figure.text(0.5, 0.3, "no pictures on this machine", ha="center")
+        return _finished(figure)
     num_columns = max(map(len, rows.values()))
     figure, axes = plt.subplots(
         len(rows), num_columns, figsize=(8.4, 0.76 * len(rows) + 0.5), squeeze=False, layout="constrained"

@@ -256,7 +256,7 @@ class Study:
     num_units: int
     live: Tensor  # (num_units,) bool, for k; all below is of live units, and of directions among them
     directions: dict[str, Tensor]  # by family
-    top: dict[str, Tensor]  # by family and under "units", (num_directions, large_k)
+    top: dict[str, Tensor]  # by family, under "units", and under "chance" images drawn at random; (., large_k)
     agreement: dict[str, dict[str, Tensor]]  # of the first k, by judge and then by family
     large_agreement: dict[str, dict[str, Tensor]]  # of all large_k, without the units that are not live for so many
 
@@ -278,6 +278,9 @@ def study(
     directions = families(reference, config.num_directions, generator, seed)
     scores = {"units": unit_responses(activations)} | {n: responses(activations, v) for n, v in directions.items()}
     top = {name: top_activating(values, config.large_k) for name, values in scores.items()}
+    top["chance"] = top_activating(
+        torch.rand(config.num_directions, len(activations), generator=generator), config.large_k
+    )
     few = _agreements(judges, {name: best[:, : config.k] for name, best in top.items()})
     many = _agreements(judges, top | {"units": top["units"][live_units(activations, config.large_k)]})
     return Study(num_units, live, directions, top, few, many)
@@ -297,7 +300,7 @@ def cells(
             table |= _compared(layer, judge, values, config, generator)
         row = f"{layer}, top {config.large_k}"
         for judge, values in looked.large_agreement.items():
-            few = {name: values[name] for name in ("units", "random")}
+            few = {name: values[name] for name in ("units", "random", "chance")}
             table |= _compared(row, judge, few, config, generator)
     return table
 
@@ -312,6 +315,21 @@ def _compared(
             found[row, f"{judge}: delta, {name}"] = effect.delta
             found[row, f"{judge}: p, {name}"] = effect.p
     return found
+
+
+def deltas(
+    activations: Tensor, judges: Mapping[str, Tensor], config: UnitsConfig, generator: torch.Generator
+) -> dict[str, Estimate]:
+    """Cliff's delta between a layer's live units and random directions alone, by judge."""
+    activations = activations[:, live_units(activations, config.k)]
+    directions = random_directions(config.num_directions, activations.shape[1], generator)
+    own, mixed = (
+        top_activating(scores, config.k) for scores in (unit_responses(activations), responses(activations, directions))
+    )
+    return {
+        judge: effects.compare(agreement(v, own), agreement(v, mixed), generator, config.num_draws).delta
+        for judge, v in judges.items()
+    }
 
 
 def rotated(

@@ -46,6 +46,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "rates_against_factor": lambda: plots.rates_against_factor([0, 1, 2], {"a": {"noise": [1, 2, 3]}}, "Title"),
     "distortion_histograms": lambda: plots.distortion_histograms(DISTORTIONS, {"softmax 1": 0.14}, "Title"),
     "picture_rows": lambda: plots.picture_rows({"unit 3": IMAGES[:4], "unit 5": IMAGES[4:8]}, "Title"),
+    "picture_rows, none": lambda: plots.picture_rows({}, "Title"),
     "picture_rows, in colour": lambda: plots.picture_rows({"unit 3": torch.rand(3, 3, 8, 8)}, "Title"),
     "agreements": lambda: plots.agreements({"labels": {"units": IMAGES[:, 400], "random": IMAGES[:, 401]}}, "Title"),
     "effect_sizes": lambda: plots.effect_sizes(

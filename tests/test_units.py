@@ -279,7 +279,7 @@ def test_a_study_looks_at_live_units_and_at_what_they_know(looked):
     assert found.agreement["labels"]["units"][:3].tolist() == [1, 1, 1]
     assert found.agreement["labels"]["units"][3:].mean() < 0.6
     assert {name: len(v) for name, v in found.directions.items()} == {
-        name: len(v) for name, v in found.agreement["noise"].items() if name != "units"
+        name: len(v) for name, v in found.agreement["noise"].items() if name not in ("units", "chance")
     }
     assert all(v.shape[1] == 8 for v in found.directions.values())
     assert found.top["random"].shape == (40, 20)
@@ -300,3 +300,24 @@ def test_the_table_holds_every_comparison_once(looked):
         float(found.large_agreement["noise"]["units"].mean())
     )
     assert ("a layer, top 20", "labels: delta, PCA") not in table
+
+
+def test_chance_is_chance(looked):
+    """Pairs of images drawn at random have one of three labels in common once in three."""
+    found, _ = looked
+    chance = found.agreement["labels"]["chance"]
+    assert chance.mean() == pytest.approx(49 / 149, abs=4 * float(chance.std()) / math.sqrt(len(chance)))
+    assert all(len(row.unique()) == 20 for row in found.top["chance"])
+
+
+def test_deltas_are_those_of_the_study(looked):
+    """Of units that know all against mixtures of them, and of units that know nothing."""
+    _, config = looked
+    labels = torch.arange(300) % 6
+    judges = {"labels": units.label_vectors(labels)}
+    knowing = units.label_vectors(labels) + 0.3 * torch.rand(300, 6, generator=generator())
+    found = units.deltas(torch.cat([knowing, torch.zeros(300, 2)], dim=1), judges, config, generator())["labels"]
+    assert (found.n, found.value) == (6, pytest.approx(1, abs=0.6))
+    assert found.low > 0
+    ignorant = units.deltas(torch.rand(300, 40, generator=generator(1)), judges, config, generator(2))["labels"]
+    assert ignorant.low < 0 < ignorant.high
