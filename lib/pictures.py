@@ -50,32 +50,29 @@ class Archive:
         self.path = path
         try:
             if zipfile.is_zipfile(path):
-                self._file = zipfile.ZipFile(path)
-                self.names = [name for name in self._file.namelist() if not name.endswith("/")]
+                self._zip = zipfile.ZipFile(path)
+                self.names = [name for name in self._zip.namelist() if not name.endswith("/")]
             else:
-                self._file = tarfile.open(path, "r:")  # noqa: SIM115, open as long as the archive is
-                self._members = {member.name: member for member in self._file if member.isfile()}
-                self.names = list(self._members)
+                with tarfile.open(path, "r:") as file:
+                    self._places = {m.name: (m.offset_data, m.size) for m in file if m.isfile()}
+                self.names, self._zip = list(self._places), None
         except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
-            raise self._damaged(error) from None
+            raise self.damaged(error) from None
 
     def read(self, name: str) -> bytes:
         """The contents of a member. Raises DataError for one that is not there or damaged."""
         try:
-            if isinstance(self._file, zipfile.ZipFile):
-                return self._file.read(name)
-            member = self._members[name]
-            contents = self._file.extractfile(member).read()
-        except (KeyError, OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
-            raise self._damaged(error, name) from None
-        if len(contents) != member.size:
-            raise self._damaged(EOFError("the file ends too soon"), name)
+            return self._zip.read(name) if self._zip else self._read_tar(*self._places[name])
+        except (KeyError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+            raise self.damaged(error, name) from None
+
+    def _read_tar(self, offset: int, size: int) -> bytes:
+        with open(self.path, "rb") as file:
+            file.seek(offset)
+            contents = file.read(size)
+        if len(contents) != size:
+            raise EOFError("the file ends too soon")
         return contents
-
-    def close(self) -> None:
-        self._file.close()
-
-    __del__ = close
 
     @cached_property
     def identity(self) -> str:
@@ -83,7 +80,8 @@ class Archive:
         with open(self.path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    def _damaged(self, error: Exception, name: str = "") -> DataError:
+    def damaged(self, error: Exception, name: str = "") -> DataError:
+        """The error that says what cannot be read."""
         where = f"{self.path}: {name}" if name else str(self.path)
         return DataError(
             f"{where} cannot be read ({type(error).__name__}: {error}); copy or download the archive again"
@@ -149,7 +147,7 @@ class Pictures:
             with PIL.Image.open(io.BytesIO(contents)) as image:
                 square = centre(scale(image.convert("RGB"), self.shorter_side), SIDE)
         except (OSError, ValueError, SyntaxError) as error:  # Pillow's ways to say "no picture"
-            raise self.archive._damaged(error, member) from None
+            raise self.archive.damaged(error, member) from None
         return torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 255
 
 

@@ -132,7 +132,8 @@ class Krizhevsky(nn.Module):
     """The network of 2012, which the paper means by AlexNet, layer by layer as in its Table 5.
 
     Convolutions of two groups where its two GPUs did not talk, local response normalisation before overlapping pools
-    (the Caffe reference network, whose weights fit as well, normalises after them), preprocessing as in Caffe.
+    (the Caffe reference network, whose weights fit as well, normalises after them). Preprocessing is Caffe's, its mean
+    picture replaced by the mean colour.
 
     Reference: Krizhevsky, Sutskever and Hinton, ImageNet classification with deep convolutional neural networks, 2012.
     """
@@ -149,7 +150,7 @@ class Krizhevsky(nn.Module):
         self.fc6 = nn.Linear(256 * 6 * 6, 4096)
         self.fc7 = nn.Linear(4096, 4096)
         self.fc8 = nn.Linear(4096, NUM_CLASSES)
-        self.norm = nn.LocalResponseNorm(size=5, alpha=1e-4, beta=0.75, k=2)
+        self.norm = nn.LocalResponseNorm(size=5, alpha=5 * 1e-4, beta=0.75, k=2)  # PyTorch divides alpha by the size
         self.pool = nn.MaxPool2d(kernel_size=3, stride=2)
         self.relu = nn.ReLU()
         self.dropout = nn.Dropout()
