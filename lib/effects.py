@@ -85,6 +85,26 @@ def best_guess(a: Tensor, b: Tensor) -> float:
     return float(1 + scipy.stats.ks_2samp(a.numpy(), b.numpy()).statistic) / 2
 
 
+def spread(draws: Tensor) -> Estimate:
+    """Mean of values (R,) and the range of the middle 95 % of them."""
+    return _estimate(float(draws.mean()), draws, len(draws))
+
+
+def exactly(count: int) -> Estimate:
+    """A count, which has no interval."""
+    return Estimate(float(count), float(count), float(count), 1)
+
+
+def correlated(rank_correlation: float, n: int) -> Estimate:
+    """Spearman's correlation of n pairs with its interval.
+
+    Reference: Fisher's transformation with the variance 1.06 / (n - 3) of Fieller, Hartley & Pearson 1957.
+    """
+    half = scipy.stats.norm.ppf(0.975) * np.sqrt(1.06 / (n - 3))
+    low, high = np.tanh(np.arctanh(rank_correlation) + np.array([-half, half]))
+    return Estimate(rank_correlation, float(low), float(high), n)
+
+
 def detectable_delta(n: int, m: int) -> float:
     """The Cliff's delta that samples of n and m tell from 0 with 80 % power at the 5 % level, about.
 

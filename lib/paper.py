@@ -117,14 +117,17 @@ def benchmark() -> dict:
     return json.loads((ROOT / "benchmarks" / "attack.json").read_text())
 
 
-def compare(table: str, cells: Cells, columns: list[str], index: str = "network") -> pd.DataFrame:
-    """Paper | Recorded at paper scale | This build, for some columns of a table; one line per row of the paper's.
+def compare(
+    table: str, cells: Cells, columns: list[str], index: str = "network", rows: list[str] | None = None
+) -> pd.DataFrame:
+    """Paper | Recorded at paper scale | This build, for some columns of a table; one line for each of `rows`.
 
+    These are by default the paper's, then this build's own.
     Values are strings ready to print: the paper's digits, ours with their 95 % interval. Where only we have a table,
     the paper's column is left out.
     """
     paper, ours, now = published(table) if _is_published(table) else None, recorded(table), measured(cells)
-    rows = list(dict.fromkeys([*([] if paper is None else paper["row"]), *now["row"]]))
+    rows = rows or list(dict.fromkeys([*([] if paper is None else paper["row"]), *now["row"]]))
     lines = {}
     for column in columns:
         if paper is not None:
@@ -144,6 +147,13 @@ def recorded_values(table: str) -> dict[tuple[str, str], float]:
     """The recorded numbers by (row, column); empty before the first run at the paper's scale."""
     lines = recorded(table)
     return dict(zip(_cells(lines), lines["value"].astype(float), strict=True))
+
+
+def recorded_estimates(table: str) -> dict[tuple[str, str], Estimate]:
+    """The recorded numbers with their intervals by (row, column); empty before the first run at the paper's scale."""
+    lines = recorded(table)
+    numbers = lines[ESTIMATE].itertuples(index=False, name=None)
+    return {cell: Estimate(*values) for cell, values in zip(_cells(lines), numbers, strict=True)}
 
 
 def grid(values: Mapping[tuple[str, str], float], rows: list[str], columns: list[str]) -> np.ndarray:

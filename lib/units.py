@@ -50,6 +50,13 @@ def activations(layers: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     return torch.cat([layers(piece).cpu() for piece in inputs.split(CHUNK)])
 
 
+def balanced(labels: Tensor, num_classes: int, num_per_class: int) -> Tensor:
+    """Numbers of the first `num_per_class` images of each of `num_classes` classes, evenly spread over the labels."""
+    classes = labels.unique()
+    some = classes[torch.arange(num_classes) * len(classes) // num_classes]
+    return torch.cat([torch.nonzero(labels == label)[:num_per_class, 0] for label in some])
+
+
 def responses(activations: Tensor, directions: Tensor) -> Tensor:
     """<phi(x), v> of every direction and image, (num_directions, N); on maps its maximum over the positions.
 

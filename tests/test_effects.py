@@ -108,3 +108,21 @@ def test_holm_rejects_what_the_step_down_rule_rejects(p):
 
 def test_holm_of_known_values():
     assert effects.holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+
+
+def test_the_spread_of_draws_is_their_middle_95_percent():
+    draws = torch.arange(1001.0)
+    found = effects.spread(draws)
+    assert (found.value, found.low, found.high, found.n) == pytest.approx((500, 25, 975, 1001))
+
+
+def test_the_interval_of_a_rank_correlation_covers_it():
+    """Of Gaussian pairs with correlation r, Spearman's is 6 / pi arcsin(r / 2)."""
+    r, draws = 0.5, np.random.default_rng(0)
+    true, covered = 6 / np.pi * np.arcsin(r / 2), []
+    for _ in range(400):
+        a = draws.normal(size=60)
+        b = r * a + np.sqrt(1 - r**2) * draws.normal(size=60)
+        found = effects.correlated(float(scipy.stats.spearmanr(a, b).statistic), 60)
+        covered.append(found.low <= true <= found.high)
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.035)

@@ -45,6 +45,14 @@ def test_activations_do_not_depend_on_the_pieces(monkeypatch):
     assert not found.requires_grad
 
 
+def test_a_balanced_choice_has_as_many_of_each_class():
+    labels = torch.tensor([0] * 9 + [1] * 4 + [2] * 4 + [3] * 4)
+    found = units.balanced(labels, 2, 3)
+    assert labels[found].tolist() == [0, 0, 0, 2, 2, 2]
+    assert found.tolist() == [0, 1, 2, 13, 14, 15]
+    assert labels[units.balanced(labels, 4, 2)].bincount().tolist() == [2] * 4
+
+
 def test_a_response_is_the_inner_product(vectors):
     directions = units.random_directions(7, 12, generator())
     expected = np.einsum("nd,vd->vn", vectors.numpy(), directions.numpy())
