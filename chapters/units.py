@@ -32,7 +32,7 @@ from IPython.display import HTML, Markdown
 from myst_nb import glue
 from torch import nn
 
-from lib import blind, config, effects, experiment, features, paper, pictures, plots, units
+from lib import blind, config, effects, experiment, features, intervals, paper, pictures, plots, units
 from lib.files import MissingFileError
 from lib.models import imagenet, mnist
 
@@ -304,7 +304,7 @@ if not lacking:
 # %% tags=["hide-input"]
 def photographs(rows):
     """Pictures of ImageNet by their numbers, small."""
-    return nn.functional.adaptive_avg_pool2d(sets[ON_IMAGENET].subset(rows).inputs(), 112)
+    return nn.functional.adaptive_avg_pool2d(sets[ON_IMAGENET].subset(rows).inputs(), 80)
 
 
 def photograph_rows(family):
@@ -442,12 +442,28 @@ glue("best_guess", 100 * effects.best_guess(agreements["units"], agreements["ran
 # whitened directions are made of activity that hardly varies. Centring, in contrast, cannot matter: it shifts all
 # responses of a direction alike.
 #
-# **There are better axes than either.** Against independent components units lose: delta is {glue:text}`delta_ica:+.2f`. That
-# the natural basis is not special does not mean that no basis is.
+# **There may be better axes than either.** Against independent components delta is {glue:text}`delta_ica:+.2f`; negative
+# means that *their* rows agree more than those of units. That the natural basis is not special would not mean that no
+# basis is.
 #
 # **It is not about learning.** In the untrained network delta is {glue:text}`delta_untrained:+.2f`. And it is not the
 # measure that is blind: on the logits, whose units are classes, delta is {glue:text}`delta_logits:+.2f`.
 #
+# For a convolution, one more choice: what is the response of a filter to an image? The maximum of its map is the
+# custom for units, and ours above. Averaged over the map instead, a direction's response to the image is the mixture
+# of the units' responses, as the equation has it.
+
+# %% tags=["hide-input"]
+averaged = [f"AlexNet, conv5{way}" for way in ("", ", mean over the map")]
+pairs = [(row, f"{judge}: delta, random") for row in averaged for judge in ("labels", "another network")]
+Markdown(
+    "For AlexNet's conv5 delta is {:+.2f} (labels) and {:+.2f} (another network) with maxima, and {:+.2f} and {:+.2f} with "
+    "means.".format(*(source[pair].value for pair in pairs))
+    if all(pair in source for pair in pairs)
+    else "It was not measured in this build, which has no photographs."
+)
+
+# %% [markdown]
 # ## Other seeds
 #
 # One network is one network. The same comparison for Conv trained from other initial weights, on the same images:
@@ -508,47 +524,50 @@ Markdown(paper.to_markdown(paper.compare("units", rotations, columns, "layer", t
 
 # %% [markdown]
 # Counting detectors is closer still to Network Dissection: how many classes have a direction most of whose
-# {glue:text}`k` images are theirs, among as many directions as there are live units?
+# {glue:text}`k` images are theirs, among as many directions as there are live units? With them, what the rows consist of:
+# the share of the most frequent class, and the entropy of the classes.
 
 
 # %%
-def detectors(study, labels, family):
-    """Classes detected, by as many directions as there are live units."""
-    best = study.top[family][: int(study.live.sum()), : settings.k]
-    return units.num_detected(units.label_counts(labels, best))
-
-
-detected = {("Conv, hidden layer", family): detectors(study, test.labels.cpu(), family) for family in study.top}
+labels = {"Conv, hidden layer": test.labels.cpu()}
 if not lacking:
-    for layer in networks:
-        for family in studies[layer].top:
-            detected[layer, family] = detectors(studies[layer], sets[ON_TINY].labels, family)
+    labels |= dict.fromkeys(networks, sets[ON_TINY].labels)
+composition = {}
+for layer, classes_of in labels.items():
+    for family, best in studies[layer].top.items():
+        counts = units.label_counts(classes_of, best[:, : settings.k])
+        num_live = int(studies[layer].live.sum())
+        composition[layer, f"detected: {family}"] = effects.exactly(units.num_detected(counts[:num_live]))
+        composition[layer, f"purity: {family}"] = intervals.mean(units.purity(counts).numpy())
+        composition[layer, f"entropy: {family}"] = intervals.mean(units.entropy(counts).numpy())
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
-columns = {cell: f"detected: {cell[1]}" for cell in detected}
-counts = {(layer, columns[layer, family]): effects.exactly(num) for (layer, family), num in detected.items()}
 if run.records:
-    paper.record("units", counts)
-known = paper.recorded_estimates("units") | counts
-found_rows = [row for row in ["Conv, hidden layer", *foreign] if (row, "detected: units") in known]
-families = ["units", "random", "random, equal scales", "PCA", "ICA"]
+    paper.record("units", composition)
+known = paper.recorded_estimates("units")
+found_rows = [row for row in ("Conv, hidden layer", *foreign) if (row, "detected: units") in known | composition]
+
+
+def recorded_and_built(row, column, digits):
+    """Two numbers, or a dash where there is none."""
+    both = (values.get((row, column)) for values in (known, composition))
+    return " / ".join("–" if e is None else f"{e.value:.{digits}f}" for e in both)
+
+
+shown = [("detected", 0, family) for family in ("units", "random", "random, equal scales", "PCA", "ICA")]
+shown += [(what, 2, family) for what in ("purity", "entropy") for family in ("units", "random", "chance")]
 table = pd.DataFrame(
     {
-        family: [
-            " / ".join(
-                f"{values[row, f'detected: {family}'].value:.0f}" if (row, f"detected: {family}") in values else "–"
-                for values in (paper.recorded_estimates("units"), counts)
-            )
-            for row in found_rows
-        ]
-        for family in families
+        (what, family): [recorded_and_built(row, f"{what}: {family}", digits) for row in found_rows]
+        for what, digits, family in shown
     },
     index=pd.Index(found_rows, name="layer"),
 )
 caption = (
-    "Classes with a detector, recorded / this build; of 10 digits, and of the classes of Tiny ImageNet that were shown."
+    "Recorded / this build: classes with a detector, of 10 digits or of the classes of Tiny ImageNet that were shown; the "
+    "share of the most frequent class in a row; the entropy of its classes in bits."
 )
-Markdown(paper.to_markdown(table, caption, "tab-detectors"))
+Markdown(paper.to_markdown(table, caption, "tab-composition"))
 
 # %% [markdown]
 # ## Does it matter to the network?
@@ -577,9 +596,9 @@ importances = {
     ("Conv, hidden layer", "importance: rank correlation, units"): effects.correlated(
         foretold["units"], len(harm["units"])
     ),
-    ("Conv, hidden layer", "importance: delta, random"): effects.compare(
+    ("Conv, hidden layer", "importance: delta, random"): effects.delta(
         harm["units"], harm["random"], config.generator(run.seeds.directions), settings.num_draws
-    ).delta,
+    ),
 }
 if run.records:
     paper.record("units", importances)

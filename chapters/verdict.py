@@ -73,4 +73,4 @@ Markdown(
 # on a busy machine, stands in `results/fits.json`. One seed was used throughout, so intervals speak of images, not of
 # networks.
 #
-# Sections 3, 4.2's transfer experiments and 4.3 are still to come; their claims join the table with their chapters.
+# Section 4.3 and adversarial training are still to come; their claims join the table with their chapters.

@@ -1,7 +1,5 @@
 """Two samples: how far apart they are, whether chance would do it, and what would have been too small to see."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import scipy.stats
 import torch
@@ -14,30 +12,16 @@ PERMUTATIONS_AT_ONCE = 500
 LEVEL, POWER = 0.05, 0.8
 
 
-@dataclass(frozen=True)
-class Effect:
-    """How a sample (n,) differs from another (m,)."""
+def delta(a: Tensor, b: Tensor, generator: torch.Generator, num_draws: int) -> Estimate:
+    """Cliff's delta of two samples of values, (n,) and (m,), with the interval of `num_draws` bootstrap samples.
 
-    difference: Estimate  # of the means, with its bootstrap interval; n values of the first sample
-    delta: Estimate  # Cliff's, with its bootstrap interval
-    p: Estimate  # of the permutation test, two-sided; its interval is the error of the drawing, n permutations
+    P(a > b) - P(a < b) for a value drawn from each: -1 to 1, and 0 where neither tends to be larger.
 
-
-def compare(a: Tensor, b: Tensor, generator: torch.Generator, num_draws: int) -> Effect:
-    """Everything about two samples of values, (n,) and (m,); `num_draws` permutations and as many bootstrap samples."""
+    Reference: Cliff 1993.
+    """
     signs = torch.sign(a[:, None] - b)
     weights_a, weights_b = (_bootstrap_weights(len(sample), num_draws, generator) for sample in (a, b))
-    deltas = ((weights_a @ signs) * weights_b).sum(dim=1)
-    return Effect(
-        _estimate(float(a.mean() - b.mean()), weights_a @ a - weights_b @ b, len(a)),
-        _estimate(float(signs.mean()), deltas, len(a)),
-        permutation_test(a, b, generator, num_draws),
-    )
-
-
-def cliffs_delta(a: Tensor, b: Tensor) -> float:
-    """P(a > b) - P(a < b) for a value drawn from each: -1 to 1, and 0 where neither tends to be larger (Cliff 1993)."""
-    return float(torch.sign(a[:, None] - b).mean())
+    return _estimate(float(signs.mean()), ((weights_a @ signs) * weights_b).sum(dim=1), len(a))
 
 
 def _bootstrap_weights(n: int, num_draws: int, generator: torch.Generator) -> Tensor:

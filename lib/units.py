@@ -315,12 +315,11 @@ def cells(
 def _compared(
     row: str, judge: str, values: Mapping[str, Tensor], config: UnitsConfig, generator: torch.Generator
 ) -> dict:
-    found = {(row, f"{judge}: {name}"): intervals.mean(v.numpy()) for name, v in values.items()}
-    for name, other in values.items():
-        if name != "units":
-            effect = effects.compare(values["units"], other, generator, config.num_draws)
-            found[row, f"{judge}: delta, {name}"] = effect.delta
-            found[row, f"{judge}: p, {name}"] = effect.p
+    """Means, Cliff's delta of units against every family, and against "random", the paper's, a permutation test."""
+    own, found = values["units"], {(row, f"{judge}: {name}"): intervals.mean(v.numpy()) for name, v in values.items()}
+    for name in [name for name in values if name != "units"]:
+        found[row, f"{judge}: delta, {name}"] = effects.delta(own, values[name], generator, config.num_draws)
+    found[row, f"{judge}: p, random"] = effects.permutation_test(own, values["random"], generator, config.num_draws)
     return found
 
 
@@ -334,7 +333,7 @@ def deltas(
         top_activating(scores, config.k) for scores in (unit_responses(activations), responses(activations, directions))
     )
     return {
-        judge: effects.compare(agreement(v, own), agreement(v, mixed), generator, config.num_draws).delta
+        judge: effects.delta(agreement(v, own), agreement(v, mixed), generator, config.num_draws)
         for judge, v in judges.items()
     }
 

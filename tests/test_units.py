@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lib import effects, units
+from lib import units
 from lib.config import PROFILES
 
 torch.set_num_threads(1)
@@ -301,8 +301,8 @@ def test_the_table_holds_every_comparison_once(looked):
     values = found.agreement["labels"]
     assert table["a layer", "labels: units"].value == pytest.approx(float(values["units"].mean()))
     assert table["a layer", "labels: random"].n == 40
-    delta = effects.cliffs_delta(values["units"], values["random"])
-    assert table["a layer", "labels: delta, random"].value == pytest.approx(delta, abs=1e-6)
+    expected = torch.sign(values["units"][:, None] - values["PCA"]).mean()
+    assert table["a layer", "labels: delta, PCA"].value == pytest.approx(float(expected), abs=1e-6)
     assert 0 < table["a layer", "labels: p, random"].value <= 1
     assert table["a layer, top 20", "noise: units"].value == pytest.approx(
         float(found.large_agreement["noise"]["units"].mean())
