@@ -44,6 +44,7 @@ glue("dataset", run.train.name, display=False)
 glue("num_test", len(test), display=False)
 glue("k", settings.k, display=False)
 glue("large_k", settings.large_k, display=False)
+glue("num_sample", settings.num_sample, display=False)
 glue("num_directions", settings.num_directions, display=False)
 Markdown(run.banner)
 
@@ -154,9 +155,9 @@ def digits(rows):
 
 study = studies["Conv, hidden layer"]
 
-# %% mystnb={"figure": {"caption": "Figure 1 of the paper, rebuilt: the ten test images that excite each of four units of Conv's last hidden layer most, best first.", "name": "fig-one"}, "image": {"alt": "Four rows of ten handwritten digits; within a row most digits share a class or a stroke."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Figure 1 of the paper, rebuilt: the ten test images that excite each of four units of Conv's last hidden layer most, best first.", "name": "fig-unit-digits"}, "image": {"alt": "Four rows of ten handwritten digits; within a row most digits share a class or a stroke."}} tags=["hide-input"]
 plots.picture_rows(chosen(study, "units", lot(study, "units", 4), digits), "Single units")
-# %% mystnb={"figure": {"caption": "Figure 2 of the paper, rebuilt: the same for four random directions among the units.", "name": "fig-two"}, "image": {"alt": "Four rows of ten handwritten digits that look as much alike within a row as those of single units."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Figure 2 of the paper, rebuilt: the same for four random directions among the units.", "name": "fig-direction-digits"}, "image": {"alt": "Four rows of ten handwritten digits that look as much alike within a row as those of single units."}} tags=["hide-input"]
 plots.picture_rows(chosen(study, "random", lot(study, "random", 4), digits), "Random directions")
 
 # %% [markdown]
@@ -205,7 +206,8 @@ HTML(blind.element(questions(study, digits, labels_in_words), config.generator(r
 # - *random, equal scales*: Gaussian after every unit is divided by its standard deviation;
 # - *random, whitened*: Gaussian after all correlations are removed as well;
 # - *PCA* and *ICA* {cite:p}`hyvarinen2000independent`: the axes of largest variance, and those whose responses are least
-#   Gaussian. Axes and scales come from training images, and each axis gets the sign of its longer tail;
+#   Gaussian. Axes and scales come from training images, and each axis gets the sign of its longer tail. Fitted to few
+#   images, as in a quick build, they are mostly noise;
 # - *chance*: images drawn at random, no direction at all.
 
 # %% mystnb={"figure": {"caption": "How far the ten best images of each unit and each direction agree in the eyes of four judges; Conv's last hidden layer, this build. Boxes are quartiles, diamonds means.", "name": "fig-agreement"}, "image": {"alt": "Box plots for four judges. Units and Gaussian directions overlap almost wholly; whitened directions and principal axes agree far less, independent components more."}} tags=["hide-input"]
@@ -244,7 +246,9 @@ studies |= {name: look(*activations, judges) for name, activations in controls.i
 # largest value in its response map. Each network is judged by the *other* one. The pictures are those of Tiny ImageNet,
 # with as many of each class, and a sample of ImageNet itself with one picture a class, where labels cannot judge. Either
 # set serves the other as the images that axes and scales are fitted to. Both come from ImageNet's training pictures, most
-# likely: the networks may have seen them, which the paper's validation images rule out.
+# likely: the networks may have seen them, which the paper's validation images rule out. And they are few:
+# {glue:text}`num_sample` for Figures 3 and 4 in this build, where the paper could choose among 50,000, so the best ten
+# of ours are far less extreme.
 
 # %%
 try:
@@ -317,9 +321,9 @@ def photograph_rows(family):
     return rows
 
 
-# %% mystnb={"figure": {"caption": "Figure 3 of the paper, rebuilt: the photographs that excite single units of the last convolutional layers most.", "name": "fig-three"}, "image": {"alt": "Rows of ten photographs each, of single units of AlexNet and SqueezeNet, if this build has photographs."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Figure 3 of the paper, rebuilt: the photographs that excite single units of the last convolutional layers most.", "name": "fig-unit-photographs"}, "image": {"alt": "Rows of ten photographs each, of single units of AlexNet and SqueezeNet, if this build has photographs."}} tags=["hide-input"]
 plots.picture_rows(photograph_rows("units"), "Single units")
-# %% mystnb={"figure": {"caption": "Figure 4 of the paper, rebuilt: the same for random directions.", "name": "fig-four"}, "image": {"alt": "Rows of ten photographs each, of random directions in AlexNet and SqueezeNet, if this build has photographs."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Figure 4 of the paper, rebuilt: the same for random directions.", "name": "fig-direction-photographs"}, "image": {"alt": "Rows of ten photographs each, of random directions in AlexNet and SqueezeNet, if this build has photographs."}} tags=["hide-input"]
 plots.picture_rows(photograph_rows("random"), "Random directions")
 # %% [markdown]
 # Guess again, with photographs, if this build has them:

@@ -20,8 +20,6 @@ from lib import effects, intervals
 from lib.intervals import Estimate
 
 CHUNK = 250  # images whose maps are held at once
-NUM_SAMPLES = 10_000  # activations that principal and independent directions are fitted to
-NUM_AXES = 256  # principal axes that are kept at most
 FAINT = 1e-3  # axes whose standard deviation is a smaller part of the largest are left out
 
 
@@ -34,6 +32,8 @@ class UnitsConfig:
     num_classes: int  # of Tiny ImageNet
     num_per_class: int  # pictures of each
     num_sample: int  # pictures of imagenet-sample
+    num_samples: int  # activations that scales and axes are fitted to
+    num_axes: int  # principal axes, and independent ones
     num_draws: int  # permutations and bootstrap samples
     num_rotations: int
     num_directions: int = 1000
@@ -118,27 +118,21 @@ class Axes:
         return self.vectors / self.stddev[:, None]
 
 
-def principal_axes(activations: Tensor, seed: int) -> Axes:
-    """The axes of largest variance, at most NUM_AXES, without those along which there is hardly any.
+def principal_axes(samples: Tensor, num: int, seed: int) -> Axes:
+    """The `num` axes of largest variance of samples (n, d), without those along which there is hardly any.
 
     seed : of the randomised singular value decomposition that wide layers need.
     """
     from sklearn.decomposition import PCA  # takes a second that other chapters need not wait for
 
-    samples = _samples(activations)
-    found = PCA(min(NUM_AXES, *samples.shape), random_state=seed).fit(samples)
+    found = PCA(min(num, *samples.shape), random_state=seed).fit(samples.double().numpy())
     stddev = np.sqrt(found.explained_variance_)
     kept = stddev > FAINT * stddev.max()
     return Axes(_tensor(found.components_[kept]), _tensor(stddev[kept]))
 
 
-def principal_directions(activations: Tensor, axes: Axes) -> Tensor:
-    """The principal axes, each with the sign of its longer tail, (r, d)."""
-    return _longer_tail(activations, axes.vectors)
-
-
-def independent_directions(activations: Tensor, axes: Axes, seed: int, max_iterations: int = 200) -> Tensor:
-    """The rotation (r, d) of the whitened axes whose responses are least Gaussian; signs as of `principal_directions`.
+def independent_directions(samples: Tensor, axes: Axes, seed: int, max_iterations: int = 200) -> Tensor:
+    """The rotation (r, d) of the whitened axes along which samples (n, d) are least Gaussian.
 
     Where FastICA has not settled after `max_iterations`, the rotation is the one it has reached.
 
@@ -147,46 +141,43 @@ def independent_directions(activations: Tensor, axes: Axes, seed: int, max_itera
     from sklearn.decomposition import FastICA
     from sklearn.exceptions import ConvergenceWarning
 
-    samples = _samples(activations)
-    white = (samples - samples.mean(axis=0)) @ axes.whitened.double().numpy().T
+    white = ((samples - samples.mean(dim=0)) @ axes.whitened.T).double().numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # any rotation is a basis; this one is nearly independent
         found = FastICA(whiten=False, max_iter=max_iterations, tol=1e-3, random_state=seed).fit(white)
-    return _longer_tail(activations, _tensor(found.components_) @ axes.whitened)
+    return _tensor(found.components_) @ axes.whitened
 
 
-def families(activations: Tensor, num: int, generator: torch.Generator, seed: int) -> dict[str, Tensor]:
-    """What units are compared with: `num` directions of each random kind, and the activations' own axes; each (., d).
+def with_longer_tail(samples: Tensor, directions: Tensor) -> Tensor:
+    """Every direction with the sign that skews its responses to the right, as a rectified unit's are."""
+    skewness = scipy.stats.skew((samples @ directions.T).double().numpy(), axis=0)
+    return directions * _tensor(np.where(skewness < 0, -1, 1))[:, None]
+
+
+def families(samples: Tensor, config: UnitsConfig, generator: torch.Generator, seed: int) -> dict[str, Tensor]:
+    """What units are compared with: random directions of several kinds, and the activations' own axes; each (., d).
 
     "random": Gaussian, as in the paper. "random, equal scales": Gaussian once every unit's standard deviation is made
     1. "random, whitened": Gaussian once the activations are uncorrelated. "random, positive": Gaussian without signs.
-    The activations (N, d) or (N, d, positions) should be those of other images than the directions are tried on.
+    samples : activations (n, d), of other images than the directions are tried on.
     """
-    dim, axes = activations.shape[1], principal_axes(activations, seed)
-    stddev = _tensor(_samples(activations).std(axis=0))
-    gaussian = random_directions(num, dim, generator)
+    num, dim = config.num_directions, samples.shape[1]
+    axes = principal_axes(samples, config.num_axes, seed)
     return {
-        "random": gaussian,
+        "random": random_directions(num, dim, generator),
         "random, positive": random_directions(num, dim, generator).abs(),
-        "random, equal scales": random_directions(num, dim, generator) / stddev,
+        "random, equal scales": random_directions(num, dim, generator) / samples.std(dim=0),
         "random, whitened": random_directions(num, len(axes.stddev), generator) @ axes.whitened,
-        "PCA": principal_directions(activations, axes),
-        "ICA": independent_directions(activations, axes, seed),
+        "PCA": with_longer_tail(samples, axes.vectors),
+        "ICA": with_longer_tail(samples, independent_directions(samples, axes, seed)),
     }
 
 
-def _samples(activations: Tensor) -> np.ndarray:
-    """Activations as rows (about NUM_SAMPLES at most, d), every position of a map a row of its own."""
-    if activations.ndim == 2:
-        return activations[:: -(-len(activations) // NUM_SAMPLES)].double().numpy()
-    step = -(-len(activations) * activations.shape[2] // NUM_SAMPLES)
-    return activations[::step].movedim(1, 2).flatten(0, 1).double().numpy()
-
-
-def _longer_tail(activations: Tensor, directions: Tensor) -> Tensor:
-    """Every direction with the sign that skews its responses to the right, as a rectified unit's are."""
-    skewness = scipy.stats.skew(_samples(activations) @ directions.double().numpy().T, axis=0)
-    return directions * _tensor(np.where(skewness < 0, -1, 1))[:, None]
+def sampled(activations: Tensor, num: int) -> Tensor:
+    """At most `num` activations, a row each, evenly spread over the images; on maps every position is a row."""
+    rows = activations.shape[0] if activations.ndim == 2 else activations.shape[0] * activations.shape[2]
+    some = activations[:: -(-rows // num)]
+    return some if activations.ndim == 2 else some.movedim(1, 2).flatten(0, 1)
 
 
 def _tensor(values: np.ndarray) -> Tensor:
@@ -280,9 +271,10 @@ def study(
 
     reference : activations of other images, to which scales and axes are fitted; judges : unit rows (N, f) each.
     """
-    live = live_units(activations, config.k) & _tensor(_samples(reference).std(axis=0) > 0).bool()
-    num_units, activations, reference = len(live), activations[:, live], reference[:, live]
-    directions = families(reference, config.num_directions, generator, seed)
+    samples = sampled(reference, config.num_samples)
+    live = live_units(activations, config.k) & (samples.std(dim=0) > 0)
+    num_units, activations = len(live), activations[:, live]
+    directions = families(samples[:, live], config, generator, seed)
     scores = {"units": unit_responses(activations)} | {n: responses(activations, v) for n, v in directions.items()}
     top = {name: top_activating(values, config.large_k) for name, values in scores.items()}
     top["chance"] = top_activating(

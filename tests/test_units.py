@@ -17,6 +17,8 @@ from lib.config import PROFILES
 
 torch.set_num_threads(1)
 
+FEW = replace(PROFILES["quick"].units, num_draws=99, num_directions=50, k=5, large_k=20)
+
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
@@ -103,7 +105,7 @@ def test_scale_matters_to_mixtures_and_not_to_units(vectors):
 def test_equal_scales_undo_any_scale(vectors):
     scale = torch.linspace(0.1, 3, 12)
     before, after = (
-        units.top_activating(units.responses(a, units.families(a, 50, generator(), 0)["random, equal scales"]), 5)
+        units.top_activating(units.responses(a, units.families(a, FEW, generator(), 0)["random, equal scales"]), 5)
         for a in (vectors, vectors * scale)
     )
     assert (before == after).float().mean() > 0.99
@@ -139,56 +141,59 @@ def test_a_rotation_is_orthogonal_and_uniformly_drawn():
 
 
 def test_principal_axes_are_those_of_the_covariance(vectors):
-    axes = units.principal_axes(vectors, seed=0)
+    axes = units.principal_axes(vectors, num=12, seed=0)
     variance, expected = torch.linalg.eigh(torch.cov(vectors.double().T))
     torch.testing.assert_close(axes.stddev.double(), variance.flip(0).sqrt(), rtol=1e-4, atol=1e-5)
     cosine = (axes.vectors.double() * expected.T.flip(0)).sum(dim=1).abs()
     torch.testing.assert_close(cosine, torch.ones_like(cosine), rtol=0, atol=1e-4)
+    torch.testing.assert_close(units.principal_axes(vectors, num=3, seed=0).stddev, axes.stddev[:3])
 
 
 def test_axes_without_variance_are_left_out(vectors):
     flat = torch.cat([vectors, vectors[:, :3], torch.zeros(400, 2)], dim=1)
-    assert len(units.principal_axes(flat, seed=0).stddev) == 12
+    assert len(units.principal_axes(flat, num=17, seed=0).stddev) == 12
 
 
 def test_whitened_responses_are_uncorrelated_with_variance_one(vectors):
-    scores = units.responses(vectors, units.principal_axes(vectors, seed=0).whitened)
+    scores = units.responses(vectors, units.principal_axes(vectors, num=12, seed=0).whitened)
     torch.testing.assert_close(torch.cov(scores), torch.eye(12), rtol=0, atol=2e-3)
 
 
 def test_independent_directions_find_independent_sources():
-    """Sources with long right tails, mixed: each direction's responses are one of them, with its sign."""
-    exponential = torch.distributions.Exponential(torch.ones(()))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        sources = exponential.sample((5000, 4))
-    activations = sources @ torch.randn(4, 4, generator=generator(1))
-    axes = units.principal_axes(activations, seed=0)
-    scores = units.responses(activations, units.independent_directions(activations, axes, seed=0))
-    correlation = torch.corrcoef(torch.cat([scores, sources.T]))[:4, 4:]
+    """Sources with long right tails, mixed: each direction's responses are one of them, and the tail gives its sign."""
+    sources = -torch.rand(5000, 4, generator=generator()).log()  # exponential
+    samples = sources @ torch.randn(4, 4, generator=generator(1))
+    axes = units.principal_axes(samples, num=4, seed=0)
+    found = units.with_longer_tail(samples, units.independent_directions(samples, axes, seed=0))
+    correlation = torch.corrcoef(torch.cat([units.responses(samples, found), sources.T]))[:4, 4:]
     assert correlation.amax(dim=1).min() > 0.98
     assert correlation.argmax(dim=1).sort().values.tolist() == [0, 1, 2, 3]
 
 
-def test_every_family_lives_in_the_layer_and_fitted_ones_have_the_longer_tail(vectors, maps):
-    for activations in (vectors, maps):
-        found = units.families(activations, 30, generator(), seed=0)
-        assert {name: len(v) for name, v in found.items() if name.startswith("random")} == dict.fromkeys(
-            ("random", "random, positive", "random, equal scales", "random, whitened"), 30
-        )
-        assert {v.shape[1] for v in found.values()} == {activations.shape[1]}
-        assert (found["random, positive"] >= 0).all()
-        rows = activations if activations.ndim == 2 else activations.movedim(1, 2).flatten(0, 1)
-        for name in ("PCA", "ICA"):
-            scores = units.responses(rows, found[name])
-            centred = scores - scores.mean(dim=1, keepdim=True)
-            assert (centred.pow(3).mean(dim=1) > -1e-3 * centred.square().mean(dim=1).pow(1.5)).all()
+def test_every_family_lives_in_the_layer_and_fitted_ones_have_the_longer_tail(vectors):
+    found = units.families(vectors, FEW, generator(), seed=0)
+    assert {name: len(v) for name, v in found.items()} == {
+        "random": 50, "random, positive": 50, "random, equal scales": 50, "random, whitened": 50, "PCA": 12, "ICA": 12
+    }  # fmt: skip
+    assert {v.shape[1] for v in found.values()} == {12}
+    assert (found["random, positive"] >= 0).all()
+    for name in ("PCA", "ICA"):
+        scores = units.responses(vectors, found[name])
+        assert ((scores - scores.mean(dim=1, keepdim=True)).pow(3).mean(dim=1) >= 0).all()
+
+
+def test_samples_are_rows_and_on_maps_positions(vectors, maps):
+    assert torch.equal(units.sampled(vectors, 400), vectors)
+    assert torch.equal(units.sampled(vectors, 150), vectors[::3])
+    found = units.sampled(maps, 9 * 20)
+    assert found.shape == (9 * 20, 5)
+    assert torch.equal(found[9 + 4], maps[3, :, 4])
 
 
 def test_directions_are_reproducible(vectors):
-    first, second = (units.families(vectors, 10, generator(4), seed=0) for _ in range(2))
+    first, second = (units.families(vectors, FEW, generator(4), seed=0) for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    other = units.families(vectors, 10, generator(5), seed=0)
+    other = units.families(vectors, FEW, generator(5), seed=0)
     assert not torch.equal(first["random"], other["random"])
 
 
@@ -274,15 +279,12 @@ def looked():
     labels = torch.arange(300) % 3
     noise = torch.rand(300, 9, generator=generator())
     activations = torch.cat([units.label_vectors(labels) + 0.2 * noise[:, :3], noise[:, 3:8], 0 * noise[:, 8:]], dim=1)
-    config = replace(PROFILES["quick"].units, num_draws=99, num_directions=40, k=5, large_k=20)
     judges = {"labels": units.label_vectors(labels), "noise": units.unit_vectors(noise[:, 3:5])}
-    return units.study(
-        activations[::2], activations[1::2], {n: v[::2] for n, v in judges.items()}, config, generator(), 0
-    ), config
+    return units.study(activations[::2], activations[1::2], {n: v[::2] for n, v in judges.items()}, FEW, generator(), 0)
 
 
 def test_a_study_looks_at_live_units_and_at_what_they_know(looked):
-    found, _ = looked
+    found = looked
     assert (found.num_units, int(found.live.sum())) == (9, 8)
     assert found.agreement["labels"]["units"][:3].tolist() == [1, 1, 1]
     assert found.agreement["labels"]["units"][3:].mean() < 0.6
@@ -290,17 +292,17 @@ def test_a_study_looks_at_live_units_and_at_what_they_know(looked):
         name: len(v) for name, v in found.agreement["noise"].items() if name not in ("units", "chance")
     }
     assert all(v.shape[1] == 8 for v in found.directions.values())
-    assert found.top["random"].shape == (40, 20)
+    assert found.top["random"].shape == (50, 20)
     assert not torch.equal(found.agreement["labels"]["random"], found.large_agreement["labels"]["random"])
 
 
 def test_the_table_holds_every_comparison_once(looked):
-    found, config = looked
-    table = units.cells({"a layer": found}, config, generator())
+    found = looked
+    table = units.cells({"a layer": found}, FEW, generator())
     assert {row for row, _ in table} == {"a layer", "a layer, top 20"}
     values = found.agreement["labels"]
     assert table["a layer", "labels: units"].value == pytest.approx(float(values["units"].mean()))
-    assert table["a layer", "labels: random"].n == 40
+    assert table["a layer", "labels: random"].n == 50
     expected = torch.sign(values["units"][:, None] - values["PCA"]).mean()
     assert table["a layer", "labels: delta, PCA"].value == pytest.approx(float(expected), abs=1e-6)
     assert 0 < table["a layer", "labels: p, random"].value <= 1
@@ -312,20 +314,18 @@ def test_the_table_holds_every_comparison_once(looked):
 
 def test_chance_is_chance(looked):
     """Pairs of images drawn at random have one of three labels in common once in three."""
-    found, _ = looked
+    found = looked
     chance = found.agreement["labels"]["chance"]
     assert chance.mean() == pytest.approx(49 / 149, abs=4 * float(chance.std()) / math.sqrt(len(chance)))
     assert all(len(row.unique()) == 20 for row in found.top["chance"])
 
 
-def test_deltas_are_those_of_the_study(looked):
-    """Of units that know all against mixtures of them, and of units that know nothing."""
-    _, config = looked
+def test_deltas_tell_units_that_know_from_units_that_do_not():
     labels = torch.arange(300) % 6
     judges = {"labels": units.label_vectors(labels)}
-    knowing = units.label_vectors(labels) + 0.3 * torch.rand(300, 6, generator=generator())
-    found = units.deltas(torch.cat([knowing, torch.zeros(300, 2)], dim=1), judges, config, generator())["labels"]
-    assert (found.n, found.value) == (6, pytest.approx(1, abs=0.6))
-    assert found.low > 0
-    ignorant = units.deltas(torch.rand(300, 40, generator=generator(1)), judges, config, generator(2))["labels"]
+    knowing = units.label_vectors(labels) + 0.9 * torch.rand(300, 6, generator=generator())  # mixtures mix this up
+    found = units.deltas(torch.cat([knowing, torch.zeros(300, 2)], dim=1), judges, FEW, generator())["labels"]
+    assert found.n == 6  # without the dead ones
+    assert found.low > 0.2
+    ignorant = units.deltas(torch.rand(300, 40, generator=generator(1)), judges, FEW, generator(2))["labels"]
     assert ignorant.low < 0 < ignorant.high
