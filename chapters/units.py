@@ -297,6 +297,8 @@ if not lacking:
     for layer in networks:
         on_tiny, on_imagenet = maps[layer, ON_TINY], maps[layer, ON_IMAGENET]
         studies[layer] = look(on_tiny, on_imagenet, photograph_judges(layer, ON_TINY))
+    for layer in ("AlexNet, conv5", "SqueezeNet, fire9"):
+        on_tiny, on_imagenet = maps[layer, ON_TINY], maps[layer, ON_IMAGENET]
         studies[f"{layer}{ON_IMAGENET}"] = look(on_imagenet, on_tiny, photograph_judges(layer, ON_IMAGENET))
     studies["AlexNet, conv5, mean over the map"] = look(
         maps["AlexNet, conv5", ON_TINY].mean(dim=2),
@@ -404,7 +406,10 @@ verdicts = pd.DataFrame(
         "delta": [f"{e.value:+.2f} [{e.low:+.2f}, {e.high:+.2f}]" for e in delta.values()],
         "p, adjusted": [f"{adjusted[part]:.4f}" for part in parts],
         "negligible?": ["yes" if abs(e.value) <= 0.147 else "no" for e in delta.values()],
-        "detectable": [f"{effects.detectable_delta(e.n, settings.num_directions):.2f}" for e in delta.values()],
+        "detectable": [
+            f"{effects.detectable_delta(delta[row, judge].n, source[row, f'{judge}: random'].n):.2f}"
+            for row, judge in parts
+        ],
     },
     index=pd.Index([row for row, _ in parts], name="layer"),
 )
@@ -555,7 +560,7 @@ found_rows = [row for row in ("Conv, hidden layer", *foreign) if (row, "detected
 def recorded_and_built(row, column, digits):
     """Two numbers, or a dash where there is none."""
     both = (values.get((row, column)) for values in (known, composition))
-    return " / ".join("–" if e is None else f"{e.value:.{digits}f}" for e in both)
+    return "\u00a0/\u00a0".join("–" if e is None else f"{e.value:.{digits}f}" for e in both)
 
 
 shown = [("detected", 0, family) for family in ("units", "random", "random, equal scales", "PCA", "ICA")]

@@ -32,11 +32,11 @@ class UnitsConfig:
     num_classes: int  # of Tiny ImageNet
     num_per_class: int  # pictures of each
     num_sample: int  # pictures of imagenet-sample
+    num_directions: int  # of each random kind
     num_samples: int  # activations that scales and axes are fitted to
     num_axes: int  # principal axes, and independent ones
     num_draws: int  # permutations and bootstrap samples
     num_rotations: int
-    num_directions: int = 1000
     k: int = 10  # images in a row of Figures 1 to 4
     large_k: int = 50
 
