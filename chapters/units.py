@@ -430,13 +430,14 @@ glue("delta_logits", source["Conv, logits", "labels: delta, random"].value, disp
 glue("delta_untrained", source["Conv untrained, hidden layer", "another network: delta, random"].value, display=False)
 glue("delta_large_k", source[f"{row}, top {settings.large_k}", "another network: delta, random"].value, display=False)
 glue("num_negligible", sum(abs(e.value) <= 0.147 for e in delta.values()), display=False)
+glue("num_inside", sum(max(-e.low, e.high) <= 0.147 for e in delta.values()), display=False)
 glue("num_parts", len(parts), display=False)
 agreements = study.agreement["another network"]
 glue("best_guess", 100 * effects.best_guess(agreements["units"], agreements["random"]), display=False)
 
 # %% [markdown]
-# {glue:text}`source`, {glue:text}`num_negligible` of {glue:text}`num_parts` effects are negligible. In Conv's last hidden
-# layer delta is {glue:text}`labels_random:+.2f` in the eyes of labels and {glue:text}`delta_random:+.2f` in those of
+# {glue:text}`source`, {glue:text}`num_negligible` of {glue:text}`num_parts` effects are negligible, and
+# {glue:text}`num_inside` of the intervals lie wholly within the limit. In Conv's last hidden layer delta is {glue:text}`labels_random:+.2f` in the eyes of labels and {glue:text}`delta_random:+.2f` in those of
 # another network ({glue:text}`delta_large_k:+.2f` with the best {glue:text}`large_k` images). A guesser in the blind
 # test above who could compute the other network's agreement, and knew the best threshold, would be right
 # {glue:text}`best_guess:.0f` % of the time.
