@@ -17,7 +17,7 @@ export DATA_DIR
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint lab bench spread clean distclean
+.PHONY: help setup book test lint lab bench spread pictures clean distclean
 
 help:  ## Print this help
 	@echo "Usage: make TARGET [VARIABLE=value ...]"
@@ -62,6 +62,9 @@ bench: $(VENV)/bench-installed  ## Time the attacks against SciPy, Foolbox and t
 
 spread: setup  ## Tables 1 to 4 from five seeds at the paper's scale: hours, resumable
 	$(BIN)/python tools/spread.py --data "$(DATA)" --device "$(DEVICE)"
+
+pictures: setup  ## Download ImageNet's networks and pictures (600 MB) for the chapter on photographs
+	@$(BIN)/python -m tools.fetch
 
 $(VENV)/bench-installed: $(VENV)/installed benchmarks/requirements.txt
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +63,32 @@ def obtain(file: PublicFile, data_dir: str | Path | None = None, download: bool 
     return _download(file, data.cache_dir())
 
 
+def gather(loaders: Mapping[str, Callable], download: bool) -> tuple[dict, dict[str, str]]:
+    """What each of the loaders (called with `download`) returns, and why it is not there for those that are missing.
+
+    A file that is there but damaged raises DataError all the same.
+    """
+    found, reasons = {}, {}
+    for name, load in loaders.items():
+        try:
+            found[name] = load(download=download)
+        except MissingFileError as error:
+            reasons[name] = str(error)
+    return found, reasons
+
+
+def banner(found: Mapping[str, object], reasons: Mapping[str, str]) -> str:
+    """MyST text for the top of a chapter that says which of its files this build has, and why not the others."""
+    there = f"This build has {', '.join(found)}." if found else "This build has none of the files."
+    if not reasons:
+        return f":::{{note}}\n{there}\n:::\n"
+    lines = "".join(f"- **{name}** is missing: {reason}.\n" for name, reason in reasons.items())
+    return (
+        ":::{admonition} Built without all photographs and networks\n:class: warning\n\n"
+        f"{there} What it lacks is not measured here; what was recorded earlier is shown.\n\n{lines}:::\n"
+    )
+
+
 def missing(file: PublicFile, reason: str) -> MissingFileError:
     """The error that says which file is missing, why, and what to do about it."""
     checksum = f" ({file.checksum})" if file.checksum else ""
@@ -90,6 +116,8 @@ def _download(file: PublicFile, folder: Path) -> Path:
                 finally:
                     part.unlink(missing_ok=True)
     except (requests.RequestException, OSError) as error:
+        if (response := getattr(error, "response", None)) is not None:
+            response.close()
         raise missing(file, f"the download failed ({type(error).__name__})") from error
     return path
 

@@ -152,8 +152,9 @@ def recorded_values(table: str) -> dict[tuple[str, str], float]:
 def recorded_estimates(table: str) -> dict[tuple[str, str], Estimate]:
     """The recorded numbers with their intervals by (row, column); empty before the first run at the paper's scale."""
     lines = recorded(table)
-    numbers = lines[ESTIMATE].itertuples(index=False, name=None)
-    return {cell: Estimate(*values) for cell, values in zip(_cells(lines), numbers, strict=True)}
+    return {
+        cell: Estimate(*line) for cell, line in zip(_cells(lines), lines[ESTIMATE].itertuples(index=False), strict=True)
+    }
 
 
 def grid(values: Mapping[tuple[str, str], float], rows: list[str], columns: list[str]) -> np.ndarray:

@@ -126,6 +126,13 @@ class Pictures:
             return self
         return self.subset(torch.arange(num) * len(self) // num, f"{num} of {len(self)}")
 
+    def of_classes(self, num: int | None) -> "Pictures":
+        """The pictures of the first `num` classes, which then are all the classes there are; all if num is None."""
+        if num is None or num >= len(self.wnids):
+            return self
+        some = self.subset((self.labels < num).nonzero()[:, 0], f"{num} classes")
+        return replace(some, wnids=self.wnids[:num], words=self.words[:num])
+
     def inputs(self) -> Tensor:
         """All of them, decoded: (N, 3, SIDE, SIDE), float32, values in [0, 1]. Raises DataError for a damaged one."""
         return torch.stack([self._decode(member) for member in self.members])

@@ -146,6 +146,52 @@ def attack_strip(inputs: Tensor, adversarial: Tensor, labels: Tensor, said: Tens
     return _finished(figure)
 
 
+def originals_differences_adversarials(
+    panels: Mapping[str, Sequence[tuple[Tensor, Tensor, Tensor, str, str]]], title: str, otherwise: str
+) -> Figure:
+    """Figure 5's layout: per panel rows of original, magnified difference, adversarial picture, each (3, H, W).
+
+    Each row also has the words for what is said of the original and of the adversarial picture. Where there is no
+    panel, the figure says what it would show: `otherwise`.
+    """
+    num_rows = max((len(rows) for rows in panels.values()), default=1)
+    figure = plt.figure(figsize=(7.4, 7.4 / (3.1 * max(len(panels), 1)) * num_rows * 1.12 + 0.7), layout="constrained")
+    parts = figure.subfigures(1, len(panels), squeeze=False).flat if panels else []
+    for part, (name, rows) in zip(parts, panels.items(), strict=True):
+        part.suptitle(name, fontsize=9)
+        axes = part.subplots(num_rows, 3, squeeze=False, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
+        for ax in axes.flat:
+            ax.set_axis_off()
+        for line, (*images, before, after) in zip(axes, rows, strict=False):
+            for ax, image in zip(line, images, strict=True):
+                ax.imshow(image.permute(1, 2, 0).cpu().numpy(), vmin=0, vmax=1)
+            for ax, words in ((line[0], before), (line[2], after)):
+                ax.set_title(words, fontsize=6.5, pad=2)
+    if not panels:
+        figure.text(0.5, 0.4, otherwise, ha="center", va="center", wrap=True)
+    figure.suptitle(title, fontsize=11)
+    return _finished(figure)
+
+
+def estimates(series: Mapping[str, Mapping[str, Estimate]], published: float, xlabel: str, title: str) -> Figure:
+    """Series of numbers with their intervals, one row per name and one colour per series; the paper's as a line."""
+    names = list(dict.fromkeys(name for values in series.values() for name in values))
+    figure, ax = plt.subplots(figsize=(7, 0.42 * len(names) + 1.6), layout="constrained")
+    for i, (label, values) in enumerate(series.items()):
+        place = [names.index(name) + 0.18 * (i - (len(series) - 1) / 2) for name in values]
+        middle = np.array([estimate.value for estimate in values.values()])
+        ends = np.abs([[e.low for e in values.values()], [e.high for e in values.values()]] - middle)
+        ax.errorbar(middle, place, xerr=ends, fmt="os^D"[i], color=COLOURS[i], capsize=3, label=label)
+    ax.axvline(published, color=VERMILION, linestyle="--", label="the paper")
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xscale="log", xlabel=xlabel, title=title)
+    ax.margins(y=0.25)
+    ax.invert_yaxis()
+    ax.grid(True, which="both", axis="x")
+    figure.legend(fontsize=8, loc="outside lower center", ncols=3)
+    return _finished(figure)
+
+
 def time_against_distortion(panels: Mapping[str, Mapping[str, tuple[float, float]]], title: str) -> Figure:
     """One panel per network: each method's (milliseconds an image, per cent longer than the tight attack's)."""
     methods = list(dict.fromkeys(name for points in panels.values() for name in points))
@@ -192,7 +238,10 @@ def matrices(panels: Mapping[str, tuple[Sequence[str], Sequence[str], np.ndarray
 
 
 def rates_against_factor(
-    factors: Sequence[float], rates: Mapping[str, Mapping[str, Sequence[float]]], title: str
+    factors: Sequence[float],
+    rates: Mapping[str, Mapping[str, Sequence[float]]],
+    title: str,
+    ylabel: str = "error (%)",
 ) -> Figure:
     """One panel per network: its error (%) against how much the perturbation is scaled, one line per kind of it."""
     num_rows = -(-len(rates) // 2)
@@ -206,7 +255,7 @@ def rates_against_factor(
         ax.set_axis_off()
     axes[0, 0].legend(fontsize=7)
     figure.supxlabel("perturbation times", fontsize=9)
-    figure.supylabel("error (%)", fontsize=9)
+    figure.supylabel(ylabel, fontsize=9)
     figure.suptitle(title)
     figure.tight_layout()
     return _finished(figure)

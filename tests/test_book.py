@@ -223,7 +223,7 @@ def make(*arguments: str) -> str:
     return subprocess.check_output(["make", *arguments], cwd=REPOSITORY, env=environment, text=True)
 
 
-@pytest.mark.parametrize("target", "help setup book test lint lab bench clean distclean".split())
+@pytest.mark.parametrize("target", "help setup book test lint lab bench pictures clean distclean".split())
 def test_make_alone_prints_every_target(target):
     assert f"\n  {target} " in make()
 

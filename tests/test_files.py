@@ -35,7 +35,7 @@ def served(tmp_path):
     (tmp_path / "server").mkdir()
     (tmp_path / "server" / "net.pth").write_bytes(CONTENTS)
     handler = functools.partial(Quiet, directory=tmp_path / "server")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/net.pth"
         yield PublicFile("net.pth", "weights", url, f"sha256:{hashlib.sha256(CONTENTS).hexdigest()}", ("part.st",))
@@ -91,3 +91,23 @@ def test_what_is_missing_is_named_with_its_address_and_place(places, served, mon
     for part in ("net.pth", served.url, served.checksum, "DATA_DIR/weights/", str(places[0]), "make pictures"):
         assert part in str(error.value)
     assert not (places[1] / "net.pth").exists()
+
+
+def test_what_is_there_is_gathered_and_what_is_not_says_why(places, served):
+    def there(download):
+        return f"loaded, download={download}"
+
+    def absent(download):
+        return files.obtain(served, download=download)
+
+    found, reasons = files.gather({"one": there, "other": absent}, download=False)
+    assert found == {"one": "loaded, download=False"}
+    assert list(reasons) == ["other"]
+    assert served.url in reasons["other"]
+    with pytest.raises(DataError):  # not missing: damaged
+        files.gather({"bad": lambda download: files.verify(put(places[0] / "x", b"other"), served)}, download=False)
+
+
+def test_verify_accepts_what_it_should(places, served):
+    files.verify(put(places[0] / "x"), served)
+    files.verify(put(places[0] / "x", b"other"), replace(served, checksum=""))

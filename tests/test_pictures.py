@@ -3,7 +3,6 @@
 import io
 import os
 import tarfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,44 +13,11 @@ import torch
 from lib import data, pictures
 from lib.data import DataError
 from lib.files import MissingFileError
+from tests.pictures_made import WNIDS, colour, jpeg, tiny_members, write_zip
 
 torch.set_num_threads(1)
 
 DATA_DIR = Path(os.environ.get("DATA_DIR", "nowhere"))
-WNIDS = ("n00000001", "n00000002", "n00000003")
-
-
-def jpeg(colour: tuple[int, int, int], size: tuple[int, int] = (64, 64), mode: str = "RGB") -> bytes:
-    """A picture of one colour: JPEG keeps it to within a few levels."""
-    buffer = io.BytesIO()
-    PIL.Image.new("RGB", size, colour).convert(mode).save(buffer, "JPEG", quality=95)
-    return buffer.getvalue()
-
-
-def colour(i: int) -> tuple[int, int, int]:
-    return (40 * i, 200 - 50 * i, 120)
-
-
-def tiny_members() -> dict[str, bytes]:
-    """Tiny ImageNet's layout: three classes of two training pictures, three validation pictures."""
-    root = "tiny-imagenet-200"
-    words = "n00000009\tnothing\n" + "".join(f"{w}\tthing {w[-1]}, more\n" for w in WNIDS)
-    members = {f"{root}/wnids.txt": "\n".join(reversed(WNIDS)).encode(), f"{root}/words.txt": words.encode()}
-    for i, wnid in enumerate(WNIDS):
-        for j in range(2):
-            members[f"{root}/train/{wnid}/images/{wnid}_{j}.JPEG"] = jpeg(colour(i))
-        members[f"{root}/val/images/val_{i}.JPEG"] = jpeg(colour(i))
-    boxes = (f"val_{i}.JPEG\t{wnid}\t0\t0\t63\t63" for i, wnid in enumerate(WNIDS))
-    members[f"{root}/val/val_annotations.txt"] = "\n".join(boxes).encode()
-    return members
-
-
-def write_zip(path: Path, members: dict[str, bytes]) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, contents in members.items():
-            archive.writestr(name, contents)
-    return path
 
 
 def write_tar(path: Path, members: dict[str, bytes]) -> Path:
@@ -127,6 +93,14 @@ def test_batches_and_subsets_are_rows_of_the_whole(tiny):
     spread = tiny.train.spread(3)
     assert spread.labels.tolist() == [0, 1, 2]
     assert tiny.train.spread(99) is tiny.train
+
+
+def test_the_first_classes_alone(tiny):
+    two = tiny.train.of_classes(2)
+    assert two.labels.tolist() == [0, 0, 1, 1]
+    assert (two.wnids, two.words) == (WNIDS[:2], ("thing 1", "thing 2"))
+    assert torch.equal(two.inputs(), tiny.train.inputs()[:4])
+    assert tiny.train.of_classes(3) is tiny.train.of_classes(None) is tiny.train
 
 
 def test_identity_tells_sets_apart(tiny, folder):

@@ -17,6 +17,7 @@ from lib.intervals import Estimate
 torch.set_num_threads(1)
 
 IMAGES = torch.rand(16, 784, generator=torch.Generator().manual_seed(0))
+PHOTO = IMAGES[:12].view(3, 56, 56)
 NEAR = (IMAGES + 0.01).clamp(max=1)
 LABELS = torch.arange(16) % 10
 DISTORTIONS = {"softmax 1": IMAGES[:, 0], "AE400-10": IMAGES[:, 1]}
@@ -37,6 +38,16 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     ),
     "pairs_panels": lambda: plots.pairs_panels({"attack": (IMAGES, NEAR), "noise": (NEAR, IMAGES)}, 2, "Title"),
     "attack_strip": lambda: plots.attack_strip(IMAGES[:3], NEAR[:3], LABELS[:3], LABELS[1:4], "Title"),
+    "originals_differences_adversarials": lambda: plots.originals_differences_adversarials(
+        {"net": [(PHOTO, PHOTO, PHOTO, "cat", "dog")] * 2, "other": [(PHOTO, PHOTO, PHOTO, "cat", "bus")]}, "Title", "-"
+    ),
+    "originals_differences_adversarials, none": lambda: plots.originals_differences_adversarials(
+        {}, "Title", "Nothing here"
+    ),
+    "estimates": lambda: plots.estimates(
+        {"mean": {"a": Estimate(0.1, 0.05, 0.2, 9)}, "rms": {"b": Estimate(0.2, 0.1, 0.3, 9)}}, 0.1, "size", "Title"
+    ),
+    "estimates, none": lambda: plots.estimates({"mean": {}, "rms": {}}, 0.1, "size", "Title"),
     "time_against_distortion": lambda: plots.time_against_distortion(
         {"a": {"ours": (1.0, 0.0), "theirs": (100.0, 2.0)}, "b": {"theirs": (10.0, 1.0)}}, "Title"
     ),

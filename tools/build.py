@@ -30,6 +30,7 @@ STAGE, HTML, FAILED, PARTIAL = (BUILD / name for name in ("stage", "html", "fail
 EXECUTE = Path(__file__).with_name("execute.py")
 STAGED_FOLDERS = ("_static", "_vendor", "_ext")
 SUMMARIES = ("verdict",)  # chapters that read what the others write into results/
+DATA_FOLDERS = ("mnist", "weights", "imagenet-sample", "tiny-imagenet")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -117,7 +118,7 @@ def digest(files: Iterable[Path], settings: object = None) -> str:
 
 def data_files(data_dir: str) -> list[tuple[str, int, int]]:
     """Name, size and time of what lies in DATA_DIR, so that data which arrives or changes is noticed."""
-    folders = [Path(data_dir), Path(data_dir) / "mnist"] if data_dir else []
+    folders = [Path(data_dir), *(Path(data_dir) / name for name in DATA_FOLDERS)] if data_dir else []
     found = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()]
     return sorted((path.as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in found)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib import files
@@ -126,6 +127,28 @@ class AlexNet(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.classifier(self.encode(inputs))
+
+
+class Probe(nn.Module):
+    """AlexNet's frozen features, averaged over 2 x 2 places and divided by one number, and a linear layer on them."""
+
+    num_features = 256 * 3 * 3
+
+    def __init__(self, backbone: AlexNet, num_classes: int):
+        super().__init__()
+        self.backbone = backbone
+        self.register_buffer("scale", torch.ones(()))
+        self.head = nn.Linear(self.num_features, num_classes)
+        nn.init.zeros_(self.head.weight)  # the loss is convex
+        nn.init.zeros_(self.head.bias)
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        """Features (N, num_features), non-negative, not yet divided by the scale."""
+        maps = self.backbone.encode(inputs).unflatten(1, (256, 6, 6))
+        return F.avg_pool2d(maps, 2).flatten(1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.encode(inputs) / self.scale)
 
 
 class Krizhevsky(nn.Module):

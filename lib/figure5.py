@@ -1,0 +1,226 @@
+"""Figure 5: the attack of section 4.1 on networks that classify ImageNet's pictures, and what is left of its results.
+
+The attack knows vectors and networks of vectors; pictures are flattened here, in rows of 3 x 224 x 224 values.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lib import attack, intervals, transfer
+from lib.attack import AttackConfig, AttackResult, Network
+from lib.experiment import weights_identity
+from lib.intervals import Estimate
+from lib.lbfgs import LBFGSConfig
+from lib.models.imagenet import SIDE
+from lib.pictures import Pictures
+from lib.store import Artifact, Store, code_version
+
+SHAPE = (3, SIDE, SIDE)
+BATCH = 50  # pictures in memory at once
+# By how much a perturbation found is extended to see what it then takes: as found, and beyond.
+FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything. None means all there is."""
+
+    num_attacked: int  # pictures, for every network and kind of target
+    num_coarse: int  # of them, to see what a coarse search over c would have found
+    num_judged: int | None  # pictures that accuracy is measured on, and that the attacked ones are taken from
+    num_classes: int | None  # of Tiny ImageNet
+    num_train: int | None  # pictures that the linear layer on AlexNet's features is trained on
+    attack: AttackConfig
+
+
+# 16 pictures at once take a gigabyte. The attack's default accuracy would cost twice the gradients for a thousandth.
+SCALES = {
+    "quick": Scale(
+        num_attacked=2,
+        num_coarse=2,
+        num_judged=20,
+        num_classes=10,
+        num_train=150,
+        attack=AttackConfig(
+            tolerance=0.1, max_searches=4, chunk_size=16, solver=LBFGSConfig(max_iterations=15, patience=3)
+        ),
+    ),
+    "paper": Scale(
+        num_attacked=64,
+        num_coarse=16,
+        num_judged=None,
+        num_classes=None,
+        num_train=None,
+        attack=AttackConfig(tolerance=3e-3, chunk_size=16),
+    ),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network under attack, and pictures that it classifies correctly."""
+
+    network: nn.Module  # takes rows (N, 3 * SIDE * SIDE)
+    inputs: Tensor  # (N, 3 * SIDE * SIDE), values in [0, 1]
+    labels: Tensor  # (N,)
+    words: tuple[str, ...]  # what the classes are called
+    top1: Estimate  # accuracy in per cent on all the pictures that were judged
+    top5: Estimate
+
+    def random_targets(self, generator: torch.Generator) -> Tensor:
+        """A wrong class for every picture, uniformly among all others."""
+        targets = attack.random_targets(self.labels.cpu(), len(self.words), generator)
+        return targets.to(self.labels.device)
+
+
+def first(subject: Subject, result: AttackResult, num: int) -> tuple[Subject, AttackResult]:
+    """The first `num` of a subject's pictures, and what was found for them."""
+    some = replace(subject, inputs=subject.inputs[:num], labels=subject.labels[:num])
+    return some, AttackResult(**{name: values[:num] for name, values in vars(result).items()})
+
+
+def subject(network: nn.Module, pictures: Pictures, num_attacked: int, without: int, device: torch.device) -> Subject:
+    """The network judged on all the pictures; it will be attacked on the first of those that it classifies correctly.
+
+    They are taken at equal distances, to be of many classes; `without` is a class from which none is taken, because
+    the others are to be turned into it. Raises ValueError if fewer than two are classified correctly.
+    """
+    network = network.to(device)
+    right = ranks(network, pictures, device)
+    eligible = ((right == 0) & (pictures.labels != without)).nonzero()[:, 0]
+    if len(eligible) < 2:
+        raise ValueError(
+            f"of {len(pictures)} pictures of {pictures.name} only {len(eligible)} are classified correctly"
+        )
+    taken = pictures.subset(eligible).spread(num_attacked)
+    return Subject(
+        network=nn.Sequential(nn.Unflatten(1, SHAPE), network).eval(),
+        inputs=taken.inputs().flatten(1).to(device),
+        labels=taken.labels.to(device),
+        words=pictures.words,
+        top1=intervals.percent(int((right < 1).sum()), len(pictures)),
+        top5=intervals.percent(int((right < 5).sum()), len(pictures)),
+    )
+
+
+@torch.no_grad()
+def ranks(network: nn.Module, pictures: Pictures, device: torch.device) -> Tensor:
+    """How many classes the network puts before the right one, for each picture, (N,): 0 is correct."""
+    found = []
+    for batch, labels in zip(pictures.batches(BATCH), pictures.labels.split(BATCH), strict=True):
+        logits = network(batch.to(device)).cpu()
+        found.append((logits > logits.gather(1, labels[:, None])).sum(dim=1))
+    return torch.cat(found)
+
+
+def adversarial(subject: Subject, targets: Tensor, config: AttackConfig, store: Store, what: str = "") -> AttackResult:
+    """The attack on each of the subject's pictures, kept in the store chunk by chunk: what a kill loses is one."""
+    weights = weights_identity(subject.network)
+
+    def attacked(inputs: Tensor, targets: Tensor) -> AttackResult:
+        key = {
+            "weights": weights,
+            "inputs": identity(inputs),
+            "targets": targets.tolist(),
+            "attack": config,
+            "code": code_version(attack),
+        }
+
+        def make() -> Artifact:
+            return Artifact(vars(attack.find_adversarial(subject.network, inputs, targets, config)))
+
+        kept = store.get("picture", key, make).tensors
+        return AttackResult(**{name: tensor.to(inputs.device) for name, tensor in kept.items()})
+
+    size = config.chunk_size
+    chunks = list(zip(subject.inputs.split(size), targets.split(size), strict=True))
+    progress = tqdm(chunks, desc="attacking pictures", disable=None, leave=False)
+    return attack.concatenate([attacked(*chunk) for chunk in progress])
+
+
+def identity(inputs: Tensor) -> str:
+    """sha256 over the bytes of the pictures."""
+    return hashlib.sha256(inputs.cpu().contiguous().numpy()).hexdigest()
+
+
+def stopped_early(
+    subject: Subject,
+    result: AttackResult,
+    targets: Tensor,
+    factor: float,
+    config: AttackConfig,
+    generator: torch.Generator,
+) -> Tensor:
+    """Distortions (k,) of an attack that lowers c by `factor` at a time until it succeeds, for k <= N pictures.
+
+    Such a search stops anywhere between the largest successful c and c / factor: at c factor^-u, u uniform in [0, 1).
+    Pictures whose search met no successful minimiser have no such c and are left out.
+    """
+    uniform = torch.rand(len(targets), generator=generator).to(result.c)
+    rows = torch.isfinite(result.c)
+    prices = (result.c * factor**-uniform)[rows]
+    minimum = attack.minimize_penalized(subject.network, subject.inputs[rows], targets[rows], prices, config)
+    return attack.distortion(minimum.minimizer, subject.inputs[rows])
+
+
+def magnified(inputs: Tensor, adversarial: Tensor) -> Tensor:
+    """The difference as the paper shows it: times 10, shifted by 128 of 255 to grey, clamped to [0, 1]."""
+    return (10 * (adversarial - inputs) + 128 / 255).clamp(0, 1)
+
+
+def extended(inputs: Tensor, adversarial: Tensor, factor: float) -> Tensor:
+    """x + factor (x' - x), clipped to [0, 1]: the same way, farther."""
+    return (inputs + factor * (adversarial - inputs)).clamp(0, 1)
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Each value rounded to the nearest of the 256 that a PNG can hold: what survives being saved."""
+    return (255 * images).round() / 255
+
+
+@torch.no_grad()
+def probability(network: Network, images: Tensor, classes: Tensor) -> Tensor:
+    """The probability that the network gives each image's class, (N,)."""
+    return network(images).softmax(dim=1).gather(1, classes[:, None])[:, 0]
+
+
+def aftermath(subject: Subject, result: AttackResult, targets: Tensor, factors: Sequence[float] = FACTORS) -> dict:
+    """What becomes of adversarial images that are extended by each factor, {column: Estimate}.
+
+    How often, in per cent, the network says the target: of the image as it is, and rounded to bytes; and the mean
+    probability that it gives the target.
+    """
+    cells = {}
+    for factor in factors:
+        images = extended(subject.inputs, result.adversarial, factor) if factor != 1 else result.adversarial
+        for column, shown in {"as found": images, "as bytes": to_bytes(images)}.items():
+            hits = transfer.rates({"": subject.network}, {"": shown}, targets)
+            cells[f"{column}, times {factor:g} (%)"] = hits["", ""]
+        given = probability(subject.network, images, targets)
+        cells[f"probability, times {factor:g}"] = intervals.mean(given.cpu().numpy())
+    return cells
+
+
+def controls(inputs: Tensor, adversarial: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Adversarial images, and others as far from the originals: with another one's perturbation, and with noise."""
+    return {
+        "its own": adversarial,
+        "that of another": (inputs + (adversarial - inputs).roll(1, dims=0)).clamp(0, 1),
+        "noise": transfer.random_directions(inputs, adversarial, generator).clamp(0, 1),
+    }
+
+
+def amplified(inputs: Tensor, changed: Tensor, stddev: float) -> Tensor:
+    """The same perturbations, each brought to that root mean square, then clipped to [0, 1]."""
+    return transfer.amplify(inputs, changed, stddev).clamp(0, 1)
+
+
+def moved(network: Network, inputs: Tensor, changed: Tensor) -> Estimate:
+    """How often, in per cent, the network says another class of the changed image than of the original."""
+    before, after = transfer.predictions(network, inputs), transfer.predictions(network, changed)
+    return intervals.percent(int((before != after).sum()), len(inputs))

@@ -1,0 +1,220 @@
+"""Only what is classified correctly is attacked, what is found is kept, and what is said of it afterwards is so."""
+
+import io
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from torch import nn
+
+from lib import attack, figure5
+from lib.attack import AttackConfig
+from lib.figure5 import SHAPE, Subject
+from lib.intervals import percent
+from lib.store import Store
+from tests.pictures_made import tiny_imagenet
+
+torch.set_num_threads(1)
+
+CPU = torch.device("cpu")
+NUM_VALUES = 3 * 224 * 224
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class Brightest(nn.Module):
+    """Class 0, 1 or 2: which of red, green and blue is brightest on average."""
+
+    def __init__(self, sharpness: float = 20.0):
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.tensor(sharpness), requires_grad=False)
+
+    def forward(self, inputs):
+        return self.sharpness * inputs.mean(dim=(2, 3))
+
+
+class TwoSided(nn.Module):
+    """Two classes by the sign of a linear function of rows."""
+
+    def __init__(self):
+        super().__init__()
+        weight = torch.randn(NUM_VALUES, generator=generator(1)) / NUM_VALUES**0.5
+        self.weight = nn.Parameter(weight, requires_grad=False)
+
+    def forward(self, inputs):
+        z = (inputs - 0.5) @ self.weight
+        return torch.stack([-z, z], dim=1)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return tiny_imagenet(tmp_path_factory.mktemp("data"), per_class=4)
+
+
+@pytest.fixture(scope="module")
+def linear() -> tuple[Subject, torch.Tensor]:
+    """Pictures in the middle of the box and a linear network, and the classes that it does not give them."""
+    inputs = 0.5 + 0.05 * torch.randn(6, NUM_VALUES, generator=generator(2))
+    network = TwoSided().eval()
+    labels = network(inputs).argmax(dim=1)
+    everything = percent(6, 6)
+    return Subject(network, inputs, labels, ("no", "yes"), everything, everything), 1 - labels
+
+
+@pytest.fixture(scope="module")
+def attacked(linear, tmp_path_factory):
+    subject, targets = linear
+    return figure5.adversarial(subject, targets, AttackConfig(chunk_size=4), Store(tmp_path_factory.mktemp("store")))
+
+
+# --- Whom to attack -------------------------------------------------------------------------------
+
+
+def test_ranks_count_the_classes_before_the_right_one(tiny):
+    assert figure5.ranks(Brightest(), tiny.train, CPU).tolist() == [0] * 12
+    wrong = tiny.train.labels
+    upside_down = figure5.ranks(Brightest(-1.0), tiny.train, CPU)
+    assert (upside_down[wrong == 0] == 2).all()
+
+
+def test_only_pictures_that_are_classified_correctly_are_attacked(tiny):
+    class NoGreen(Brightest):
+        def forward(self, inputs):
+            return super().forward(inputs) * torch.tensor([1.0, 0.0, 1.0])
+
+    found = figure5.subject(NoGreen(), tiny.train, num_attacked=3, without=2, device=CPU)
+    assert found.labels.tolist() == [0, 0, 0]  # green is never right, blue is what all will be turned into
+    assert found.inputs.shape == (3, NUM_VALUES)
+    assert found.top1 == percent(8, 12)
+    assert found.top5.value == 100
+    assert (found.network(found.inputs).argmax(dim=1) == found.labels).all()
+    with pytest.raises(ValueError, match="only 0 are classified correctly"):
+        figure5.subject(Brightest(-1.0), tiny.train, num_attacked=3, without=2, device=CPU)
+
+
+def test_random_targets_are_other_classes(tiny):
+    found = figure5.subject(Brightest(), tiny.train, num_attacked=12, without=3, device=CPU)
+    targets = found.random_targets(generator())
+    assert (targets != found.labels).all()
+    assert set(targets.tolist()) == {0, 1, 2}
+
+
+# --- The attack -----------------------------------------------------------------------------------
+
+
+def test_the_attack_is_that_of_section_4_1_and_finds_the_nearest_point_of_the_plane(linear, attacked):
+    subject, targets = linear
+    assert attacked.success.all()
+    weight = subject.network.weight
+    exact = ((subject.inputs - 0.5) @ weight).abs() / weight.norm() / NUM_VALUES**0.5
+    assert ((attacked.distortion / exact - 1).abs() < 1e-2).all()
+    plain = attack.find_adversarial(subject.network, subject.inputs, targets, AttackConfig(chunk_size=6))
+    torch.testing.assert_close(attacked.distortion, plain.distortion, rtol=1e-3, atol=0)
+
+
+def test_it_is_kept_and_not_made_again(linear, tmp_path, monkeypatch):
+    subject, targets = linear
+    store, cheap = Store(tmp_path), AttackConfig(tolerance=0.5, max_searches=1, chunk_size=4)
+    first = figure5.adversarial(subject, targets, cheap, store)
+
+    def never(*_):
+        raise AssertionError("attacked again")
+
+    monkeypatch.setattr(attack, "find_adversarial", never)
+    again = figure5.adversarial(subject, targets, cheap, store)
+    assert all(torch.equal(a, b) for a, b in zip(vars(first).values(), vars(again).values(), strict=True))
+    with pytest.raises(AssertionError, match="attacked again"):
+        figure5.adversarial(subject, 1 - targets, cheap, store)
+
+
+def test_the_first_pictures_and_what_was_found_for_them(linear, attacked):
+    some, found = figure5.first(linear[0], attacked, 2)
+    assert len(some.inputs) == len(some.labels) == len(found.success) == 2
+    assert torch.equal(found.adversarial, attacked.adversarial[:2])
+
+
+def test_a_search_in_coarse_steps_ends_in_longer_perturbations(linear, attacked):
+    """For a linear network r goes straight: c = 1 - p(target), so a price lower by a factor means a longer r."""
+    subject, targets = linear
+    solver = AttackConfig()  # its tolerance of c is 3e-5 of distortion where the classes tie
+    lengths = {
+        factor: figure5.stopped_early(subject, attacked, targets, factor, solver, generator()) for factor in (1, 10)
+    }
+    searched = torch.isfinite(attacked.c)
+    assert searched.any()
+    torch.testing.assert_close(lengths[1], attacked.distortion[searched], rtol=0.02, atol=3e-5)
+    prices = attacked.c * 10.0 ** -torch.rand(6, generator=generator())
+    slope = 2 * subject.network.weight.norm()  # of the lead; the minimiser has slope (1 - p) = c
+    lead = torch.logit(1 - prices / slope)
+    before = (subject.inputs - 0.5) @ subject.network.weight * (2 * targets - 1) * 2
+    expected = (lead - before) / slope / NUM_VALUES**0.5
+    torch.testing.assert_close(lengths[10], expected[searched], rtol=0.02, atol=3e-5)
+
+
+# --- What is left of it ---------------------------------------------------------------------------
+
+
+def test_to_bytes_is_what_a_png_file_keeps():
+    images = torch.rand(2, NUM_VALUES, generator=generator())
+    for image in images:
+        pixels = (255 * image).round().byte().unflatten(0, SHAPE).permute(1, 2, 0).numpy()
+        buffer = io.BytesIO()
+        PIL.Image.fromarray(pixels).save(buffer, "PNG")
+        back = torch.from_numpy(np.array(PIL.Image.open(buffer))).permute(2, 0, 1).flatten().float() / 255
+        assert torch.equal(figure5.to_bytes(image), back)
+    assert torch.equal(figure5.to_bytes(figure5.to_bytes(images)), figure5.to_bytes(images))
+    assert (figure5.to_bytes(images) - images).abs().max() <= 0.5001 / 255
+
+
+def test_the_difference_is_shown_ten_times_around_grey():
+    x = torch.full((4,), 0.5)
+    changed = x + torch.tensor([0.0, 0.01, -0.02, 0.2])
+    expected = torch.tensor([128, 128 + 25.5, 128 - 51, 255]) / 255
+    torch.testing.assert_close(figure5.magnified(x, changed), expected)
+
+
+def test_extended_goes_the_same_way_inside_the_box():
+    x, x_adv = torch.rand(2, 3, NUM_VALUES, generator=generator())
+    torch.testing.assert_close(figure5.extended(x, x_adv, 1.0), x_adv)
+    assert torch.equal(figure5.extended(x, x_adv, 0.0), x)
+    far = figure5.extended(x, x_adv, 3.0)
+    assert far.min() == 0
+    assert far.max() == 1
+    inside = (far > 0) & (far < 1)
+    torch.testing.assert_close(far[inside], (x + 3 * (x_adv - x))[inside])
+
+
+def test_twice_the_perturbation_mirrors_the_probability_of_a_linear_network(linear, attacked):
+    """At the plane both classes have 1/2, and as far beyond it as the picture was before, the two have swapped."""
+    subject, targets = linear
+    cells = figure5.aftermath(subject, attacked, targets, factors=(1.0, 2.0))
+    assert cells["probability, times 1"].value == pytest.approx(0.5, abs=0.01)
+    before = figure5.probability(subject.network, subject.inputs, targets)
+    torch.testing.assert_close(before, subject.network(subject.inputs).softmax(dim=1)[range(6), targets])
+    assert cells["probability, times 2"].value == pytest.approx(float(1 - before.mean()), abs=0.01)
+    for column in ("as found, times 1 (%)", "as found, times 2 (%)", "as bytes, times 2 (%)"):
+        assert cells[column] == pytest.approx(percent(6, 6))
+
+
+def test_controls_are_as_far_away_as_what_they_are_compared_with(linear, attacked):
+    subject, _ = linear
+    sets = figure5.controls(subject.inputs, attacked.adversarial, generator())
+    sizes = {name: attack.distortion(images, subject.inputs).sort().values for name, images in sets.items()}
+    assert list(sets) == ["its own", "that of another", "noise"]
+    others = sets["that of another"] - subject.inputs
+    torch.testing.assert_close(others[1:], (attacked.adversarial - subject.inputs)[:-1], rtol=0, atol=1e-6)
+    for size in sizes.values():
+        torch.testing.assert_close(size, sizes["its own"], rtol=1e-3, atol=1e-7)
+    loud = figure5.amplified(subject.inputs, attacked.adversarial, 0.03)
+    torch.testing.assert_close(attack.distortion(loud, subject.inputs), torch.full((6,), 0.03), rtol=1e-3, atol=0)
+
+
+def test_moved_counts_changes_of_mind(linear, attacked):
+    subject, _ = linear
+    assert figure5.moved(subject.network, subject.inputs, attacked.adversarial) == percent(6, 6)
+    assert figure5.moved(subject.network, subject.inputs, subject.inputs) == percent(0, 6)
+    half = torch.cat([attacked.adversarial[:3], subject.inputs[3:]])
+    assert figure5.moved(subject.network, subject.inputs, half) == percent(3, 6)
