@@ -73,4 +73,4 @@ Markdown(
 # on a busy machine, stands in `results/fits.json`. The verdicts rest on one seed, so their intervals speak of images, not of
 # networks; what five seeds give stands beside the numbers of Tables 1 to 4.
 #
-# Sections 3 and 4.3 and adversarial training are still to come; their claims join the table with their chapters.
+# Adversarial training is still to come; its claims join the table with its chapter.

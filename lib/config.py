@@ -7,6 +7,7 @@ import torch
 
 from lib.attack import AttackConfig
 from lib.training import AutoencoderConfig, MinibatchConfig, TrainingConfig
+from lib.units import UnitsConfig
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Profile:
     conv: MinibatchConfig
     num_enclosed: int  # images whose logits are enclosed for a certificate
     num_lanczos: int  # steps towards a convolution's least singular value
+    units: UnitsConfig
     attack: AttackConfig = field(default_factory=AttackConfig)
 
 
@@ -34,6 +36,18 @@ _PROFILES = (
         conv=MinibatchConfig(num_epochs=3),
         num_enclosed=20,
         num_lanczos=20,
+        units=UnitsConfig(
+            num_images=1000,
+            num_networks=2,
+            num_classes=12,
+            num_per_class=10,
+            num_sample=80,
+            num_directions=400,
+            num_samples=2000,
+            num_axes=64,
+            num_draws=199,
+            num_rotations=19,
+        ),
     ),
     Profile(
         name="paper",
@@ -44,6 +58,18 @@ _PROFILES = (
         conv=MinibatchConfig(),
         num_enclosed=2000,
         num_lanczos=1000,
+        units=UnitsConfig(
+            num_images=None,
+            num_networks=5,
+            num_classes=200,
+            num_per_class=50,
+            num_sample=1000,
+            num_directions=1000,
+            num_samples=10_000,
+            num_axes=256,
+            num_draws=1_999,
+            num_rotations=99,
+        ),
     ),
 )
 PROFILES = {profile.name: profile for profile in _PROFILES}
@@ -77,6 +103,7 @@ class Seeds:
     noise: int  # Gaussian noise that attacks are compared with
     twin: int  # first weights of the second of two networks that are alike
     corruption: int  # noise on the autoencoder's inputs
+    directions: int  # random directions among a layer's activations, and the tests of what they show
 
     @classmethod
     def derive(cls, seed: int) -> "Seeds":

@@ -117,15 +117,18 @@ def benchmark() -> dict:
     return json.loads((ROOT / "benchmarks" / "attack.json").read_text())
 
 
-def compare(table: str, cells: Cells, columns: list[str], index: str = "network") -> pd.DataFrame:
-    """Paper | Recorded at paper scale | Seeds | This build, for some columns of a table; one line per row.
+def compare(
+    table: str, cells: Cells, columns: list[str], index: str = "network", rows: list[str] | None = None
+) -> pd.DataFrame:
+    """Paper | Recorded at paper scale | Seeds | This build, for some columns of a table; one line for each of `rows`.
 
+    These are by default the paper's, then this build's own.
     Values are strings ready to print: the paper's digits, ours with their 95 % interval, the mean over seeds with its
     range. Where only we have a table, the paper's column is left out, and so are seeds where there are none.
     """
     paper, ours, now = published(table) if _is_published(table) else None, recorded(table), measured(cells)
     seeds = recorded(f"spread_{table}")
-    rows = list(dict.fromkeys([*([] if paper is None else paper["row"]), *now["row"]]))
+    rows = rows or list(dict.fromkeys([*([] if paper is None else paper["row"]), *now["row"]]))
     lines = {}
     for column in columns:
         if paper is not None:

@@ -41,8 +41,9 @@ plt.rcParams.update(STYLE)
 
 
 def _image(ax: Axes, pixels: Tensor, low: float = 0, high: float = 1) -> None:
-    """One 784-vector as 28 x 28 pixels, white on black."""
-    ax.imshow(pixels.reshape(28, 28).cpu().numpy(), cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    """One 784-vector as 28 x 28 pixels, white on black; or (3, height, width) in colour."""
+    shaped = pixels.reshape(28, 28) if pixels.ndim == 1 else pixels.movedim(0, 2)
+    ax.imshow(shaped.cpu().numpy(), cmap="gray", vmin=low, vmax=high, interpolation="nearest")
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
@@ -303,4 +304,75 @@ def error_bars(table: Mapping[str, Mapping[str, float]], published: Mapping[str,
     ax.set(xlabel="test error (%)", title=title)
     ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=4)
     figure.tight_layout()
+    return _finished(figure)
+
+
+def picture_rows(rows: Mapping[str, Tensor], title: str) -> Figure:
+    """The layout of Figures 1 to 4: a row of pictures, (k, 784) or (k, 3, height, width), for every name.
+
+    Without rows the figure says that there are no pictures.
+    """
+    if not rows:
+        figure = plt.figure(figsize=(8.4, 0.8))
+        figure.suptitle(title, fontsize=11)
+        figure.text(0.5, 0.3, "no pictures on this machine", ha="center")
+        return _finished(figure)
+    num_columns = max(map(len, rows.values()))
+    figure, axes = plt.subplots(
+        len(rows), num_columns, figsize=(8.4, 0.76 * len(rows) + 0.5), squeeze=False, layout="constrained"
+    )
+    for line, (name, pictures) in zip(axes, rows.items(), strict=True):
+        for ax, pixels in zip(line, pictures, strict=True):
+            _image(ax, pixels)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0, hspace=0)
+    figure.suptitle(title, fontsize=11)
+    return _finished(figure)
+
+
+def agreements(panels: Mapping[str, Mapping[str, Tensor]], title: str) -> Figure:
+    """One panel per judge: how the images of every unit and direction agree, a box (quartiles) for each family."""
+    height = 0.3 * len(next(iter(panels.values()))) + 1.3
+    figure, axes = plt.subplots(1, len(panels), figsize=(8.4, height), sharey=True, squeeze=False, layout="constrained")
+    line = {"color": GREY}
+    for ax, (judge, families) in zip(axes.flat, panels.items(), strict=True):
+        boxes = ax.boxplot(
+            [values.numpy() for values in families.values()],
+            orientation="horizontal",
+            tick_labels=list(families),
+            showmeans=True,
+            showfliers=False,
+            widths=0.6,
+            patch_artist=True,
+            medianprops={"color": VERMILION},
+            meanprops={"marker": "D", "markerfacecolor": ORANGE, "markeredgecolor": ORANGE, "markersize": 4},
+            whiskerprops=line,
+            capprops=line,
+        )
+        for box, name in zip(boxes["boxes"], families, strict=True):
+            box.set(facecolor=BLUE if name == "units" else SKY, edgecolor=GREY, alpha=0.7)
+        ax.set_title(judge, fontsize=9)
+        ax.grid(True, axis="x")
+    axes[0, 0].invert_yaxis()
+    figure.supxlabel("agreement of the best images (mean cosine of their pairs)", fontsize=9)
+    figure.suptitle(title)
+    return _finished(figure)
+
+
+def effect_sizes(effects: Mapping[str, Mapping[str, Estimate]], limit: float, title: str) -> Figure:
+    """Cliff's delta with its interval: a line for every name, a colour for every series; negligible up to `limit`."""
+    series = list(dict.fromkeys(name for row in effects.values() for name in row))
+    figure, ax = plt.subplots(figsize=(7.4, (0.16 * len(series) + 0.16) * len(effects) + 1.5), layout="constrained")
+    ax.axvspan(-limit, limit, color=GREY, alpha=0.2, linewidth=0, label="negligible")
+    ax.axvline(0, color=GREY, linewidth=0.8)
+    for i, name in enumerate(series):
+        found = {j: row[name] for j, row in enumerate(effects.values()) if name in row}
+        place = [j + 0.8 * ((i + 0.5) / len(series) - 0.5) for j in found]
+        spread = [[abs(e.value - e.low) for e in found.values()], [abs(e.high - e.value) for e in found.values()]]
+        marks = {"fmt": "osD^vP*"[i % 7], "color": COLOURS[i % len(COLOURS)], "markersize": 5, "label": name}
+        ax.errorbar([e.value for e in found.values()], place, xerr=spread, **marks)
+    ax.set_yticks(range(len(effects)), list(effects))
+    ax.set(xlim=(-1.05, 1.05), xlabel="Cliff's delta: directions agree more  <  0  <  units agree more", title=title)
+    ax.invert_yaxis()
+    figure.legend(fontsize=8, loc="outside lower center", ncols=4)
     return _finished(figure)

@@ -54,6 +54,7 @@ def test_seeds_are_the_same_in_every_process_and_version():
         noise=1874364848,
         twin=161328693,
         corruption=2617721224,
+        directions=1369798745,
     )
 
 

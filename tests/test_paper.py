@@ -318,6 +318,19 @@ def test_compare_adds_rows_of_ours_and_leaves_out_columns_not_asked_for(results,
     assert list(table.columns) == [("length", name) for name in ("Paper", "Recorded", "This build")]
 
 
+def test_compare_shows_recorded_rows_that_this_build_lacks_if_asked_for(results, published):
+    paper.record("ours", {("x", "length"): ONE})
+    table = paper.compare("ours", {("y", "length"): TWO}, ["length"], rows=["y", "x"])
+    assert table["length", "Recorded"].tolist() == ["–", "1.0000<br>[0.5000,\u00a01.5000]"]
+    assert table["length", "This build"].tolist() == ["2.0000<br>[1.5000,\u00a02.5000]", "–"]
+
+
+def test_recorded_estimates_come_back_whole(results, published):
+    assert paper.recorded_estimates("ours") == {}
+    paper.record("ours", {("x", "length"): ONE, ("y", "length"): TWO})
+    assert paper.recorded_estimates("ours") == {("x", "length"): ONE, ("y", "length"): TWO}
+
+
 def test_compare_without_a_published_table_has_no_column_for_it(results, published):
     paper.record("ours", {("x", "length"): ONE})
     table = paper.compare("ours", {("x", "length"): TWO}, ["length"])

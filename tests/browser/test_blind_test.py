@@ -1,0 +1,159 @@
+"""The blind test as a reader takes it, in headless Chromium: by key, on a phone, in the dark, without scripts."""
+
+import re
+
+import pytest
+import torch
+from conftest import REPOSITORY, find_browser
+from playwright.sync_api import sync_playwright
+
+from lib import blind
+
+pytestmark = pytest.mark.browser
+
+NUM_ROWS = 6
+STYLE = (REPOSITORY / "_static/book.css").read_text()
+SCRIPT = (REPOSITORY / "_static/blind.js").read_text()
+THEME = """
+:root { --pst-color-border: #ccc; --pst-color-text-muted: #555; --pst-color-surface: #eee; --pst-color-text-base: #111;
+        --pst-color-primary: #07a; }
+"""  # the names that the real theme defines
+
+
+def page_of(*tests: str, scripts: bool = True) -> str:
+    script = f"<script>{SCRIPT}</script>" if scripts else ""
+    return (
+        f"<!doctype html><html lang=en><meta name=viewport content='width=device-width'><title>t</title>"
+        f"<style>{THEME}{STYLE}</style>{script}<article>{''.join(tests)}</article></html>"
+    )
+
+
+def specimen_test(seed: int) -> str:
+    pictures = torch.rand(10, 784, generator=torch.Generator().manual_seed(seed))
+    rows = [blind.Row(pictures, ("a unit", "a direction")[i % 2], f"number {i}", f"row {i}") for i in range(NUM_ROWS)]
+    return blind.element(rows, torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.requests, page.errors = [], []
+    page.on("request", lambda request: page.requests.append(request.url))
+    page.on("console", lambda message: message.type == "error" and page.errors.append(message.text))
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    yield page
+    assert page.errors == []
+    assert all(url.startswith(("data:", "about:", "file:")) for url in page.requests)
+    page.close()
+
+
+def kind_shown(page, test: int = 0) -> str:
+    """The right answer, read from the source, to the row that is shown."""
+    (row,) = [row for row in page.locator(".blind").nth(test).locator("li").all() if row.is_visible()]
+    return row.get_attribute("data-kind")
+
+
+def test_a_reader_with_a_mouse_is_told_and_counted(page):
+    page.set_content(page_of(specimen_test(0)))
+    right = 0
+    for number in range(NUM_ROWS):
+        assert f"Row {number + 1} of {NUM_ROWS}" in page.inner_text(".blind-place")
+        kind = kind_shown(page)
+        page.get_by_role("button", name="a unit").click()
+        right += kind == "a unit"
+        verdict = page.inner_text(".blind-verdict")
+        assert verdict.startswith("Right." if kind == "a unit" else "Wrong.")
+        assert re.search(rf"It is {kind}: number \d", verdict)
+        assert f"{right} of {number + 1} right" in page.inner_text(".blind-score")
+        assert page.get_by_role("button", name="a unit").is_disabled()
+        if number + 1 < NUM_ROWS:
+            page.get_by_role("button", name="Next row").click()
+    assert right == NUM_ROWS // 2
+    assert "All 6 rows are done" in page.inner_text(".blind-place")
+    # At least 3 of 6 by tossing a coin: (20 + 15 + 6 + 1) / 64.
+    assert "66 %" in page.inner_text(".blind-score")
+
+
+def test_a_reader_with_keys_alone_gets_through(page):
+    page.set_content(page_of(specimen_test(1)))
+    page.keyboard.press("Tab")
+    for number in range(NUM_ROWS):
+        if page.evaluate("document.activeElement.textContent") != kind_shown(page):
+            page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.matches(':focus-visible')")
+        page.keyboard.press("Enter")
+        assert f"{number + 1} of {number + 1} right" in page.inner_text(".blind-score")
+        if number + 1 < NUM_ROWS:
+            assert page.evaluate("document.activeElement.textContent") == "Next row"
+            page.keyboard.press("Enter")
+    assert "in 2 % of all cases" in page.inner_text(".blind-score")  # 1 / 64
+
+
+def test_the_score_is_that_of_every_test_on_the_page(page):
+    page.set_content(page_of(specimen_test(0), specimen_test(1)))
+    for test in (0, 1):
+        kind = kind_shown(page, test)
+        page.locator(".blind").nth(test).get_by_role("button", name=kind).click()
+    assert [score.inner_text()[:12] for score in page.locator(".blind-score").all()] == ["2 of 2 right"] * 2
+
+
+def test_the_answer_is_not_to_be_seen_before_the_guess(page):
+    page.set_content(page_of(specimen_test(0)))
+    assert "number" not in page.inner_text("body")
+    assert not page.locator("details").first.is_visible()
+    assert page.get_by_role("status").count() == 1
+
+
+def test_nothing_is_wider_than_a_phone_and_a_thumb_hits_the_buttons(page):
+    page.set_content(page_of(specimen_test(0)))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for button in page.get_by_role("button").all():
+        assert button.bounding_box()["height"] >= 40
+
+
+def test_without_scripts_every_row_can_be_unfolded(page):
+    page.set_content(page_of(specimen_test(0), scripts=False))
+    assert page.locator("li img").count() == NUM_ROWS
+    assert all(row.is_visible() for row in page.locator("li").all())
+    summary = page.locator("summary").first
+    summary.click()
+    assert "number" in page.inner_text("body")
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of "rgb(r, g, b)" (WCAG 2)."""
+    levels = [int(level) / 255 for level in re.findall(r"\d+", colour)[:3]]
+    linear = [level / 12.92 if level <= 0.04045 else ((level + 0.055) / 1.055) ** 2.4 for level in levels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+GROUND = """e => {
+    for (; e; e = e.parentElement) {
+        const colour = getComputedStyle(e).backgroundColor;
+        if (!/, 0\\)$/.test(colour)) return colour;
+    }
+}"""  # the first ground that is not transparent
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_can_be_read_in_the_books_own_theme(page, theme):
+    chapter = REPOSITORY / "_build/html/chapters/units.html"
+    if not chapter.exists():
+        pytest.skip("the book is not built: make book")
+    page.goto(chapter.as_uri())
+    page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+    page.locator(".blind button").first.click()
+    assert "of 1 right" in page.locator(".blind-score").first.inner_text()
+    for name in (".blind-place", ".blind-verdict", ".blind-score", ".blind button >> text=Next row"):
+        text = page.locator(name).first
+        levels = luminance(text.evaluate("e => getComputedStyle(e).color")), luminance(text.evaluate(GROUND))
+        assert (max(levels) + 0.05) / (min(levels) + 0.05) >= 4.5, name
+        assert (luminance(text.evaluate(GROUND)) < 0.2) == (theme == "dark"), name
