@@ -123,13 +123,13 @@ Markdown(
 # the network that knows no ostrich, the goldfish), and a class drawn at random for each.
 
 # %%
-targets, results = {}, {}
+targets, results, seconds = {}, {}, {}
 for name, subject in subjects.items():
     constant = torch.full_like(subject.labels, fixed[name])
     drawn = subject.random_targets(config.generator(run.seeds.targets))
     for kind, goal in {f"to {subject.words[fixed[name]]}": constant, "to random classes": drawn}.items():
         targets[name, kind] = goal
-        results[name, kind] = figure5.adversarial(subject, goal, scale.attack, run.store)
+        results[name, kind], seconds[name, kind] = figure5.adversarial(subject, goal, scale.attack, run.store)
 
 # %% tags=["remove-cell"]
 num_shown = 5 if profile == "paper" else 2
@@ -164,6 +164,8 @@ for (name, kind), result in results.items():
     cells[case, "distortion"] = intervals.mean(lengths)
     cells[case, "root mean square"] = intervals.root_mean_square(lengths)
     cells[case, "success (%)"] = intervals.percent(int(result.success.sum()), len(lengths))
+    took = seconds[name, kind]
+    cells[case, "attack (s)"] = intervals.Estimate(took, took, took, len(lengths))
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
@@ -194,7 +196,9 @@ Markdown(
     f"{min(e.n for e in reached.values())} pictures each. In units of one of a picture's 256 levels of brightness the mean "
     "distortions are "
     + "; ".join(f"{case}, {255 * e.value:.2f}" for case, e in series["distortion"].items())
-    + f"; the paper's, {255 * printed:.2f}."
+    + f"; the paper's, {255 * printed:.2f}. The attacks took "
+    + ", ".join(f"{e.value:.0f} s" for (_, column), e in known.items() if column == "attack (s)")
+    + "."
     if known
     else nothing
 )
