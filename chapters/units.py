@@ -24,8 +24,6 @@ device = "auto"
 seed = 0
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
-from dataclasses import replace
-
 import pandas as pd
 import torch
 from IPython.display import HTML, Markdown
@@ -482,8 +480,8 @@ Markdown(
 seeds = [seed + i for i in range(settings.num_networks)]
 replicas = {}
 for other_seed in seeds:
-    twin = replace(run, seeds=config.Seeds.derive(other_seed)).trained("Conv").network
-    found = units.activations(layers_of(twin)[1], test.inputs)
+    replica = run.with_seed(other_seed).trained("Conv").network
+    found = units.activations(layers_of(replica)[1], test.inputs)
     for judge, value in units.deltas(found, judges, settings, config.generator(run.seeds.directions)).items():
         replicas[f"Conv, seed {other_seed}", f"{judge}: delta, random"] = value
 

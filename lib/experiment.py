@@ -109,6 +109,10 @@ class Experiment:
         variant = replace(usual, max_iterations=budget, **config.AUTOENCODER_VARIANTS[label])
         return replace(self, profile=replace(self.profile, autoencoder=variant))
 
+    def with_seed(self, seed: int) -> "Experiment":
+        """The same experiment with every random number drawn anew."""
+        return replace(self, seeds=Seeds.derive(seed))
+
     def _training_config(self, spec: mnist.NetworkSpec) -> list:
         families = {
             "sigmoid": [self.profile.training],

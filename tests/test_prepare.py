@@ -50,6 +50,8 @@ def test_chapters_find_everything_made(monkeypatch, tmp_path):
     for rule in DecayRule:
         for name in mnist.LINEAR:
             run.trained(name, rule)
+    for seed in range(profile.units.num_networks):
+        run.with_seed(seed).trained("Conv")
     assert run.store.num_made == len(steps)
 
 

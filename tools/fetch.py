@@ -1,4 +1,4 @@
-"""Downloads what the chapter on photographs works with, about 600 MB, into the cache: `make pictures`.
+"""Downloads what the chapters on ImageNet work with, about 600 MB, into the cache: `make pictures`.
 
 What DATA_DIR or the cache already holds is not downloaded. Prints one line per file.
 """

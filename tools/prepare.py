@@ -71,6 +71,10 @@ def train(run: Experiment, name: str, rule: DecayRule = DecayRule.HALF) -> None:
     run.trained(name, rule)
 
 
+def train_again(run: Experiment, name: str, seed: int) -> None:
+    run.with_seed(seed).trained(name)
+
+
 def train_on_half(run: Experiment, name: str) -> None:
     run.trained_on_half(name)
 
@@ -91,6 +95,15 @@ def networks(settings: Settings) -> list[Step]:
     """The networks of Tables 1 and 3."""
     makers = dict.fromkeys(mnist.TABLE1, train) | dict.fromkeys(experiment.HALVES, train_on_half)
     return [Step(name, settings, SECONDS_TO_TRAIN[name], partial(make, name=name)) for name, make in makers.items()]
+
+
+def convolutional(settings: Settings, num: int) -> list[Step]:
+    """Conv, and the others that chapter `units` compares it with, which differ in nothing but their seed."""
+    seeds = range(settings.seed, settings.seed + num)
+    return [
+        Step(f"Conv from seed {seed}", settings, SECONDS_TO_TRAIN["Conv"], partial(train_again, name="Conv", seed=seed))
+        for seed in seeds
+    ]
 
 
 def variants(settings: Settings) -> list[Step]:
@@ -122,10 +135,11 @@ def attacks(settings: Settings, num_train: int, num_test: int) -> list[Step]:
 def book(settings: Settings) -> list[Step]:
     """All that the chapters ask for and that takes long."""
     run = begin(settings)
-    conv = Step("Conv", settings, SECONDS_TO_TRAIN["Conv"], partial(train, name="Conv"))
     attacked = run.train.take(run.profile.num_attacked)
     return [
-        *longest_first([conv, *networks(settings), *variants(settings)]),
+        *longest_first(
+            [*networks(settings), *convolutional(settings, run.profile.units.num_networks), *variants(settings)]
+        ),
         *attacks(settings, len(attacked), len(run.test)),
     ]
 

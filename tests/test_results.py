@@ -1,0 +1,50 @@
+"""What was recorded, held against what must be true of it."""
+
+import pytest
+
+from lib import paper
+from lib.models import mnist
+
+
+@pytest.mark.parametrize("name", [*mnist.TABLE1, "Conv"])
+def test_no_certificate_was_refuted_by_any_recorded_attack(name):
+    """A certified distance is a theorem: an adversarial example that lies nearer refutes the proof, or the code."""
+    beyond = paper.recorded_estimates("certificates")[name, "beyond the attack (%)"]
+    assert beyond.value == 0
+    assert beyond.n == paper.recorded_estimates("table1")[name, "distortion"].n == 60_000
+
+
+def test_every_certificate_was_on_average_shorter_than_the_attack():
+    orders = paper.recorded_values("certificates")
+    assert all(
+        value > 0 for (_, column), value in orders.items() if "beyond" not in column and "estimate" not in column
+    )
+
+
+def test_no_slope_that_was_met_is_steeper_than_a_constant_that_holds_everywhere():
+    constants = paper.recorded_values("lipschitz")
+    for name in (*mnist.TABLE1, "Conv"):
+        product, sharpest, met = (
+            constants[name, column] for column in ("product of norms", "sharpest constant", "steepest slope met")
+        )
+        assert met <= sharpest * (1 + 1e-5) <= product * (1 + 2e-5)
+
+
+def test_zero_padding_was_never_found_to_stretch_further_than_a_torus():
+    bounds = paper.recorded_values("table5")
+    on_torus = {row: value for (row, column), value in bounds.items() if column == "upper on a torus"}
+    assert len(on_torus) >= 7
+    assert all(bounds[row, "upper"] <= value * (1 + 1e-5) for row, value in on_torus.items())
+
+
+def test_squeezenet_was_loaded_and_fed_as_its_makers_did():
+    """62.9 % of these pictures are what its published weights get right."""
+    top1 = paper.recorded_estimates("imagenet_accuracy")["SqueezeNet 1.1", "top-1 (%)"]
+    assert top1.value == pytest.approx(62.9, abs=1)
+    assert top1.n == 1000
+
+
+def test_every_photograph_was_turned_into_its_target():
+    success = {cell: e for cell, e in paper.recorded_estimates("figure5").items() if cell[1] == "success (%)"}
+    assert len(success) >= 4
+    assert all(estimate.value == 100 and estimate.n == 64 for estimate in success.values())
