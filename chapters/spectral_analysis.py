@@ -26,7 +26,6 @@ seed = 0
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 import math
-import time
 
 import numpy as np
 import pandas as pd
@@ -35,7 +34,7 @@ from IPython.display import Markdown
 from myst_nb import glue
 from torch import nn
 
-from lib import certificates, config, exact, experiment, files, intervals, paper, spectral, spectral_plots
+from lib import certificates, config, exact, experiment, files, intervals, paper, spectral, spectral_plots, table5
 from lib.intervals import Estimate
 from lib.models import imagenet, mnist
 from lib.spectral import Convolution
@@ -221,18 +220,16 @@ if "Caffe's network" in found:
     first_two = nn.Sequential(caffe.conv1, caffe.relu, caffe.pool, caffe.conv2)
     for i, layer in enumerate(spectral.convolutions(first_two, image).values(), start=1):
         layers[f"conv{i}, Caffe's"] = layer
-layers = {row: Convolution(**vars(layer) | {"weight": layer.weight.to(run.device)}) for row, layer in layers.items()}
+layers = {row: layer.to(run.device) for row, layer in layers.items()}
 
 # %%
 five, spectra = {}, {}
 for row, layer in layers.items():
-    began = time.perf_counter()
-    upper = spectral.largest_singular_value(layer, config.generator(run.seeds.noise))
-    seconds[row] = time.perf_counter() - began
-    least = spectral.least_singular_value(layer, config.generator(run.seeds.noise), run.profile.num_lanczos)
+    upper, seconds[row] = table5.norm(layer, run.seeds.noise, run.store)
+    least = table5.least(layer, run.seeds.noise, run.profile.num_lanczos, run.store)
     five[row, "upper"], five[row, "least"] = Estimate(upper, upper, upper, 1), Estimate(least, 0.0, least, 1)
     if row.startswith("conv"):
-        spectra[row] = spectral.torus_spectrum(layer, spectral.torus_side(layer))
+        spectra[row] = table5.spectrum(layer, run.store)
         on_torus, stride = float(spectra[row].max()), math.sqrt(math.prod(layer.stride))
         assert upper <= on_torus * (1 + 1e-5), row
         five[row, "upper"] = Estimate(upper, upper, on_torus, 1)
@@ -266,7 +263,7 @@ def beside(suffix: str, column: str) -> list[str]:
     return paper.two_lines("table5", five, ours, [column], "layer")[column].to_list()
 
 
-table5 = pd.DataFrame(
+upper_end = pd.DataFrame(
     {
         "v1": published["upper (v1)"],
         "v4": published["upper (v4)"],
@@ -279,7 +276,7 @@ caption = (
     "Table 5, upper bounds: the paper's first and last version, and the norms of public counterparts, recorded above this "
     "build's. *lost*: illegible in the only copy of the first version that we had. –: no weights here."
 )
-Markdown(paper.to_markdown(table5, caption, "tab-five"))
+Markdown(paper.to_markdown(upper_end, caption, "tab-five"))
 
 # %% tags=["remove-cell"]
 
@@ -410,8 +407,7 @@ if "SqueezeNet 1.1" in found:
         cell = (
             (f"fire {module}", part) if part not in ("", "1") else ("conv 0" if part == "" else "classifier", "alone")
         )
-        there = Convolution(**vars(layer) | {"weight": layer.weight.to(run.device)})
-        norm = spectral.largest_singular_value(there, config.generator(run.seeds.noise))
+        norm, _ = table5.norm(layer.to(run.device), run.seeds.noise, run.store)
         small[cell] = Estimate(norm, norm, norm, 1)
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
@@ -506,26 +502,26 @@ glue("paper_convolutions", word(math.prod(paper_upper[row] for row in rows if ro
 # %%
 images = run.train.take(run.profile.num_attacked)
 targets = run.targets(images)
-constants, distances, lengths, estimates, steepest = {}, {}, {}, {}, {}
-for name, chain in chains.items():
+certified, lengths = {}, {}
+for name in names:
     result = run.adversarial(trained[name], images)
     lengths[name] = torch.where(
         result.success, (result.adversarial.double() - images.inputs.double()).norm(dim=1), torch.inf
     )
-    generator = config.generator(run.seeds.noise)
-    constants[name] = certificates.lipschitz_constants(chain, images.inputs[:1].double(), generator)
-    distances[name] = certificates.certify(chain, constants[name], images.inputs, targets, run.profile.num_enclosed)
-    margin, slope = certificates.linear_estimate(chain, images.inputs, targets)
-    estimates[name], steepest[name] = margin / slope, float(slope.max())
+    certified[name] = table5.certify(
+        trained[name].network, images, targets, run.profile.num_enclosed, run.seeds.noise, run.store
+    )
+distances = {name: each.distances for name, each in certified.items()}
+estimates = {name: each.linear_estimate for name, each in certified.items()}
 # %% [markdown]
 # The theorem is on trial with every image: one certified distance beyond the length of a successful attack would refute it,
 # or our code.
 
 # %%
 beyond = {
-    (name, kind): int((certified > lengths[name]).sum())
+    (name, kind): int((distance > lengths[name]).sum())
     for name, kinds in distances.items()
-    for kind, certified in kinds.items()
+    for kind, distance in kinds.items()
 }
 assert set(beyond.values()) == {0}, beyond
 
@@ -534,18 +530,18 @@ few = slice(0, 200)
 covered = []
 for name in mnist.LINEAR:
     optimum = exact.minimum_perturbation(trained[name].network[0], images.inputs[few], targets[few])
-    certified, optimal = distances[name][certificates.PAIRS][few], optimum.perturbation.norm(dim=1)
-    assert (certified <= optimal * (1 + 1e-7)).all(), name
-    covered.append(100 * float(certified.mean() / optimal.mean()))
+    distance, optimal = distances[name][certificates.PAIRS][few], optimum.perturbation.norm(dim=1)
+    assert (distance <= optimal * (1 + 1e-7)).all(), name
+    covered.append(100 * float(distance.mean() / optimal.mean()))
 glue("num_exact", len(images.inputs[few]), display=False)
 glue("box_low", min(covered), display=False)
 glue("box_high", max(covered), display=False)
 kinds = list(certificates.KINDS)
 ESTIMATE = "linear estimate"
 orders = {
-    (name, kind): intervals.mean(certificates.orders_short(certified, lengths[name]).cpu().numpy())
+    (name, kind): intervals.mean(certificates.orders_short(distance, lengths[name]).cpu().numpy())
     for name in names
-    for kind, certified in (distances[name] | {ESTIMATE: estimates[name]}).items()
+    for kind, distance in (distances[name] | {ESTIMATE: estimates[name]}).items()
 }
 checked = {
     (name, "beyond the attack (%)"): intervals.percent(sum(beyond[name, kind] for kind in distances[name]), len(images))
@@ -614,11 +610,11 @@ Markdown(
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 lipschitz = {}
 for name in names:
-    sharpest = list(constants[name].values())[-1]
+    constants = certified[name].constants
     for column, value in {
-        "product of norms": float(constants[name][certificates.PRODUCT].max()),
-        "sharpest constant": float(sharpest.max()),
-        "steepest slope met": steepest[name],
+        "product of norms": float(constants[certificates.PRODUCT].max()),
+        "sharpest constant": float(list(constants.values())[-1].max()),
+        "steepest slope met": float(certified[name].slope.max()),
     }.items():
         lipschitz[name, column] = Estimate(value, value, value, len(images))
 if run.records:

@@ -14,7 +14,7 @@ Devices and precisions are those of the weights.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import scipy.linalg
@@ -71,6 +71,10 @@ class Convolution:
         if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
             raise ValueError(f"{layer}: padding must be zeros, and as many of them as two numbers say")
         return cls(layer.weight.detach(), size, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+    def to(self, place: torch.device | torch.dtype) -> "Convolution":
+        """The same with its weights on that device, or in that precision."""
+        return replace(self, weight=self.weight.to(place))
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

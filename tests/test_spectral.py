@@ -103,7 +103,7 @@ def test_its_bounds_are_the_singular_values_of_its_matrix(seed):
 @fifty
 def test_single_precision_has_four_digits(seed):
     convolution = random_convolution(seed)
-    single = Convolution(**vars(convolution) | {"weight": convolution.weight.float()})
+    single = convolution.to(torch.float32)
     norm = spectral.largest_singular_value(single, generator())
     assert norm == pytest.approx(float(torch.linalg.svdvals(convolution.matrix())[0]), rel=1e-4)
 
@@ -147,7 +147,7 @@ def test_other_paddings_are_refused(unusual):
 @pytest.mark.gpu
 def test_a_gpu_finds_the_same_bounds():
     convolution = random_convolution(3)
-    there = Convolution(**vars(convolution) | {"weight": convolution.weight.cuda()})
+    there = convolution.to(torch.device("cuda"))
     assert there.bounds(generator(), 100) == pytest.approx(convolution.bounds(generator(), 100), rel=1e-6)
     torch.testing.assert_close(
         spectral.torus_spectrum(there, 12).cpu(), spectral.torus_spectrum(convolution, 12), rtol=1e-6, atol=1e-8
@@ -245,7 +245,7 @@ def test_alexnets_five_norms_have_four_digits_within_two_minutes_of_processor_ti
     norms = [spectral.largest_singular_value(convolution, generator()) for convolution in alexnet_convolutions]
     assert time.process_time() - began < 120
     for convolution, norm in zip(alexnet_convolutions, norms, strict=True):
-        double = Convolution(**vars(convolution) | {"weight": convolution.weight.double()})
+        double = convolution.to(torch.float64)
         precise = spectral.largest_singular_value(double, generator(1), tolerance=1e-8)
         assert norm == pytest.approx(precise, rel=2e-5)
 

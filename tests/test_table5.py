@@ -1,0 +1,66 @@
+"""lib/table5.py: the numbers are those of lib.spectral and lib.certificates, and are computed once."""
+
+import pytest
+import torch
+
+from lib import certificates, spectral, table5
+from lib.config import generator
+from lib.data import Dataset
+from lib.models import mnist
+from lib.spectral import Convolution
+from lib.store import Store
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path)
+
+
+@pytest.fixture
+def layer() -> Convolution:
+    weight = torch.randn(4, 1, 3, 3, generator=generator(0), dtype=torch.float64)
+    return Convolution(weight, size=(8, 8), stride=(2, 2), padding=(1, 1), groups=2)
+
+
+def test_a_layer_has_the_singular_values_of_its_matrix(layer, store):
+    values = torch.linalg.svdvals(layer.matrix())
+    norm, seconds = table5.norm(layer, 0, store)
+    assert norm == pytest.approx(float(values[0]), rel=1e-6)
+    assert seconds > 0
+    assert table5.least(layer, 0, 100, store) == pytest.approx(float(values[-1]), rel=1e-6)
+    torch.testing.assert_close(
+        table5.spectrum(layer, store), spectral.torus_spectrum(layer, spectral.torus_side(layer))
+    )
+
+
+def test_they_are_computed_once_for_each_layer_and_each_way_of_applying_it(layer, store):
+    for _ in range(2):
+        table5.norm(layer, 0, store)
+        table5.least(layer, 0, 100, store)
+        table5.spectrum(layer, store)
+    assert store.num_made == 3
+    whole = Convolution(layer.weight, layer.size, (1, 1), layer.padding, layer.dilation, layer.groups)
+    other = Convolution(layer.weight + 1, layer.size, layer.stride, layer.padding, layer.dilation, layer.groups)
+    norms = {table5.norm(each, 0, store)[0] for each in (layer, whole, other)}
+    assert len(norms) == 3
+
+
+@pytest.mark.parametrize("name", ["softmax 1e-4", "100-100-10"])
+def test_what_is_certified_is_what_certificates_say_and_is_computed_once(name, store):
+    network = mnist.build(mnist.SPECS[name], generator(0)).requires_grad_(False)
+    images = Dataset(torch.rand(6, 784, generator=generator(1)), torch.zeros(6, dtype=torch.long), "noise")
+    targets = torch.arange(6)
+    found = table5.certify(network, images, targets, num_enclosed=3, seed=2, store=store)
+    layers = certificates.as_layers(network)
+    constants = certificates.lipschitz_constants(layers, images.inputs[:1].double(), generator(2))
+    distances = certificates.certify(layers, constants, images.inputs, targets, num_enclosed=3)
+    for kept, expected in ((found.constants, constants), (found.distances, distances)):
+        assert list(kept) == list(expected)
+        for kind, values in expected.items():
+            torch.testing.assert_close(kept[kind], values, equal_nan=True)
+    margin, slope = certificates.linear_estimate(layers, images.inputs, targets)
+    torch.testing.assert_close(found.linear_estimate, margin / slope)
+    table5.certify(network, images, targets, num_enclosed=3, seed=2, store=store)
+    assert store.num_made == 1
+    table5.certify(network, images, 1 - targets.clamp(max=1), num_enclosed=3, seed=2, store=store)
+    assert store.num_made == 2
