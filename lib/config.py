@@ -103,7 +103,9 @@ class Seeds:
     noise: int  # Gaussian noise that attacks are compared with
     twin: int  # first weights of the second of two networks that are alike
     corruption: int  # noise on the autoencoder's inputs
-    directions: int  # random directions among a layer's activations, and the tests of what they show
+    directions: int  # random directions among a layer's activations
+    rows: int  # which of their rows of pictures are shown, and in which order a blind test asks
+    resampling: int  # permutations, bootstrap samples and rotations
 
     @classmethod
     def derive(cls, seed: int) -> "Seeds":

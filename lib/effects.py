@@ -36,12 +36,14 @@ def _estimate(value: float, draws: Tensor, n: int) -> Estimate:
 
 
 def permutation_test(a: Tensor, b: Tensor, generator: torch.Generator, num_draws: int) -> Estimate:
-    """How often two samples dealt at random from all values differ in mean as much as these do.
+    """How often two samples dealt at random from all values have as large a Cliff's delta as these do.
 
-    The samples as they are count as one of the deals, so p is never 0 (Phipson & Smyth 2010).
+    Deltas are differences of mean ranks. The samples as they are count as one of the deals, so p is never 0 (Phipson &
+    Smyth 2010).
     """
-    pool, observed = torch.cat([a, b]).double(), abs(float(a.double().mean() - b.double().mean()))
-    rounding = 1e-9 * float(pool.abs().max())
+    pool = torch.from_numpy(scipy.stats.rankdata(torch.cat([a, b]).numpy()))
+    observed = abs(float(pool[: len(a)].mean() - pool[len(a) :].mean()))
+    rounding = 1e-9 * len(pool)
     as_far = 1
     for start in range(0, num_draws, PERMUTATIONS_AT_ONCE):
         num = min(PERMUTATIONS_AT_ONCE, num_draws - start)
@@ -62,11 +64,24 @@ def randomisation_test(observed: float, draws: Tensor) -> Estimate:
 
 
 def best_guess(a: Tensor, b: Tensor) -> float:
-    """How often the best threshold tells which of two equally likely samples a value is from: 1/2 to 1.
+    """How often a threshold tells which of two equally likely samples a value is from: about 1/2 to 1.
 
-    From Kolmogorov and Smirnov's distance D of the samples: (1 + D) / 2.
+    Each half of the values is guessed by the threshold that is best for the other half: the best for the values
+    themselves would do better than chance where there is nothing to tell.
     """
-    return float(1 + scipy.stats.ks_2samp(a.numpy(), b.numpy()).statistic) / 2
+    halves = (a[::2], b[::2]), (a[1::2], b[1::2])
+    return sum(_share_right(*there, *_threshold(*here)) for here, there in (halves, halves[::-1])) / 2
+
+
+def _threshold(a: Tensor, b: Tensor) -> tuple[float, int]:
+    """Where the samples' distribution functions are farthest apart, and the sign of the side on which `a` lies."""
+    found = scipy.stats.ks_2samp(a.numpy(), b.numpy())
+    return float(found.statistic_location), -int(found.statistic_sign)
+
+
+def _share_right(a: Tensor, b: Tensor, threshold: float, side: int) -> float:
+    above_a, above_b = (float((sample > threshold).double().mean()) for sample in (a, b))
+    return (1 + side * (above_a - above_b)) / 2
 
 
 def spread(draws: Tensor) -> Estimate:
@@ -74,9 +89,9 @@ def spread(draws: Tensor) -> Estimate:
     return _estimate(float(draws.mean()), draws, len(draws))
 
 
-def exactly(count: int) -> Estimate:
-    """A count, which has no interval."""
-    return Estimate(float(count), float(count), float(count), 1)
+def exactly(value: float, n: int = 1) -> Estimate:
+    """A number without sampling error, from n images or the like."""
+    return Estimate(float(value), float(value), float(value), n)
 
 
 def correlated(rank_correlation: float, n: int) -> Estimate:
@@ -89,13 +104,13 @@ def correlated(rank_correlation: float, n: int) -> Estimate:
     return Estimate(rank_correlation, float(low), float(high), n)
 
 
-def detectable_delta(n: int, m: int) -> float:
-    """The Cliff's delta that samples of n and m tell from 0 with 80 % power at the 5 % level, about.
+def detectable_delta(n: int, m: int, level: float = LEVEL) -> float:
+    """The Cliff's delta that a rank test of samples of n and m tells from 0 with 80 % power at the level, about.
 
     From the variance of Mann and Whitney's U under the null hypothesis, (n + m + 1) / (3 n m) in units of delta.
     """
     normal = scipy.stats.norm
-    return float((normal.ppf(1 - LEVEL / 2) + normal.ppf(POWER)) * np.sqrt((n + m + 1) / (3 * n * m)))
+    return float((normal.ppf(1 - level / 2) + normal.ppf(POWER)) * np.sqrt((n + m + 1) / (3 * n * m)))
 
 
 def holm(p: dict) -> dict:

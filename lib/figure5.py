@@ -165,16 +165,19 @@ def stopped_early(
     config: AttackConfig,
     generator: torch.Generator,
 ) -> Tensor:
-    """Distortions (k,) of an attack that lowers c by `factor` at a time until it succeeds, for k <= N pictures.
+    """Distortions (N,) of an attack that lowers c by `factor` at a time until it succeeds.
 
     Such a search stops anywhere between the largest successful c and c / factor: at c factor^-u, u uniform in [0, 1).
-    Pictures whose search met no successful minimiser have no such c and are left out.
+    nan for pictures whose search met no successful minimiser, so that there is no such c, or where that c has none.
     """
     uniform = torch.rand(len(targets), generator=generator).to(result.c)
     rows = torch.isfinite(result.c)
-    prices = (result.c * factor**-uniform)[rows]
-    minimum = attack.minimize_penalized(subject.network, subject.inputs[rows], targets[rows], prices, config)
-    return attack.distortion(minimum.minimizer, subject.inputs[rows])
+    inputs, wanted, prices = subject.inputs[rows], targets[rows], (result.c * factor**-uniform)[rows]
+    images = attack.minimize_penalized(subject.network, inputs, wanted, prices, config).minimizer
+    reached = transfer.predictions(subject.network, images) == wanted
+    lengths = torch.full_like(result.c, torch.nan)
+    lengths[rows] = torch.where(reached, attack.distortion(images, inputs), torch.nan)
+    return lengths
 
 
 def magnified(inputs: Tensor, adversarial: Tensor) -> Tensor:

@@ -78,16 +78,20 @@ def judge(identity: str, deviations: Mapping[str, float]) -> str:
     """The verdict on a claim: how many of its parts lie within the limit that paper/claims.csv sets.
 
     deviations : of each part from what is claimed, in the limit's unit. All within: reproduced; at least half: partly.
+    A claim of mathematics is contradicted by a single part beyond the limit.
     Raises ValueError for a claim that paper/claims.csv does not list, or one without parts.
     """
-    limits = published("claims").set_index("id")["limit"].astype(float)
-    if identity not in limits or not deviations:
+    claims = published("claims").set_index("id")
+    if identity not in claims.index or not deviations:
         raise ValueError(
-            f"claim {identity!r} with {len(deviations)} parts; paper/claims.csv lists {', '.join(limits.index)}"
+            f"claim {identity!r} with {len(deviations)} parts; paper/claims.csv lists {', '.join(claims.index)}"
         )
-    within = sum(abs(deviation) <= limits[identity] for deviation in deviations.values())
+    limit = float(claims.loc[identity, "limit"])
+    within = sum(abs(deviation) <= limit for deviation in deviations.values())
     if within == len(deviations):
         return "reproduced"
+    if claims.loc[identity, "kind"] == "mathematics":
+        return "contradicted"
     return "partly" if 2 * within >= len(deviations) else "not reproduced"
 
 

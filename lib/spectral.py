@@ -227,9 +227,12 @@ def torus_frequencies(convolution: Convolution, side: int) -> Tensor:
 def torus_side(convolution: Convolution) -> int:
     """The smallest torus on which nothing that the zero-padded convolution computes meets itself around the corner.
 
-    There the zero-padded operator is a part of the circular one, hence its norm at most the torus' norm.
+    There the zero-padded operator is a part of the circular one, hence its norm at most the torus' norm. Kernels of a
+    single pixel never meet themselves.
     """
     kernel, grid = convolution.weight.shape[2:], math.lcm(*convolution.stride)
+    if max(kernel) == 1:
+        return grid
     reach = [n + d * (k - 1) for n, k, d in zip(convolution.size, kernel, convolution.dilation, strict=True)]
     return -(-max(reach) // grid) * grid
 
@@ -321,17 +324,19 @@ def contrast_lipschitz(epsilon: float, gamma: float) -> float:
     return epsilon**-gamma
 
 
-def lipschitz(layer: nn.Module, shape: tuple[int, ...], generator: torch.Generator) -> float:
-    """An upper bound of the Lipschitz constant of one layer on inputs of `shape`, without the batch: exact but for
-    pooling on very small maps.
+def lipschitz(layer: nn.Module, shape: tuple[int, ...]) -> float:
+    """An upper bound of the Lipschitz constant of one layer on inputs of `shape`, without the batch.
 
+    Of a convolution the norm on a torus, which the zero-padded one cannot exceed: an iteration comes from below, and
+    proves nothing. Exact for all others, but for pooling on very small maps.
     Raises TypeError for a layer that it does not know: no silent 1.
     """
     match layer:
         case nn.Linear():
             return dense_bounds(layer.weight.detach()).upper
         case nn.Conv2d():
-            return largest_singular_value(Convolution.of(layer, shape[1:]), generator)
+            convolution = Convolution.of(layer, shape[1:])
+            return torus_bounds(convolution, torus_side(convolution)).upper
         case nn.MaxPool2d():
             return max_pool_lipschitz(layer.kernel_size, layer.stride)
         case nn.Sigmoid():
@@ -361,12 +366,10 @@ def convolutions(network: nn.Module, image: Tensor) -> dict[str, Convolution]:
 
 
 @torch.no_grad()
-def layer_bounds(
-    layers: Iterable[nn.Module], inputs: Tensor, generator: torch.Generator
-) -> list[tuple[nn.Module, float]]:
+def layer_bounds(layers: Iterable[nn.Module], inputs: Tensor) -> list[tuple[nn.Module, float]]:
     """Each layer with its upper bound, in order; `inputs` (1, ...) is an image that tells the shapes."""
     bounds = []
     for layer in layers:
-        bounds.append((layer, lipschitz(layer, tuple(inputs.shape[1:]), generator)))
+        bounds.append((layer, lipschitz(layer, tuple(inputs.shape[1:]))))
         inputs = layer(inputs)
     return bounds

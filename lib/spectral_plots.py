@@ -18,7 +18,7 @@ def spectra(panels: Mapping[str, Mapping[str, Tensor]], title: str) -> Figure:
         for i, (layer, values) in enumerate(layers.items()):
             ordered = np.sort(values.cpu().numpy(), axis=None)[::-1]
             share = 100 * (np.arange(len(ordered)) + 0.5) / len(ordered)
-            ax.plot(share, ordered, ["-", "--", "-.", ":"][i % 4], color=COLOURS[i], label=layer)
+            ax.plot(share, ordered, ["-", "--", "-.", ":"][i % 4], color=COLOURS[i % len(COLOURS)], label=layer)
         ax.axhline(1, color=GREY, linewidth=0.8)
         ax.set_yscale("log")
         ax.set_title(network, fontsize=9)

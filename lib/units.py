@@ -74,15 +74,19 @@ def unit_responses(activations: Tensor) -> Tensor:
     return (activations if activations.ndim == 2 else activations.amax(dim=2)).T
 
 
-def top_activating(scores: Tensor, k: int) -> Tensor:
-    """The numbers of the k images that each direction scores highest, best first, (num_directions, k)."""
-    return scores.contiguous().topk(k, dim=1).indices
+def top_activating(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """The numbers of the k images that each direction scores highest, best first, (num_directions, k).
+
+    Ties, as among saturated pixels, are broken by lot: the images are shuffled by `generator` (on the CPU) beforehand.
+    """
+    order = torch.randperm(scores.shape[1], generator=generator)
+    return order[scores[:, order].topk(k, dim=1).indices]
 
 
 def live_units(activations: Tensor, k: int) -> Tensor:
-    """Which units have k best images that are more than a tie, (d,) bool.
+    """Which units have k images that they like better than some others, (d,) bool.
 
-    A rectified unit that fires on fewer than k images has none: its row would be filled from all its zeros.
+    A rectified unit that fires on fewer than k images has not: its row would be filled from all its zeros.
     """
     scores = unit_responses(activations).contiguous()
     return scores.topk(k, dim=1).values[:, -1] > scores.amin(dim=1)
@@ -158,7 +162,8 @@ def families(samples: Tensor, config: UnitsConfig, generator: torch.Generator, s
     """What units are compared with: random directions of several kinds, and the activations' own axes; each (., d).
 
     "random": Gaussian, as in the paper. "random, equal scales": Gaussian once every unit's standard deviation is made
-    1. "random, whitened": Gaussian once the activations are uncorrelated. "random, positive": Gaussian without signs.
+    1. "random, whitened axes": Gaussian mixtures of the principal axes once each has variance 1: of the leading
+    `config.num_axes`, the only ones that the samples tell. "random, positive": Gaussian without signs.
     samples : activations (n, d), of other images than the directions are tried on.
     """
     num, dim = config.num_directions, samples.shape[1]
@@ -167,7 +172,7 @@ def families(samples: Tensor, config: UnitsConfig, generator: torch.Generator, s
         "random": random_directions(num, dim, generator),
         "random, positive": random_directions(num, dim, generator).abs(),
         "random, equal scales": random_directions(num, dim, generator) / samples.std(dim=0),
-        "random, whitened": random_directions(num, len(axes.stddev), generator) @ axes.whitened,
+        "random, whitened axes": random_directions(num, len(axes.stddev), generator) @ axes.whitened,
         "PCA": with_longer_tail(samples, axes.vectors),
         "ICA": with_longer_tail(samples, independent_directions(samples, axes, seed)),
     }
@@ -224,12 +229,16 @@ def entropy(counts: Tensor) -> Tensor:
     return torch.special.entr(counts / counts.sum(dim=1, keepdim=True)).sum(dim=1) / np.log(2)
 
 
-def num_detected(counts: Tensor) -> int:
-    """How many classes have a detector: a direction most of whose k images are of that class.
+def num_detected(counts: Tensor, num: int) -> float:
+    """How many classes have a detector among `num` of the directions, on average over all ways to choose these.
 
-    In the spirit of the unique detectors of Bau et al. 2017, which are counted on segmented images.
+    A detector is a direction most of whose k images are of that class: in the spirit of the unique detectors of Bau et
+    al. 2017, which are counted on segmented images. A class with D detectors among n directions has none among `num`
+    with the probability (n - D choose num) / (n choose num).
     """
-    return int((2 * counts > counts.sum(dim=1, keepdim=True)).any(dim=0).sum())
+    detectors = (2 * counts > counts.sum(dim=1, keepdim=True)).sum(dim=0)
+    none = scipy.stats.hypergeom(len(counts), detectors.numpy(), num).pmf(0)
+    return float((1 - none).sum())
 
 
 def importance(hidden: Tensor, classifier: nn.Linear, labels: Tensor, directions: Tensor) -> Tensor:
@@ -251,8 +260,7 @@ def importance(hidden: Tensor, classifier: nn.Linear, labels: Tensor, directions
 class Study:
     """A layer that was looked at: whom its units and its directions like best, and how much these images agree."""
 
-    num_units: int
-    live: Tensor  # (num_units,) bool, for k; all below is of live units, and of directions among them
+    live: Tensor  # (d,) bool, for k; all below is of live units, and of directions among them
     directions: dict[str, Tensor]  # by family
     top: dict[str, Tensor]  # by family, under "units", and under "chance" images drawn at random; (., large_k)
     agreement: dict[str, dict[str, Tensor]]  # of the first k, by judge and then by family
@@ -273,16 +281,14 @@ def study(
     """
     samples = sampled(reference, config.num_samples)
     live = live_units(activations, config.k) & (samples.std(dim=0) > 0)
-    num_units, activations = len(live), activations[:, live]
+    activations = activations[:, live]
     directions = families(samples[:, live], config, generator, seed)
     scores = {"units": unit_responses(activations)} | {n: responses(activations, v) for n, v in directions.items()}
-    top = {name: top_activating(values, config.large_k) for name, values in scores.items()}
-    top["chance"] = top_activating(
-        torch.rand(config.num_directions, len(activations), generator=generator), config.large_k
-    )
+    scores["chance"] = torch.rand(config.num_directions, len(activations), generator=generator)
+    top = {name: top_activating(values, config.large_k, generator) for name, values in scores.items()}
     few = _agreements(judges, {name: best[:, : config.k] for name, best in top.items()})
     many = _agreements(judges, top | {"units": top["units"][live_units(activations, config.large_k)]})
-    return Study(num_units, live, directions, top, few, many)
+    return Study(live, directions, top, few, many)
 
 
 def _agreements(judges: Mapping[str, Tensor], top: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -322,7 +328,8 @@ def deltas(
     activations = activations[:, live_units(activations, config.k)]
     directions = random_directions(config.num_directions, activations.shape[1], generator)
     own, mixed = (
-        top_activating(scores, config.k) for scores in (unit_responses(activations), responses(activations, directions))
+        top_activating(scores, config.k, generator)
+        for scores in (unit_responses(activations), responses(activations, directions))
     )
     return {
         judge: effects.delta(agreement(v, own), agreement(v, mixed), generator, config.num_draws)
@@ -337,7 +344,7 @@ def rotated(
     means: dict[str, list[Tensor]] = {judge: [] for judge in judges}
     for _ in range(num):
         basis = random_rotation(activations.shape[1], generator)
-        top = top_activating(responses(activations, basis), k)
+        top = top_activating(responses(activations, basis), k, generator)
         for judge, vectors in judges.items():
             means[judge].append(agreement(vectors, top).mean())
     return {judge: torch.stack(values) for judge, values in means.items()}

@@ -60,7 +60,7 @@ def linear() -> nn.Linear:
 
 def certified(network: nn.Module, inputs, targets, num_enclosed: int = 100) -> dict[str, torch.Tensor]:
     layers = certificates.as_layers(network if isinstance(network, nn.Sequential) else nn.Sequential(network))
-    constants = certificates.lipschitz_constants(layers, inputs[:1].double(), generator())
+    constants = certificates.lipschitz_constants(layers, inputs[:1].double())
     return certificates.certify(layers, constants, inputs, targets, num_enclosed)
 
 
@@ -91,8 +91,14 @@ def test_in_the_box_the_exact_optimum_of_a_linear_network_lies_beyond_its_certif
 def test_a_certificate_by_hand():
     logits = torch.tensor([[3.0, 1.0, 0.0], [0.0, 1.0, 5.0]])
     constants = torch.tensor([[0.0, 1.0, 8.0], [1.0, 0.0, 2.0], [8.0, 2.0, 0.0]])
-    assert certificates.certified_distance(logits, torch.tensor([1, 2]), constants).tolist() == [2, 0]
-    assert certificates.certified_distance(logits, torch.tensor([2, 0]), constants).tolist() == [0.5, 1]
+    assert certificates.certified_distance(logits, torch.tensor([1, 2]), constants).tolist() == pytest.approx([2, 0])
+    assert certificates.certified_distance(logits, torch.tensor([2, 0]), constants).tolist() == pytest.approx([0.5, 1])
+
+
+def test_rounding_makes_certificates_shorter_and_never_longer():
+    logits, constants = torch.tensor([[1.0, 0.0]], dtype=torch.float64), torch.ones(2, 2, dtype=torch.float64)
+    (distance,) = certificates.certified_distance(logits, torch.tensor([1]), constants).tolist()
+    assert 1 - 1e-8 < distance < 1 - 1e-10
 
 
 def test_orders_of_magnitude_by_hand():
@@ -100,6 +106,14 @@ def test_orders_of_magnitude_by_hand():
     lengths = torch.tensor([100.0, 1.0, 1.0, 5.0, torch.inf], dtype=torch.float64)
     orders = certificates.orders_short(distances, lengths)
     torch.testing.assert_close(orders, torch.tensor([2.0, 1.0], dtype=torch.float64))
+
+
+def test_the_largest_share_by_hand():
+    distances = torch.tensor([1.0, 0.0, torch.nan, 0.5, 3.0], dtype=torch.float64)
+    lengths = torch.tensor([4.0, 0.0, 1.0, 0.8, torch.inf], dtype=torch.float64)
+    assert certificates.largest_share(distances, lengths)[::3] == (0.625, 4)
+    too_far = certificates.largest_share(torch.tensor([2.0]), torch.tensor([0.0]))
+    assert too_far.value == torch.inf
 
 
 # --- Constants ------------------------------------------------------------------------------------
@@ -110,7 +124,7 @@ SIZES = [(20, 7, 4), (20, 12, 9, 4), (20, 8, 8, 8, 4)]
 @pytest.mark.parametrize("sizes", SIZES)
 def test_kinds_come_from_crude_to_sharp(sizes):
     network = sigmoid_network(*sizes)
-    constants = certificates.lipschitz_constants(network, torch.zeros(1, 20, dtype=torch.float64), generator())
+    constants = certificates.lipschitz_constants(network, torch.zeros(1, 20, dtype=torch.float64))
     assert list(constants) == [PRODUCT, SLOPES, PAIRS, AVERAGED]
     off_diagonal = ~torch.eye(4, dtype=torch.bool)
     for cruder, sharper in itertools.pairwise(constants.values()):
@@ -121,7 +135,7 @@ def test_kinds_come_from_crude_to_sharp(sizes):
 @pytest.mark.parametrize("sizes", SIZES)
 def test_no_difference_of_logits_changes_faster_than_its_constant(sizes):
     network, source = sigmoid_network(*sizes), generator(3)
-    constants = certificates.lipschitz_constants(network, torch.zeros(1, 20, dtype=torch.float64), source)
+    constants = certificates.lipschitz_constants(network, torch.zeros(1, 20, dtype=torch.float64))
     x = torch.randn(500, 20, generator=source, dtype=torch.float64)
     y = x + torch.randn(500, 20, generator=source, dtype=torch.float64) * 10 ** torch.linspace(-3, 1, 500)[:, None]
     change = network(x) - network(y)

@@ -55,6 +55,8 @@ def test_seeds_are_the_same_in_every_process_and_version():
         twin=161328693,
         corruption=2617721224,
         directions=1369798745,
+        rows=3026431988,
+        resampling=2214077229,
     )
 
 

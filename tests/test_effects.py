@@ -27,10 +27,15 @@ def test_cliffs_delta_is_mann_and_whitneys_u(a, b):
     assert found.n == len(a)
 
 
+def cliff(a, b) -> float:
+    """By definition."""
+    return np.sign(a[:, None] - b).mean()
+
+
 def test_a_small_permutation_test_is_the_exact_one():
     a, b = torch.tensor([1.0, 4.0, 6.0, 7.0]), torch.tensor([0.0, 2.0, 3.0, 3.0, 5.0])
     exact = scipy.stats.permutation_test(
-        (a.numpy(), b.numpy()), lambda x, y: abs(np.mean(x) - np.mean(y)), alternative="greater", n_resamples=np.inf
+        (a.numpy(), b.numpy()), lambda x, y: abs(cliff(x, y)), alternative="greater", n_resamples=np.inf
     ).pvalue
     p = effects.permutation_test(a, b, generator(), 20_000)
     assert p.low <= exact <= p.high
@@ -66,19 +71,26 @@ def test_a_randomisation_counts_both_sides_and_itself():
         assert (found.value, found.n) == (pytest.approx(as_far / 20), 20)
 
 
-def test_the_best_guess_is_the_best_of_all_thresholds():
-    a, b = 1 + torch.randn(40, generator=generator(1)), torch.randn(70, generator=generator(2))
-    right = [((a > t).double().mean() + (b <= t).double().mean()) / 2 for t in torch.cat([a, b])]
-    assert effects.best_guess(a, b) == pytest.approx(float(max(right)))
-    assert effects.best_guess(a, a) == pytest.approx(0.5)
+@pytest.mark.parametrize("shift", [-2.0, 0.0, 2.0])
+def test_a_guesser_tells_two_gaussians_as_often_as_the_best_threshold_does(shift):
+    """Half way between them: Phi(|shift| / 2), and half the time where there is nothing to tell."""
+    a, b = shift + torch.randn(4000, generator=generator(1)), torch.randn(3000, generator=generator(2))
+    assert effects.best_guess(a, b) == pytest.approx(scipy.stats.norm.cdf(abs(shift) / 2), abs=0.02)
 
 
-def test_the_detectable_delta_is_detected_with_the_power_it_says():
-    delta = effects.detectable_delta(80, 200)
+def test_a_guesser_does_not_profit_from_chance():
+    drawn = torch.randn(200, 50, generator=generator(3))
+    right = [effects.best_guess(row[:20], row[20:]) for row in drawn]
+    assert np.mean(right) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("level", [0.05, 0.01])
+def test_the_detectable_delta_is_detected_with_the_power_it_says(level):
+    delta = effects.detectable_delta(80, 200, level)
     shift = np.sqrt(2) * scipy.stats.norm.ppf((delta + 1) / 2)
     draws = np.random.default_rng(0)
     p = [scipy.stats.mannwhitneyu(draws.normal(shift, 1, 80), draws.normal(0, 1, 200)).pvalue for _ in range(1000)]
-    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.8, abs=0.05)
+    assert np.mean(np.array(p) < level) == pytest.approx(0.8, abs=0.05)
 
 
 @settings(max_examples=50, deadline=None)

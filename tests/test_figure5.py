@@ -1,6 +1,7 @@
 """Only what is classified correctly is attacked, what is found is kept, and what is said of it afterwards is so."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
@@ -144,15 +145,22 @@ def test_a_search_in_coarse_steps_ends_in_longer_perturbations(linear, attacked)
     lengths = {
         factor: figure5.stopped_early(subject, attacked, targets, factor, solver, generator()) for factor in (1, 10)
     }
-    searched = torch.isfinite(attacked.c)
+    searched, tied = torch.isfinite(lengths[10]), torch.isfinite(lengths[1])
+    assert torch.equal(searched, torch.isfinite(attacked.c))
     assert searched.any()
-    torch.testing.assert_close(lengths[1], attacked.distortion[searched], rtol=0.02, atol=3e-5)
+    torch.testing.assert_close(lengths[1][tied], attacked.distortion[tied], rtol=0.02, atol=3e-5)
     prices = attacked.c * 10.0 ** -torch.rand(6, generator=generator())
     slope = 2 * subject.network.weight.norm()  # of the lead; the minimiser has slope (1 - p) = c
     lead = torch.logit(1 - prices / slope)
     before = (subject.inputs - 0.5) @ subject.network.weight * (2 * targets - 1) * 2
     expected = (lead - before) / slope / NUM_VALUES**0.5
-    torch.testing.assert_close(lengths[10], expected[searched], rtol=0.02, atol=3e-5)
+    torch.testing.assert_close(lengths[10][searched], expected[searched], rtol=0.02, atol=3e-5)
+
+
+def test_a_coarse_search_that_misses_its_target_has_no_length(linear, attacked):
+    subject, targets = linear
+    too_dear = replace(attacked, c=attacked.c * 1e6)  # at such a price nothing moves
+    assert figure5.stopped_early(subject, too_dear, targets, 1, AttackConfig(), generator()).isnan().all()
 
 
 # --- What is left of it ---------------------------------------------------------------------------

@@ -215,7 +215,8 @@ def test_alexnets_features_alone_encode_and_say_what_is_missing(nowhere, inputs)
     features = {name: None for name in whole.state_dict() if name.startswith("classifier")}
     saved(nowhere, imagenet.ALEXNET_FEATURES, whole, **features)
     network = imagenet.alexnet()
-    assert not network.classifies
+    assert imagenet.absent(network) == {"AlexNet.classifier": network.classifier.remedy}
+    assert imagenet.ALEXNET.url in network.classifier.remedy
     torch.testing.assert_close(network.encode(inputs), whole.encode(inputs))
     with pytest.raises(imagenet.MissingWeightsError, match=imagenet.ALEXNET.url):
         network(inputs)
@@ -226,7 +227,7 @@ def test_the_whole_alexnet_is_taken_before_its_features(nowhere, inputs):
     saved(nowhere, imagenet.ALEXNET_FEATURES, imagenet.AlexNet().features)  # not even looked at
     saved(nowhere, imagenet.ALEXNET.name, whole)
     network = imagenet.alexnet()
-    assert network.classifies
+    assert imagenet.absent(network) == {}
     torch.testing.assert_close(network(inputs), whole(inputs))
 
 

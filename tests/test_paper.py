@@ -43,7 +43,9 @@ def published(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "paper"
     folder.mkdir()
     (folder / "table9.csv").write_text("row,column,value\nb,error (%),10\nb,length,0.1\na,error (%),7.40\n")
-    (folder / "claims.csv").write_text("id,claim,limit\nfirst,One,0.5\nsecond,Two,10\nthird,Three,1\n")
+    (folder / "claims.csv").write_text(
+        "id,kind,claim,limit\nfirst,measurement,One,0.5\nsecond,mathematics,Two,10\nthird,measurement,Three,1\n"
+    )
     monkeypatch.setattr(paper, "PUBLISHED", folder)
     return folder
 
@@ -116,7 +118,8 @@ def test_every_published_table_holds_each_cell_once_and_only_numbers(path):
 
 def test_every_claim_says_where_it_stands_and_how_it_is_judged():
     claims = paper.published("claims")
-    assert list(claims.columns) == ["id", "section", "claim", "criterion", "limit", "chapter"]
+    assert list(claims.columns) == ["id", "section", "kind", "claim", "criterion", "limit", "chapter"]
+    assert set(claims["kind"]) == {"measurement", "mathematics"}
     assert not claims.isna().any(axis=None)
     assert claims["id"].is_unique
     assert all((REPOSITORY / "chapters" / f"{chapter}.py").exists() for chapter in claims["chapter"])
@@ -130,7 +133,7 @@ def test_a_table_that_is_not_published_is_an_error():
 def test_what_is_recorded_in_the_repository_can_be_read():
     for path in (REPOSITORY / "results").glob("*.csv"):
         if path.stem == "claims":
-            assert set(paper.recorded_claims()["verdict"]) <= {"reproduced", "partly", "not reproduced"}
+            assert set(paper.recorded_claims()["verdict"]) <= {"reproduced", "partly", "not reproduced", "contradicted"}
             continue
         table = paper.recorded(path.stem)
         assert not table.duplicated(["row", "column"]).any()
@@ -273,6 +276,11 @@ def test_verdicts_stand_in_the_papers_order_and_the_last_one_counts(results, pub
 )
 def test_the_verdict_counts_the_parts_within_the_limit(published, deviations, verdict):
     assert paper.judge("first", {str(i): d for i, d in enumerate(deviations)}) == verdict
+
+
+def test_one_counterexample_contradicts_a_claim_of_mathematics(published):
+    assert paper.judge("second", {"a": 1, "b": -2, "c": 11}) == "contradicted"
+    assert paper.judge("second", {"a": 1, "b": -2, "c": 10}) == "reproduced"
 
 
 def test_a_claim_without_parts_cannot_be_judged(published):

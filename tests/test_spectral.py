@@ -182,6 +182,19 @@ def test_zero_padding_never_has_a_larger_norm_than_a_torus_it_fits_on(seed):
     assert spectral.largest_singular_value(convolution, generator()) <= upper * (1 + 1e-9)
 
 
+def test_a_kernel_of_one_pixel_fits_on_the_smallest_torus():
+    weight = torch.randn(5, 3, 1, 1, generator=generator(), dtype=torch.float64)
+    for stride in (1, 2):
+        convolution = Convolution(weight, size=(6, 6), stride=(stride, stride))
+        side = spectral.torus_side(convolution)
+        assert side == stride
+        expected = torch.linalg.svdvals(weight[:, :, 0, 0])
+        (found,) = spectral.torus_spectrum(convolution, side)
+        torch.testing.assert_close(found[:3], expected)
+        assert (found[3:] < 1e-6).all()  # with a stride of 2 more pixels than maps: three columns stand for twelve
+        assert spectral.largest_singular_value(convolution, generator()) == pytest.approx(float(expected[0]))
+
+
 def test_a_torus_has_a_grid_of_its_strides_only():
     convolution = Convolution(torch.ones(1, 1, 3, 3), (8, 8), stride=(2, 2))
     with pytest.raises(ValueError, match="stride"):
@@ -250,10 +263,12 @@ def test_alexnets_five_norms_have_four_digits_within_two_minutes_of_processor_ti
         assert norm == pytest.approx(precise, rel=2e-5)
 
 
-def test_alexnets_first_norm_lies_below_its_torus(alexnet_convolutions):
-    first = alexnet_convolutions[0]
-    upper = spectral.torus_bounds(first, spectral.torus_side(first)).upper
-    assert 0.99 * upper < spectral.largest_singular_value(first, generator()) < upper
+@pytest.mark.parametrize("number", range(5))
+def test_alexnets_norms_lie_closely_below_their_toruses(alexnet_convolutions, number):
+    """A computation that knows nothing of the other: a start that has missed the top would show here."""
+    convolution = alexnet_convolutions[number]
+    upper = spectral.torus_bounds(convolution, spectral.torus_side(convolution)).upper
+    assert 0.97 * upper < spectral.largest_singular_value(convolution, generator()) < upper
 
 
 # --- Layers that are not linear -------------------------------------------------------------------
@@ -336,7 +351,7 @@ LAYERS = {
 def test_no_layer_stretches_a_difference_by_more_than_its_constant(name):
     layer, shape = LAYERS[name]
     layer, source = layer.double(), generator()
-    bound = spectral.lipschitz(layer, shape, source)
+    bound = spectral.lipschitz(layer, shape)
     x = torch.randn(200, *shape, generator=source, dtype=torch.float64)
     y = x + 10 ** torch.empty(200, *[1] * len(shape)).uniform_(-4, 1, generator=source) * torch.randn(
         200, *shape, generator=source, dtype=torch.float64
@@ -348,7 +363,7 @@ def test_no_layer_stretches_a_difference_by_more_than_its_constant(name):
 
 def test_a_layer_it_does_not_know_is_an_error():
     with pytest.raises(TypeError, match="Tanh"):
-        spectral.lipschitz(nn.Tanh(), (3,), generator())
+        spectral.lipschitz(nn.Tanh(), (3,))
 
 
 @torch.no_grad()
@@ -357,7 +372,7 @@ def test_a_network_stretches_by_no_more_than_the_product():
         nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Flatten(), nn.Linear(36, 8), nn.Sigmoid(), nn.Linear(8, 3)
     ).double()
     x = torch.rand(100, 1, 9, 9, generator=generator(), dtype=torch.float64)
-    bounds = spectral.layer_bounds(network, x[:1], generator())
+    bounds = spectral.layer_bounds(network, x[:1])
     assert [layer for layer, _ in bounds] == list(network)
     product = math.prod(bound for _, bound in bounds)
     stretch = (network(x[:50]) - network(x[50:])).norm(dim=1) / (x[:50] - x[50:]).flatten(1).norm(dim=1)

@@ -1,6 +1,7 @@
-"""The chapter on photographs runs where there are none: it says what is missing and shows what was recorded."""
+"""The chapters on ImageNet run where its files are missing, all or some: they say which, and show what was recorded."""
 
 import ast
+import os
 from pathlib import Path
 
 import jupytext
@@ -10,11 +11,15 @@ from matplotlib.figure import Figure
 
 from lib import data, paper
 
-CHAPTER = Path(__file__).parents[1] / "chapters" / "imagenet.py"
+CHAPTERS = Path(__file__).parents[1] / "chapters"
+FILES = ("SqueezeNet 1.1", "AlexNet", "imagenet-sample", "Tiny ImageNet")
+WEIGHTS = {"SqueezeNet 1.1": "weights/squeezenet1_1.safetensors", "AlexNet": "weights/alexnet_features.safetensors"}
+FOLDERS = {"imagenet-sample": "imagenet-sample", "Tiny ImageNet": "tiny-imagenet"}
 
 
-def execute(source: Path, **parameters: str) -> list:
+def execute(chapter: str, **parameters: str) -> list:
     """What the code cells of a chapter show, in order."""
+    source = CHAPTERS / f"{chapter}.py"
     names, shown = {"__name__": "__main__"}, []
     for cell in jupytext.read(source).cells:
         if cell.cell_type == "code":
@@ -28,6 +33,10 @@ def execute(source: Path, **parameters: str) -> list:
     return [value for value in shown if value is not None]
 
 
+def texts(shown: list) -> str:
+    return "\n".join(value.data for value in shown if isinstance(value, Markdown))
+
+
 @pytest.fixture
 def nothing(tmp_path, monkeypatch):
     """No DATA_DIR, an empty cache, no network."""
@@ -37,15 +46,50 @@ def nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "cache_dir", lambda: tmp_path / "cache")
 
 
+@pytest.fixture
+def real_pictures() -> Path:
+    place = Path(os.environ.get("DATA_DIR", "nowhere"))
+    for path in (WEIGHTS | FOLDERS).values():
+        if not (place / path).exists():
+            pytest.skip(f"DATA_DIR has no {path}")
+    return place.resolve()
+
+
 @pytest.mark.parametrize("recorded", [True, False])
 def test_without_data_it_says_what_is_missing_and_shows_what_was_recorded(nothing, tmp_path, monkeypatch, recorded):
     if not recorded:
         monkeypatch.setattr(paper, "RESULTS", tmp_path / "results")
-    banner, *others = execute(CHAPTER, data="digits", device="cpu")
-    for name in ("SqueezeNet 1.1", "AlexNet", "imagenet-sample", "Tiny ImageNet"):
+    banner, *others = execute("imagenet", data="digits", device="cpu")
+    for name in FILES:
         assert f"**{name}** is missing" in banner.data
     for address in ("download.pytorch.org/models/squeezenet1_1", "cs231n.stanford.edu", "github.com/EliSchwartz"):
         assert address in banner.data
     assert sum(isinstance(value, Figure) for value in others) == 3
-    texts = "\n".join(value.data for value in others if isinstance(value, Markdown))
-    assert ("Nothing has been recorded" in texts) != (recorded and bool(paper.recorded_values("figure5")))
+    assert ("Nothing has been recorded" in texts(others)) != (recorded and bool(paper.recorded_values("figure5")))
+
+
+@pytest.mark.parametrize("chapter", ["units", "spectral_analysis"])
+def test_the_other_chapters_do_without_imagenet(nothing, tmp_path, monkeypatch, chapter):
+    monkeypatch.setattr(paper, "RESULTS", tmp_path / "results")
+    shown = execute(chapter, data="digits", device="cpu")
+    assert "**AlexNet** is missing" in texts(shown)
+    assert sum(isinstance(value, Figure) for value in shown) >= 6
+
+
+@pytest.mark.parametrize("lacking", FILES)
+def test_with_some_of_the_files_it_measures_what_these_allow(real_pictures, nothing, tmp_path, monkeypatch, lacking):
+    """Each of the four is left out once, of links to the real ones."""
+    place = tmp_path / "data"
+    (place / "weights").mkdir(parents=True)
+    for name, path in (WEIGHTS | FOLDERS).items():
+        if name != lacking:
+            (place / path).symlink_to(real_pictures / path)
+    monkeypatch.setenv("DATA_DIR", str(place))
+    monkeypatch.setattr(paper, "RESULTS", tmp_path / "results")
+    banner, *others = execute("imagenet", data="digits", device="cpu")
+    assert f"**{lacking}** is missing" in banner.data
+    if lacking != "AlexNet":
+        assert "**AlexNet.classifier** is missing: put https://" in banner.data
+    measured = texts(others)
+    assert ("| SqueezeNet 1.1, to ostrich" in measured) == (lacking not in ("SqueezeNet 1.1", "imagenet-sample"))
+    assert ("| AlexNet features, to goldfish" in measured) == (lacking not in ("AlexNet", "Tiny ImageNet"))

@@ -19,6 +19,7 @@ from lib.data import DataError
 from lib.files import PublicFile
 
 NUM_CLASSES = 1000
+CONTRAST = {"size": 5, "alpha": 5 * 1e-4, "beta": 0.75, "k": 2}  # of 2012; PyTorch divides alpha by the size
 SIDE = 224  # of the pictures that the networks were trained on
 
 ALEXNET = PublicFile(
@@ -57,6 +58,11 @@ class Absent(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         raise MissingWeightsError(f"{self.layer} has no weights, so there are no classes; {self.remedy}")
+
+
+def absent(network: nn.Module) -> dict[str, str]:
+    """The layers of a network whose weights are not there, each with what to do about it."""
+    return {layer.layer: layer.remedy for layer in network.modules() if isinstance(layer, Absent)}
 
 
 class Normalize(nn.Module):
@@ -116,11 +122,6 @@ class AlexNet(nn.Module):
             nn.Linear(4096, NUM_CLASSES),
         )
 
-    @property
-    def classifies(self) -> bool:
-        """Whether the fully connected layers are there."""
-        return not isinstance(self.classifier, Absent)
-
     def encode(self, inputs: Tensor) -> Tensor:
         """The pooled features of the last convolution, (N, 9216), non-negative."""
         return self.avgpool(self.features(self.normalize(inputs))).flatten(1)
@@ -173,7 +174,7 @@ class Krizhevsky(nn.Module):
         self.fc6 = nn.Linear(256 * 6 * 6, 4096)
         self.fc7 = nn.Linear(4096, 4096)
         self.fc8 = nn.Linear(4096, NUM_CLASSES)
-        self.norm = nn.LocalResponseNorm(size=5, alpha=5 * 1e-4, beta=0.75, k=2)  # PyTorch divides alpha by the size
+        self.norm = nn.LocalResponseNorm(**CONTRAST)
         self.pool = nn.MaxPool2d(kernel_size=3, stride=2)
         self.relu = nn.ReLU()
         self.dropout = nn.Dropout()
