@@ -246,7 +246,7 @@ layers = {row: layer.to(run.device) for row, layer in layers.items()}
 # %%
 def per_pixel(network, layer):
     """A first convolution as a function of pixels in [0, 1]: the normalisation before it divides by `std`."""
-    return replace(layer, weight=layer.weight / network.normalize.std.to(layer.weight)[None, :, :, 0])
+    return replace(layer, weight=layer.weight / network.normalize.std.to(layer.weight))
 
 
 five, spectra = {}, {}
@@ -255,10 +255,14 @@ for row, name in {"conv1, AlexNet": "AlexNet", "conv1, Caffe's": "Caffe's networ
         per_unit, _ = table5.norm(per_pixel(found[name], layers[row]), run.seeds.noise, run.store)
         five[row, "upper, of pixels in [0, 1]"] = effects.exactly(per_unit)
 for row, layer in layers.items():
+    spectra[row] = table5.spectrum(layer, run.store)
+    if row.startswith("FC"):  # nothing wraps around a single pixel
+        five[row, "upper"] = effects.exactly(float(spectra[row].max()))
+        five[row, "least"] = effects.exactly(float(spectra[row].min()))
+        continue
     upper, seconds[row] = table5.norm(layer, run.seeds.noise, run.store)
     least = table5.least(layer, run.seeds.noise, run.profile.num_lanczos, run.store)
     five[row, "least"] = Estimate(least, 0.0, least, 1)
-    spectra[row] = table5.spectrum(layer, run.store)
     on_torus, stride = float(spectra[row].max()), math.sqrt(math.prod(layer.stride))
     assert upper <= on_torus * (1 + 1e-5), row
     five[row, "upper"] = Estimate(upper, upper, on_torus, 1)

@@ -254,8 +254,10 @@ def torus_spectrum(convolution: Convolution, side: int, batch: int = 256) -> Ten
 
 def _singular_values(matrices: Tensor) -> Tensor:
     """As torch.linalg.svdvals, by way of the smaller Gram matrix, which is several times faster; in float64."""
+    if not matrices.imag.any():  # at frequency zero, which is all that a dense layer has: four times faster again
+        matrices = matrices.real
     wide = matrices.shape[-2] < matrices.shape[-1]
-    tall = (matrices.mH if wide else matrices).to(torch.complex128)
+    tall = (matrices.mH if wide else matrices).to(torch.complex128 if matrices.is_complex() else torch.float64)
     return torch.linalg.eigvalsh(tall.mH @ tall).clamp_min(0).sqrt().flip(-1)
 
 

@@ -2,14 +2,17 @@
 
 import ast
 import os
+import re
 from pathlib import Path
 
 import jupytext
 import pytest
+import safetensors.torch
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from lib import data, paper
+from lib.models import imagenet
 
 CHAPTERS = Path(__file__).parents[1] / "chapters"
 FILES = ("SqueezeNet 1.1", "AlexNet", "imagenet-sample", "Tiny ImageNet")
@@ -74,6 +77,18 @@ def test_the_other_chapters_do_without_imagenet(nothing, tmp_path, monkeypatch, 
     shown = execute(chapter, data="digits", device="cpu")
     assert "**AlexNet** is missing" in texts(shown)
     assert sum(isinstance(value, Figure) for value in shown) >= 6
+
+
+def test_with_the_whole_of_alexnet_its_dense_layers_have_bounds(nothing, tmp_path, monkeypatch):
+    weights = {name: value.contiguous() for name, value in imagenet.AlexNet().state_dict().items()}
+    (tmp_path / "data" / "weights").mkdir(parents=True)
+    safetensors.torch.save_file(weights, tmp_path / "data" / "weights" / "alexnet.safetensors")
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setattr(paper, "RESULTS", tmp_path / "results")
+    shown = texts(execute("spectral_analysis", data="digits", device="cpu"))
+    lines = [line for line in shown.splitlines() if line.startswith("| FC2")]
+    assert any(re.search(r"<br>1\.\d", line) for line in lines)  # about 2 / sqrt(3) for entries uniform in 1 / sqrt(n)
+    assert "AlexNet.classifier" not in shown
 
 
 @pytest.mark.parametrize("lacking", FILES)
