@@ -19,19 +19,21 @@ def delta(a: Tensor, b: Tensor, generator: torch.Generator, num_draws: int) -> E
 
     Reference: Cliff 1993.
     """
-    signs = torch.sign(a[:, None] - b)
-    weights_a, weights_b = (_bootstrap_weights(len(sample), num_draws, generator) for sample in (a, b))
-    return _estimate(float(signs.mean()), ((weights_a @ signs) * weights_b).sum(dim=1), len(a))
+    signs = torch.sign(a[:, None] - b).double()
+    times_a, times_b = (_bootstrap(len(sample), num_draws, generator) for sample in (a, b))
+    draws = ((times_a @ signs) * times_b).sum(dim=1) / signs.numel()
+    return _estimate(float(signs.mean()), draws, len(a))
 
 
-def _bootstrap_weights(n: int, num_draws: int, generator: torch.Generator) -> Tensor:
-    """How often each of n values is drawn in n drawings with replacement, over n, (num_draws, n)."""
+def _bootstrap(n: int, num_draws: int, generator: torch.Generator) -> Tensor:
+    """How often each of n values is drawn in n drawings with replacement, (num_draws, n), float64."""
     drawn = torch.randint(n, (num_draws, n), generator=generator)
-    return torch.zeros(num_draws, n).scatter_add_(1, drawn, torch.full(drawn.shape, 1 / n))
+    ones = torch.ones(drawn.shape, dtype=torch.float64)
+    return torch.zeros_like(ones).scatter_add_(1, drawn, ones)
 
 
 def _estimate(value: float, draws: Tensor, n: int) -> Estimate:
-    low, high = draws.quantile(torch.tensor([0.025, 0.975])).tolist()
+    low, high = draws.quantile(draws.new_tensor([0.025, 0.975])).tolist()
     return Estimate(value, low, high, n)
 
 

@@ -32,6 +32,13 @@ def cliff(a, b) -> float:
     return np.sign(a[:, None] - b).mean()
 
 
+def test_where_all_of_one_exceed_all_of_the_other_the_interval_is_a_point():
+    found = effects.delta(
+        2 + torch.rand(253, generator=generator()), torch.rand(999, generator=generator()), generator(), 99
+    )
+    assert found[:3] == (1, 1, 1)
+
+
 def test_a_small_permutation_test_is_the_exact_one():
     a, b = torch.tensor([1.0, 4.0, 6.0, 7.0]), torch.tensor([0.0, 2.0, 3.0, 3.0, 5.0])
     exact = scipy.stats.permutation_test(
