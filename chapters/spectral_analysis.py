@@ -486,6 +486,16 @@ Markdown(
     else "SqueezeNet's weights are not here, and no bounds have been recorded."
 )
 
+# %% tags=["hide-input"]
+small_norms = [value for (_, part), value in small_known.items() if "least" not in part]
+Markdown(
+    f"Its {len(small_norms)} norms lie between {min(small_norms):.1f} and {max(small_norms):.1f}, and all but "
+    f"{sum(value >= min(uppers) for value in small_norms)} below the smallest of the {len(uppers)} above. Each layer stretches "
+    "less, but there are more of them in a row."
+    if small_norms and uppers
+    else "Nothing can be said of SqueezeNet's norms before they are measured."
+)
+
 # %% mystnb={"figure": {"caption": "All singular values of SqueezeNet's convolutions on a torus, by their part in a module. Where its weights are absent the network Conv stands in.", "name": "fig-squeezenet-spectra"}, "image": {"alt": "Falling curves on logarithmic axes, one for each module, in a panel for each part."}} tags=["hide-input"]
 spectral_plots.spectra(small_spectra or {"Conv": own_spectra["Conv"]}, "Squeezing and expanding")
 

@@ -545,8 +545,13 @@ for layer in turned_rows:
 Markdown(
     f"The natural basis lies outside the middle 95 % of its rotations in {len(outside)} of {2 * len(turned_rows)} cases"
     + "".join(f"; {case}" for case in outside)
-    + ". Network Dissection lost most of its concepts. What its segmentations and its many more pictures tell, the ten "
-    "best pictures of a unit hardly do."
+    + ". "
+    + (
+        "So the axes are a little special: the difference is too small to see in a few rows, and too regular for chance. "
+        "Network Dissection, with segmentations and many more pictures, lost most of its concepts to a rotation."
+        if outside
+        else "Network Dissection, with segmentations and many more pictures, lost most of its concepts to a rotation."
+    )
 )
 
 # %% [markdown]
@@ -653,7 +658,8 @@ glue("num_above_chance", sum(mixed.low > by_chance.high for mixed, by_chance in 
 # ## What remains
 #
 # "No distinction" is a statement about Gaussian directions in the scale that training happened to leave, about a layer,
-# and about what one asks of a row. Which of the layers above it holds for stands in {numref}`tab-verdict`. That random
+# and about what one asks of a row. Which of the layers above it holds for stands in {numref}`tab-verdict`; and negligible, as
+# judged there, is not nothing, as the rotations show ({numref}`tab-rotations`). That random
 # directions are *also* meaningful, that their pictures agree more than pictures drawn at random, holds for
 # {glue:text}`num_above_chance` of the {glue:text}`num_against_chance` comparisons of this page.
 #

@@ -234,7 +234,7 @@ def _estimated(lines: pd.DataFrame, row: str, column: str) -> str:
     if not len(found):
         return "–"
     value, low, high = (float(found[name].iloc[0]) for name in ("value", "low", "high"))
-    digits = 2 if column.endswith("(%)") else 4
+    digits = 2 if column.endswith("(%)") else 6 if 0 < abs(value) < 0.01 else 4
     return f"{value:.{digits}f}<br>[{low:.{digits}f},\u00a0{high:.{digits}f}]"
 
 
