@@ -13,7 +13,7 @@
 # made the paper famous, its Figure 5, shows photographs instead, and a network that had just won the ImageNet competition.
 # On the left a school bus, in the middle what looks like grey fog, on the right the same school bus, which the network
 # takes for an ostrich. This chapter does it again with networks whose weights are public, and asks what the paper did not:
-# would such a picture survive being saved as a file? How sure is the network of its ostrich? Does another network see one?
+# would such a picture survive being saved as a file? How sure is the network of its ostrich? Does the picture move another network?
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -123,8 +123,9 @@ Markdown(
 # %% [markdown]
 # ## Figure 5
 #
-# The attack is that of [the digits](formal_attack), to the letter: the smallest $r$ with $f(x + r) = l$ and
-# $x + r \in [0, 1]^m$, where $m$ is now $3 \cdot 224 \cdot 224$. As in the paper only pictures are attacked that the
+# The attack is that of [the digits](formal_attack), to the letter: it looks for the smallest $r$ with $f(x + r) = l$ and
+# $x + r \in [0, 1]^m$, where $m$ is now $3 \cdot 224 \cdot 224$, by the paper's relaxation, which ends a little beyond the
+# nearest boundary. As in the paper only pictures are attacked that the
 # network classifies correctly. The target class $l$ is chosen in two ways: one class for all pictures, the ostrich (for
 # the network that knows no ostrich, the goldfish), and a class drawn at random for each.
 
@@ -191,7 +192,7 @@ plots.estimates(
     {"mean over pictures": series["distortion"], "root mean square over all pixels": series["root mean square"]},
     printed,
     "distortion (rms over pixels)",
-    "How much a photograph has to change",
+    "How much the attack changes a photograph",
 )
 # %% tags=["hide-input"]
 nothing = "Nothing has been recorded yet, and this build has no photographs."
@@ -320,19 +321,20 @@ Markdown(
 
 # %% tags=["hide-input"]
 Markdown(
-    f"{source}, searching by powers of 100 makes the perturbations "
-    + ", ".join(
-        f"{value / known_coarse[name, 'as found']:.1f} times as long for {name}"
+    f"{source}, searching by powers of 100 makes perturbations longer by a factor of "
+    + "; ".join(
+        f"{value / known_coarse[name, 'as found']:.1f} for {name}, where the paper's is longer by "
+        f"{longer[f'{name}, to random classes']:.1f}"
         for (name, way), value in known_coarse.items()
         if way == "q = 100"
     )
-    + ". Where that is less than what separates our distortions from the paper's, a coarse search alone does not explain it."
+    + ". The lower of two such numbers is all that a coarse search can explain."
     if known_coarse
     else nothing
 )
 
 # %% [markdown]
-# ## Does another network see an ostrich?
+# ## Does it move another network?
 #
 # For digits the paper's most consequential finding is that what was made for one network moves others
 # ([Table 2](cross_model)); for photographs it gives no number. Our networks know different classes, so we count how often
@@ -379,7 +381,9 @@ Markdown(
         for one, other in (("SqueezeNet 1.1", "AlexNet features"), ("AlexNet features", "SqueezeNet 1.1"))
         if set(cells_of(one, other)) <= rates.keys()
     )
-    or nothing
+    + " Where noise does as much as the perturbation of another picture, it is the length that counts."
+    if rates
+    else nothing
 )
 
 # %% [markdown]

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED, RESULTS = ROOT / "paper", ROOT / "results"
 CELL = ["row", "column"]
 ESTIMATE = list(Estimate._fields)
+FEW = 5  # images below which an interval, which can reach far beyond what is possible, is not printed
 
 Cells = Mapping[tuple[str, str], Estimate]
 
@@ -126,13 +127,15 @@ def compare(
 ) -> pd.DataFrame:
     """Paper | Recorded at paper scale | Seeds | This build, for some columns of a table; one line for each of `rows`.
 
-    These are by default the paper's, then this build's own.
+    These are by default the paper's, then those that are recorded in these columns, then this build's own.
     Values are strings ready to print: the paper's digits, ours with their 95 % interval, the mean over seeds with its
     range. Where only we have a table, the paper's column is left out, and so are seeds where there are none.
     """
     paper, ours, now = published(table) if _is_published(table) else None, recorded(table), measured(cells)
     seeds = recorded(f"spread_{table}")
-    rows = rows or list(dict.fromkeys([*([] if paper is None else paper["row"]), *now["row"]]))
+    if rows is None:
+        kept = ours[ours["column"].isin(columns)]
+        rows = list(dict.fromkeys([*([] if paper is None else paper["row"]), *kept["row"], *now["row"]]))
     lines = {}
     for column in columns:
         if paper is not None:
@@ -233,8 +236,10 @@ def _estimated(lines: pd.DataFrame, row: str, column: str) -> str:
     found = _cell(lines, row, column)
     if not len(found):
         return "–"
-    value, low, high = (float(found[name].iloc[0]) for name in ("value", "low", "high"))
+    value, low, high, n = (float(found[name].iloc[0]) for name in ESTIMATE)
     digits = 2 if column.endswith("(%)") else 6 if 0 < abs(value) < 0.01 else 4
+    if 1 < n < FEW:
+        return f"{value:.{digits}f}<br>(n = {n:.0f})"
     return f"{value:.{digits}f}<br>[{low:.{digits}f},\u00a0{high:.{digits}f}]"
 
 

@@ -49,7 +49,7 @@ def _image(ax: Axes, pixels: Tensor, low: float = 0, high: float = 1) -> None:
     ax.spines[:].set_visible(False)
 
 
-def _finished(figure: Figure) -> Figure:
+def finished(figure: Figure) -> Figure:
     """The figure, no longer pyplot's: a notebook would show it twice, and pyplot would keep it for ever."""
     plt.close(figure)
     return figure
@@ -72,7 +72,7 @@ def image_grid(
     for ax, row_title in zip(axes[:, 0], row_titles, strict=False):
         ax.annotate(row_title, (0, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points", fontsize=8)
     figure.suptitle(title)
-    return _finished(figure)
+    return finished(figure)
 
 
 def training_curves(curves: Mapping[str, Sequence[float]], title: str) -> Figure:
@@ -84,7 +84,7 @@ def training_curves(curves: Mapping[str, Sequence[float]], title: str) -> Figure
     ax.grid(True, which="major")
     ax.legend(ncols=2, fontsize=8)
     figure.tight_layout()
-    return _finished(figure)
+    return finished(figure)
 
 
 def toy_landscape(
@@ -100,7 +100,7 @@ def toy_landscape(
     ax.set(xlabel="$x_1$", ylabel="$x_2$", title=title, aspect="equal")
     ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
     figure.tight_layout()
-    return _finished(figure)
+    return finished(figure)
 
 
 def search_over_c(c: np.ndarray, length: np.ndarray, success: np.ndarray, chosen: float, title: str) -> Figure:
@@ -113,7 +113,7 @@ def search_over_c(c: np.ndarray, length: np.ndarray, success: np.ndarray, chosen
     ax.set(xscale="log", xlabel="c", ylabel="distortion of the minimiser (rms)", title=title)
     ax.legend(fontsize=8)
     figure.tight_layout()
-    return _finished(figure)
+    return finished(figure)
 
 
 def pairs_panels(panels: Mapping[str, tuple[Tensor, Tensor]], num_rows: int, title: str) -> Figure:
@@ -132,7 +132,7 @@ def pairs_panels(panels: Mapping[str, tuple[Tensor, Tensor]], num_rows: int, tit
             _image(axes[row, 2 * pair], originals[i])
             _image(axes[row, 2 * pair + 1], distorted[i])
     figure.suptitle(title, fontsize=11)
-    return _finished(figure)
+    return finished(figure)
 
 
 def attack_strip(inputs: Tensor, adversarial: Tensor, labels: Tensor, said: Tensor, title: str) -> Figure:
@@ -148,7 +148,7 @@ def attack_strip(inputs: Tensor, adversarial: Tensor, labels: Tensor, said: Tens
         axes[2, column].set_xlabel(f"says {int(word)}", fontsize=8)
     figure.suptitle(title)
     figure.tight_layout(pad=0.3)
-    return _finished(figure)
+    return finished(figure)
 
 
 def originals_differences_adversarials(
@@ -173,9 +173,10 @@ def originals_differences_adversarials(
             for ax, words in ((line[0], before), (line[2], after)):
                 ax.set_title(words, fontsize=6.5, pad=2)
     if not panels:
+        figure.add_subplot().set_axis_off()  # a notebook shows no figure that has no axes
         figure.text(0.5, 0.4, otherwise, ha="center", va="center", wrap=True)
     figure.suptitle(title, fontsize=11)
-    return _finished(figure)
+    return finished(figure)
 
 
 def estimates(series: Mapping[str, Mapping[str, Estimate]], published: float, xlabel: str, title: str) -> Figure:
@@ -194,7 +195,7 @@ def estimates(series: Mapping[str, Mapping[str, Estimate]], published: float, xl
     ax.invert_yaxis()
     ax.grid(True, which="both", axis="x")
     figure.legend(fontsize=8, loc="outside lower center", ncols=3)
-    return _finished(figure)
+    return finished(figure)
 
 
 def time_against_distortion(panels: Mapping[str, Mapping[str, tuple[float, float]]], title: str) -> Figure:
@@ -217,7 +218,7 @@ def time_against_distortion(panels: Mapping[str, Mapping[str, tuple[float, float
     figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=3, fontsize=8)
     figure.suptitle(title)
     figure.tight_layout(rect=(0, 0.06 + 0.035 * -(-len(methods) // 3) / num_rows, 1, 1))
-    return _finished(figure)
+    return finished(figure)
 
 
 def matrices(panels: Mapping[str, tuple[Sequence[str], Sequence[str], np.ndarray]], title: str) -> Figure:
@@ -239,7 +240,7 @@ def matrices(panels: Mapping[str, tuple[Sequence[str], Sequence[str], np.ndarray
     axes[0, 0].set_ylabel("made for")
     figure.supxlabel("fed to", fontsize=9)
     figure.suptitle(title)
-    return _finished(figure)
+    return finished(figure)
 
 
 def rates_against_factor(
@@ -263,7 +264,7 @@ def rates_against_factor(
     figure.supylabel(ylabel, fontsize=9)
     figure.suptitle(title)
     figure.tight_layout()
-    return _finished(figure)
+    return finished(figure)
 
 
 def distortion_histograms(distortions: Mapping[str, Tensor], published: Mapping[str, float], title: str) -> Figure:
@@ -284,7 +285,7 @@ def distortion_histograms(distortions: Mapping[str, Tensor], published: Mapping[
     axes[0].set_title(title)
     axes[-1].set_xlabel("distortion (rms over pixels)")
     figure.tight_layout(h_pad=0.1)
-    return _finished(figure)
+    return finished(figure)
 
 
 def error_bars(table: Mapping[str, Mapping[str, float]], published: Mapping[str, float], title: str) -> Figure:
@@ -304,7 +305,7 @@ def error_bars(table: Mapping[str, Mapping[str, float]], published: Mapping[str,
     ax.set(xlabel="test error (%)", title=title)
     ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=4)
     figure.tight_layout()
-    return _finished(figure)
+    return finished(figure)
 
 
 def picture_rows(rows: Mapping[str, Tensor], title: str) -> Figure:
@@ -315,8 +316,9 @@ def picture_rows(rows: Mapping[str, Tensor], title: str) -> Figure:
     if not rows:
         figure = plt.figure(figsize=(8.4, 0.8))
         figure.suptitle(title, fontsize=11)
+        figure.add_subplot().set_axis_off()  # a notebook shows no figure that has no axes
         figure.text(0.5, 0.3, "no pictures on this machine", ha="center")
-        return _finished(figure)
+        return finished(figure)
     num_columns = max(map(len, rows.values()))
     figure, axes = plt.subplots(
         len(rows), num_columns, figsize=(8.4, 0.76 * len(rows) + 0.5), squeeze=False, layout="constrained"
@@ -327,7 +329,7 @@ def picture_rows(rows: Mapping[str, Tensor], title: str) -> Figure:
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0, hspace=0)
     figure.suptitle(title, fontsize=11)
-    return _finished(figure)
+    return finished(figure)
 
 
 def agreements(panels: Mapping[str, Mapping[str, Tensor]], title: str) -> Figure:
@@ -356,7 +358,7 @@ def agreements(panels: Mapping[str, Mapping[str, Tensor]], title: str) -> Figure
     axes[0, 0].invert_yaxis()
     figure.supxlabel("agreement of the best images (mean cosine of their pairs)", fontsize=9)
     figure.suptitle(title)
-    return _finished(figure)
+    return finished(figure)
 
 
 def effect_sizes(effects: Mapping[str, Mapping[str, Estimate]], limit: float, title: str) -> Figure:
@@ -375,4 +377,4 @@ def effect_sizes(effects: Mapping[str, Mapping[str, Estimate]], limit: float, ti
     ax.set(xlim=(-1.05, 1.05), xlabel="Cliff's delta: directions agree more  <  0  <  units agree more", title=title)
     ax.invert_yaxis()
     figure.legend(fontsize=8, loc="outside lower center", ncols=4)
-    return _finished(figure)
+    return finished(figure)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lib.plots import COLOURS, GREY, ORANGE, VERMILION, _finished
+from lib.plots import COLOURS, GREY, ORANGE, VERMILION, finished
 
 
 def spectra(panels: Mapping[str, Mapping[str, Tensor]], title: str) -> Figure:
@@ -29,7 +29,7 @@ def spectra(panels: Mapping[str, Mapping[str, Tensor]], title: str) -> Figure:
     figure.supxlabel("share of the singular values (%), largest first", fontsize=9)
     figure.supylabel("singular value", fontsize=9)
     figure.suptitle(title)
-    return _finished(figure)
+    return finished(figure)
 
 
 def norm_by_frequency(norms: np.ndarray, coarse: np.ndarray, title: str) -> Figure:
@@ -51,7 +51,7 @@ def norm_by_frequency(norms: np.ndarray, coarse: np.ndarray, title: str) -> Figu
     bar = figure.colorbar(picture, ax=ax, label="norm of A")
     bar.outline.set_edgecolor(GREY)
     figure.tight_layout()
-    return _finished(figure)
+    return finished(figure)
 
 
 def distances(panels: Mapping[str, Mapping[str, np.ndarray]], title: str) -> Figure:
@@ -79,7 +79,7 @@ def distances(panels: Mapping[str, Mapping[str, np.ndarray]], title: str) -> Fig
         ax.grid(True, axis="x", which="major")
     axes[-1, 0].set(xscale="log", xlabel="distance from the image (rms over pixels)")
     figure.suptitle(title)
-    return _finished(figure)
+    return finished(figure)
 
 
 def bounds_beside(series: Mapping[str, Mapping[str, float]], rows: Sequence[str], title: str) -> Figure:
@@ -95,4 +95,4 @@ def bounds_beside(series: Mapping[str, Mapping[str, float]], rows: Sequence[str]
     ax.grid(True, axis="x", which="both")
     ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.45, -0.9 / (0.36 * len(rows) + 0.9)), ncols=4)
     figure.tight_layout()
-    return _finished(figure)
+    return finished(figure)

@@ -326,11 +326,19 @@ def test_compare_adds_rows_of_ours_and_leaves_out_columns_not_asked_for(results,
     assert list(table.columns) == [("length", name) for name in ("Paper", "Recorded", "This build")]
 
 
-def test_compare_shows_recorded_rows_that_this_build_lacks_if_asked_for(results, published):
+def test_compare_shows_recorded_rows_that_this_build_lacks(results, published):
     paper.record("ours", {("x", "length"): ONE})
+    assert paper.compare("ours", {("y", "length"): TWO}, ["length"]).index.tolist() == ["x", "y"]
+    assert paper.compare("ours", {("y", "other"): TWO}, ["other"]).index.tolist() == ["y"]
     table = paper.compare("ours", {("y", "length"): TWO}, ["length"], rows=["y", "x"])
     assert table["length", "Recorded"].tolist() == ["–", "1.0000<br>[0.5000,\u00a01.5000]"]
     assert table["length", "This build"].tolist() == ["2.0000<br>[1.5000,\u00a02.5000]", "–"]
+
+
+def test_an_interval_of_hardly_any_images_is_not_printed(results, published):
+    """From two values Student's reaches below zero for lengths, and above one for probabilities."""
+    table = paper.compare("ours", {("x", "length"): Estimate(0.5, -2.7, 3.7, 2)}, ["length"])
+    assert table.loc["x"].tolist() == ["–", "0.5000<br>(n = 2)"]
 
 
 def test_recorded_estimates_come_back_whole(results, published):

@@ -107,7 +107,7 @@ def test_all_of_them_are_tried_here():
         for name, value in vars(module).items()
         if callable(value) and value.__module__ == module.__name__ and not name.startswith("_")
     }
-    assert public == {name.split(",")[0] for name in FIGURES}
+    assert public - {"finished"} == {name.split(",")[0] for name in FIGURES}
 
 
 @pytest.mark.parametrize("name", FIGURES)

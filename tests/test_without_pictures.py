@@ -67,7 +67,11 @@ def test_without_data_it_says_what_is_missing_and_shows_what_was_recorded(nothin
         assert f"**{name}** is missing" in banner.data
     for address in ("download.pytorch.org/models/squeezenet1_1", "cs231n.stanford.edu", "github.com/EliSchwartz"):
         assert address in banner.data
-    assert sum(isinstance(value, Figure) for value in others) == 3
+    figures = [value for value in others if isinstance(value, Figure)]
+    assert len(figures) == 3
+    assert all(figure.axes for figure in figures)  # without, a notebook shows "Figure with 0 Axes"
+    for name in ("SqueezeNet 1.1, to ostrich", "AlexNet features, to goldfish"):
+        assert (f"| {name}" in texts(others)) == recorded
     assert ("Nothing has been recorded" in texts(others)) != (recorded and bool(paper.recorded_values("figure5")))
 
 
@@ -76,7 +80,9 @@ def test_the_other_chapters_do_without_imagenet(nothing, tmp_path, monkeypatch, 
     monkeypatch.setattr(paper, "RESULTS", tmp_path / "results")
     shown = execute(chapter, data="digits", device="cpu")
     assert "**AlexNet** is missing" in texts(shown)
-    assert sum(isinstance(value, Figure) for value in shown) >= 6
+    figures = [value for value in shown if isinstance(value, Figure)]
+    assert len(figures) >= 6
+    assert all(figure.axes for figure in figures)
 
 
 def test_with_the_whole_of_alexnet_its_dense_layers_have_bounds(nothing, tmp_path, monkeypatch):
