@@ -289,17 +289,22 @@ Markdown(
 # %% [markdown]
 # A perturbation as long as the paper's would lie far inside the target's region, if it went the way of ours. Had the paper
 # found the shortest? A search that lowers $c$ by a factor of $q$ at a time until it succeeds stops anywhere between the
-# best $c$ and $c / q$, and the lower price buys a longer $r$. What such searches would have found, on some of the pictures:
+# best $c$ and $c / q$, and the lower price buys a longer $r$. And have we? The paper's problem, solved well, still ends
+# where length and cross-entropy balance; the tight attack of [the digits](formal_attack) goes on from there to where the
+# boundary is nearest, or as near to it as the network's many kinks let it come. Both, on some of the pictures:
 
 # %%
 coarse = {}
 for name, subject in subjects.items():
     some, found_there = figure5.first(subject, results[name, "to random classes"], scale.num_coarse)
     goal = targets[name, "to random classes"][: scale.num_coarse]
-    lengths = {"as found": found_there.distortion}
+    near = figure5.tightened(some, found_there, goal, scale.tight, run.store)
+    lengths = {"tight attack": near.distortion, "as found": found_there.distortion}
     for factor in (10, 100):
         generator = config.generator(run.seeds.noise)
-        lengths[f"q = {factor}"] = figure5.stopped_early(some, found_there, goal, factor, scale.attack, generator)
+        lengths[f"q = {factor}"] = figure5.stopped_early(
+            some, found_there, goal, factor, scale.attack, generator, run.store
+        )
     by_all = torch.stack(list(lengths.values())).isfinite().all(dim=0)  # the same pictures in every column
     if by_all.sum() > 1:
         coarse |= {(name, way): intervals.mean(values[by_all].cpu().numpy()) for way, values in lengths.items()}
@@ -307,11 +312,14 @@ for name, subject in subjects.items():
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
     paper.record("photographs_coarse", coarse)
-caption = "Mean distortion, random target classes, as our search finds it and as searches in coarse steps would have."
+caption = (
+    "Mean distortion, random target classes: by the tight attack, as our search solves the paper's problem, and as "
+    "searches in coarse steps would have."
+)
 known_coarse = paper.recorded_values("photographs_coarse") or {cell: e.value for cell, e in coarse.items()}
 Markdown(
     paper.to_markdown(
-        paper.compare("photographs_coarse", coarse, ["as found", "q = 10", "q = 100"]),
+        paper.compare("photographs_coarse", coarse, ["tight attack", "as found", "q = 10", "q = 100"]),
         caption,
         "tab-coarse-photographs",
     )
@@ -328,7 +336,14 @@ Markdown(
         for (name, way), value in known_coarse.items()
         if way == "q = 100"
     )
-    + ". The lower of two such numbers is all that a coarse search can explain."
+    + ". The lower of two such numbers is all that a coarse search can explain. The tight attack is "
+    + " and ".join(
+        f"{100 * (1 - value / known_coarse[name, 'as found']):.1f} % shorter for {name}"
+        for (name, way), value in known_coarse.items()
+        if way == "tight attack"
+    )
+    + " than the paper's, solved well: on photographs, too, the relaxation costs some length, and far less than what "
+    "separates us from the printed number."
     if known_coarse
     else nothing
 )

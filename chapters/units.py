@@ -155,11 +155,16 @@ def digits(rows):
 
 study = studies["Conv, hidden layer"]
 
-# %% mystnb={"figure": {"caption": "Figure 1 of the paper, rebuilt: the ten test images that excite each of four units of Conv's last hidden layer most, best first.", "name": "fig-unit-digits"}, "image": {"alt": "Four rows of ten handwritten digits, one row for each unit."}} tags=["hide-input"]
-plots.picture_rows(chosen(study, "units", lot(study, "units", 4), digits), "Single units")
-# %% mystnb={"figure": {"caption": "Figure 2 of the paper, rebuilt: the same for four random directions among the units.", "name": "fig-direction-digits"}, "image": {"alt": "Four rows of ten handwritten digits, one row for each direction."}} tags=["hide-input"]
-plots.picture_rows(chosen(study, "random", lot(study, "random", 4), digits), "Random directions")
 
+# %% tags=["hide-input"]
+def side_by_side(study, show, num=4):
+    """Rows of that many units and of that many directions."""
+    families = {"single units": "units", "random directions": "random"}
+    return {title: chosen(study, family, lot(study, family, num), show) for title, family in families.items()}
+
+
+# %% mystnb={"figure": {"caption": "Figures 1 (left) and 2 (right) of the paper, rebuilt: the ten test images that excite each of four units of Conv's last hidden layer most, best first, and the same for four random directions among the units.", "name": "fig-digits-liked"}, "image": {"alt": "Two columns of four blocks of ten handwritten digits, one block for each unit on the left and for each direction on the right."}} tags=["hide-input"]
+plots.picture_rows(side_by_side(study, digits), "The last hidden layer")
 # %% [markdown]
 # One layer down, after the convolution, there are $32 \times 12 \times 12$ units. Taken literally, equation
 # {eq}`directions` speaks of each of them, and of mixtures of all.
@@ -167,13 +172,9 @@ plots.picture_rows(chosen(study, "random", lot(study, "random", 4), digits), "Ra
 # %%
 below, below_reference = (units.activations(convolution, images.inputs) for images in (test, reference))
 studies["Conv, convolution"] = look(below, below_reference, judges)
-lower = studies["Conv, convolution"]
 
-# %% mystnb={"figure": {"caption": "Four units of the convolutional layer, each a filter at one place, and four random directions.", "name": "fig-lower"}, "image": {"alt": "Eight rows of ten handwritten digits, four of units above four of directions."}} tags=["hide-input"]
-plots.picture_rows(
-    chosen(lower, "units", lot(lower, "units", 4), digits) | chosen(lower, "random", lot(lower, "random", 4), digits),
-    "One layer lower",
-)
+# %% mystnb={"figure": {"caption": "Four units of the convolutional layer, each a filter at one place, and four random directions.", "name": "fig-lower"}, "image": {"alt": "Two columns of four blocks of ten handwritten digits, units on the left, directions on the right."}} tags=["hide-input"]
+plots.picture_rows(side_by_side(studies["Conv, convolution"], digits), "One layer lower")
 
 # %% [markdown]
 # ## Which is which?
@@ -309,21 +310,20 @@ def photographs(name):
     return lambda rows: nn.functional.adaptive_avg_pool2d(sets[name].subset(rows).inputs(), 80)
 
 
-def photograph_rows(family):
-    """Two rows for each network and set of pictures; none where there are no pictures."""
-    rows = {}
-    for layer in () if lacking else ("AlexNet, conv5", "SqueezeNet, fire9"):
-        for name, short in ((ON_IMAGENET, "ImageNet"), (ON_TINY, "Tiny")):
-            found = studies[f"{layer}{name}"]
-            drawn = chosen(found, family, lot(found, family, 2), photographs(name))
-            rows |= {f"{layer.split(',')[0]}, {short}\n{label}": images for label, images in drawn.items()}
-    return rows
+def photograph_rows(layer):
+    """Two rows of units and of directions for each set of pictures; none where there are no pictures."""
+    panels = {"single units": {}, "random directions": {}}
+    for name, short in {} if lacking else {ON_IMAGENET: "ImageNet", ON_TINY: "Tiny ImageNet"}.items():
+        drawn = side_by_side(studies[f"{layer}{name}"], photographs(name), num=2)
+        for panel, rows in drawn.items():
+            panels[panel] |= {f"{label}, {short}": images for label, images in rows.items()}
+    return panels
 
 
-# %% mystnb={"figure": {"caption": "Figure 3 of the paper, rebuilt: the photographs that excite single units of the last convolutional layers most, among those of imagenet-sample and of Tiny ImageNet.", "name": "fig-unit-photographs"}, "image": {"alt": "Rows of ten photographs each, of single units of AlexNet and SqueezeNet, if this build has photographs."}} tags=["hide-input"]
-plots.picture_rows(photograph_rows("units"), "Single units")
-# %% mystnb={"figure": {"caption": "Figure 4 of the paper, rebuilt: the same for random directions.", "name": "fig-direction-photographs"}, "image": {"alt": "Rows of ten photographs each, of random directions in AlexNet and SqueezeNet, if this build has photographs."}} tags=["hide-input"]
-plots.picture_rows(photograph_rows("random"), "Random directions")
+# %% mystnb={"figure": {"caption": "Figures 3 (left) and 4 (right) of the paper, rebuilt on AlexNet's last convolution: the photographs that excite single units and random directions most, among those of imagenet-sample and of Tiny ImageNet.", "name": "fig-photographs-alexnet"}, "image": {"alt": "Two columns of blocks of ten photographs each, of single units of AlexNet on the left and of random directions on the right, if this build has photographs."}} tags=["hide-input"]
+plots.picture_rows(photograph_rows("AlexNet, conv5"), "AlexNet, conv5")
+# %% mystnb={"figure": {"caption": "The same for SqueezeNet 1.1, fire 9.", "name": "fig-photographs-squeezenet"}, "image": {"alt": "Two columns of blocks of ten photographs each, of single units of SqueezeNet on the left and of random directions on the right, if this build has photographs."}} tags=["hide-input"]
+plots.picture_rows(photograph_rows("SqueezeNet, fire9"), "SqueezeNet 1.1, fire 9")
 # %% [markdown]
 # Guess again, with photographs, if this build has them:
 
@@ -519,8 +519,8 @@ Markdown(paper.to_markdown(paper.compare("units", replicas, columns, "network", 
 
 # %%
 turned = {"Conv, hidden layer": (phi, judges)}
-if not lacking:
-    turned["AlexNet, conv5"] = (maps["AlexNet, conv5", ON_TINY], photograph_judges("AlexNet, conv5", ON_TINY))
+for layer in () if lacking else ("AlexNet, conv5", "SqueezeNet, fire9"):
+    turned[layer] = (maps[layer, ON_TINY], photograph_judges(layer, ON_TINY))
 rotations = {}
 for layer, (activations, by) in turned.items():
     live = activations[:, studies[layer].live]
@@ -533,7 +533,7 @@ for layer, (activations, by) in turned.items():
 if run.records:
     paper.record("units", rotations)
 columns = ["labels: rotations", "labels: p, rotations", "another network: rotations", "another network: p, rotations"]
-turned_rows = [row for row in ("Conv, hidden layer", "AlexNet, conv5") if (row, columns[0]) in kept | rotations]
+turned_rows = [row for row in ("Conv, hidden layer", *foreign) if (row, columns[0]) in kept | rotations]
 caption = (
     "Mean agreement over the basis under random rotations, with the range of 95 % of them, and how often a rotation is as "
     "far from the middle as the natural basis. Compare with the column of units in the table above."

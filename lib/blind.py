@@ -14,8 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-NUM_COLUMNS = 5
-GAP = 1  # pixels between two pictures
+from lib.mosaic import mosaic
 
 
 @dataclass(frozen=True)
@@ -50,17 +49,9 @@ def _item(row: Row) -> str:
 
 
 def montage(pictures: Tensor) -> str:
-    """Pictures (k, 784) or (k, 3, height, width) in rows of five, as the data URI of a PNG or, in colour, of a JPEG."""
-    tiles = pictures.reshape(-1, 1, 28, 28) if pictures.ndim == 2 else pictures
-    num, channels, height, width = tiles.shape
-    num_rows = -(-num // NUM_COLUMNS)
-    canvas = torch.zeros(channels, num_rows * (height + GAP) - GAP, NUM_COLUMNS * (width + GAP) - GAP)
-    for i, tile in enumerate(tiles):
-        row, column = divmod(i, NUM_COLUMNS)
-        top, left = row * (height + GAP), column * (width + GAP)
-        canvas[:, top : top + height, left : left + width] = tile
-    levels = (255 * canvas).round().byte().movedim(0, 2).squeeze(2).numpy()
-    kind = "png" if channels == 1 else "jpeg"
+    """Pictures (k, 784) or (k, 3, height, width) as a mosaic: the data URI of a PNG or, in colour, of a JPEG."""
+    levels = (255 * mosaic(pictures)).round().byte().movedim(0, 2).squeeze(2).numpy()
+    kind = "png" if levels.ndim == 2 else "jpeg"
     file = io.BytesIO()
     Image.fromarray(levels).save(file, kind, quality=85, optimize=True)
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lib import attack, intervals, transfer
+from lib import attack, intervals, tight, transfer
 from lib.attack import AttackConfig, AttackResult, Network
 from lib.experiment import weights_identity
 from lib.intervals import Estimate
@@ -20,6 +20,7 @@ from lib.lbfgs import LBFGSConfig
 from lib.models.imagenet import SIDE
 from lib.pictures import Pictures
 from lib.store import Artifact, Store, code_version
+from lib.tight import TightConfig, TightResult
 
 SHAPE = (3, SIDE, SIDE)
 BATCH = 50  # pictures in memory at once
@@ -32,11 +33,12 @@ class Scale:
     """How much of everything. None means all there is."""
 
     num_attacked: int  # pictures, for every network and kind of target
-    num_coarse: int  # of them, to see what a coarse search over c would have found
+    num_coarse: int  # of them, to see what a coarse search over c and the tight attack would have found
     num_judged: int | None  # pictures that accuracy is measured on, and that the attacked ones are taken from
     num_classes: int | None  # of Tiny ImageNet
     num_train: int | None  # pictures that the linear layer on AlexNet's features is trained on
     attack: AttackConfig
+    tight: TightConfig
 
 
 # 16 pictures at once stay below 2 GB of memory. An accuracy beyond 3e-3 would cost more gradients than it is worth.
@@ -50,6 +52,7 @@ SCALES = {
         attack=AttackConfig(
             tolerance=0.1, max_searches=4, chunk_size=16, solver=LBFGSConfig(max_iterations=15, patience=3)
         ),
+        tight=TightConfig(max_iterations=1, max_averages=1),
     ),
     "paper": Scale(
         num_attacked=64,
@@ -58,6 +61,7 @@ SCALES = {
         num_classes=None,
         num_train=None,
         attack=AttackConfig(tolerance=3e-3, chunk_size=16),
+        tight=TightConfig(),
     ),
 }
 
@@ -124,16 +128,9 @@ def adversarial(subject: Subject, targets: Tensor, config: AttackConfig, store: 
 
     Kept in the store chunk by chunk: what a kill loses is one.
     """
-    weights = weights_identity(subject.network)
 
     def attacked(inputs: Tensor, targets: Tensor) -> tuple[AttackResult, float]:
-        key = {
-            "weights": weights,
-            "inputs": identity(inputs),
-            "targets": targets.tolist(),
-            "attack": config,
-            "code": code_version(attack),
-        }
+        key = _key(subject.network, inputs, targets) | {"attack": config, "code": code_version(attack)}
 
         def make() -> Artifact:
             began = time.perf_counter()
@@ -157,6 +154,29 @@ def identity(inputs: Tensor) -> str:
     return hashlib.sha256(inputs.cpu().contiguous().numpy()).hexdigest()
 
 
+def _key(network: nn.Module, inputs: Tensor, targets: Tensor) -> dict:
+    """What everything that is kept of an attack depends on."""
+    return {"weights": weights_identity(network), "inputs": identity(inputs), "targets": targets.tolist()}
+
+
+def tightened(
+    subject: Subject, result: AttackResult, targets: Tensor, config: TightConfig, store: Store
+) -> TightResult:
+    """The tight attack, started from what the paper's has found, and from there never longer; kept in the store."""
+    key = _key(subject.network, subject.inputs, targets) | {
+        "start": identity(result.adversarial),
+        "tight": config,
+        "code": code_version(tight),
+    }
+
+    def make() -> Artifact:
+        found = tight.tighten(subject.network, subject.inputs, targets, result.adversarial, config)
+        return Artifact({name: tensor.cpu() for name, tensor in vars(found).items()})
+
+    kept = store.get("tight", key, make)
+    return TightResult(**{name: tensor.to(targets.device) for name, tensor in kept.tensors.items()})
+
+
 def stopped_early(
     subject: Subject,
     result: AttackResult,
@@ -164,8 +184,9 @@ def stopped_early(
     factor: float,
     config: AttackConfig,
     generator: torch.Generator,
+    store: Store,
 ) -> Tensor:
-    """Distortions (N,) of an attack that lowers c by `factor` at a time until it succeeds.
+    """Distortions (N,) of an attack that lowers c by `factor` at a time until it succeeds; kept in the store.
 
     Such a search stops anywhere between the largest successful c and c / factor: at c factor^-u, u uniform in [0, 1).
     nan for pictures whose search met no successful minimiser, so that there is no such c, or where that c has none.
@@ -173,10 +194,19 @@ def stopped_early(
     uniform = torch.rand(len(targets), generator=generator).to(result.c)
     rows = torch.isfinite(result.c)
     inputs, wanted, prices = subject.inputs[rows], targets[rows], (result.c * factor**-uniform)[rows]
-    images = attack.minimize_penalized(subject.network, inputs, wanted, prices, config).minimizer
-    reached = transfer.predictions(subject.network, images) == wanted
+    key = _key(subject.network, inputs, wanted) | {
+        "prices": prices.tolist(),
+        "attack": config,
+        "code": code_version(attack, transfer),
+    }
+
+    def make() -> Artifact:
+        images = attack.minimize_penalized(subject.network, inputs, wanted, prices, config).minimizer
+        reached = transfer.predictions(subject.network, images) == wanted
+        return Artifact({"lengths": torch.where(reached, attack.distortion(images, inputs), torch.nan).cpu()})
+
     lengths = torch.full_like(result.c, torch.nan)
-    lengths[rows] = torch.where(reached, attack.distortion(images, inputs), torch.nan)
+    lengths[rows] = store.get("coarse", key, make).tensors["lengths"].to(lengths)
     return lengths
 
 

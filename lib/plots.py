@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lib.intervals import Estimate
+from lib.mosaic import mosaic
 
 GREY = "#808080"
 ORANGE, BLUE, GREEN, VERMILION, PURPLE, SKY = "#e69f00", "#0072b2", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"
@@ -41,7 +42,7 @@ plt.rcParams.update(STYLE)
 
 
 def _image(ax: Axes, pixels: Tensor, low: float = 0, high: float = 1) -> None:
-    """One 784-vector as 28 x 28 pixels, white on black; or (3, height, width) in colour."""
+    """One 784-vector as 28 x 28 pixels, white on black; or (1 or 3, height, width), grey or in colour."""
     shaped = pixels.reshape(28, 28) if pixels.ndim == 1 else pixels.movedim(0, 2)
     ax.imshow(shaped.cpu().numpy(), cmap="gray", vmin=low, vmax=high, interpolation="nearest")
     ax.set_xticks([])
@@ -308,26 +309,26 @@ def error_bars(table: Mapping[str, Mapping[str, float]], published: Mapping[str,
     return finished(figure)
 
 
-def picture_rows(rows: Mapping[str, Tensor], title: str) -> Figure:
-    """The layout of Figures 1 to 4: a row of pictures, (k, 784) or (k, 3, height, width), for every name.
+def picture_rows(panels: Mapping[str, Mapping[str, Tensor]], title: str) -> Figure:
+    """Figures 1 and 2, or 3 and 4, side by side: per panel a row of pictures for every name, each in lines of five.
 
-    Without rows the figure says that there are no pictures.
+    A row is (k, 784) or (k, 3, height, width), all rows alike. Where a panel has none, it says so.
     """
-    if not rows:
-        figure = plt.figure(figsize=(8.4, 0.8))
-        figure.suptitle(title, fontsize=11)
-        figure.add_subplot().set_axis_off()  # a notebook shows no figure that has no axes
-        figure.text(0.5, 0.3, "no pictures on this machine", ha="center")
-        return finished(figure)
-    num_columns = max(map(len, rows.values()))
-    figure, axes = plt.subplots(
-        len(rows), num_columns, figsize=(8.4, 0.76 * len(rows) + 0.5), squeeze=False, layout="constrained"
-    )
-    for line, (name, pictures) in zip(axes, rows.items(), strict=True):
-        for ax, pixels in zip(line, pictures, strict=True):
-            _image(ax, pixels)
-        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0, hspace=0)
+    tallest = max(panels.values(), key=len)
+    shapes = [mosaic(pictures).shape[1:] for pictures in tallest.values()]
+    width = 8.4 / len(panels)  # inches
+    height = sum(width * tall / wide + 0.25 for tall, wide in shapes) or 0.4
+    figure = plt.figure(figsize=(8.4, height + 0.7), layout="constrained")
+    for part, (name, rows) in zip(figure.subfigures(1, len(panels), squeeze=False).flat, panels.items(), strict=True):
+        part.suptitle(name, fontsize=10)
+        axes = part.subplots(max(len(tallest), 1), 1, squeeze=False)[:, 0]
+        for ax in axes:
+            ax.set_axis_off()
+        for ax, (label, pictures) in zip(axes, rows.items(), strict=False):
+            _image(ax, mosaic(pictures))
+            ax.set_title(label, fontsize=8, loc="left", pad=3)
+        if not rows:  # a notebook shows no figure that has no axes
+            axes[0].text(0.5, 0.5, "no pictures on this machine", ha="center", va="center")
     figure.suptitle(title, fontsize=11)
     return finished(figure)
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from lib import attack, figure5
+from lib import attack, figure5, tight
 from lib.attack import AttackConfig
 from lib.figure5 import SHAPE, Subject
 from lib.intervals import percent
 from lib.store import Store
+from lib.tight import TightConfig
 from tests.pictures_made import tiny_imagenet
 
 torch.set_num_threads(1)
@@ -138,12 +139,13 @@ def test_the_first_pictures_and_what_was_found_for_them(linear, attacked):
     assert torch.equal(found.adversarial, attacked.adversarial[:2])
 
 
-def test_a_search_in_coarse_steps_ends_in_longer_perturbations(linear, attacked):
+def test_a_search_in_coarse_steps_ends_in_longer_perturbations(linear, attacked, tmp_path):
     """For a linear network r goes straight: c = 1 - p(target), so a price lower by a factor means a longer r."""
     subject, targets = linear
     solver = AttackConfig()  # its tolerance of c is 3e-5 of distortion where the classes tie
     lengths = {
-        factor: figure5.stopped_early(subject, attacked, targets, factor, solver, generator()) for factor in (1, 10)
+        factor: figure5.stopped_early(subject, attacked, targets, factor, solver, generator(), Store(tmp_path))
+        for factor in (1, 10)
     }
     searched, tied = torch.isfinite(lengths[10]), torch.isfinite(lengths[1])
     assert torch.equal(searched, torch.isfinite(attacked.c))
@@ -157,10 +159,39 @@ def test_a_search_in_coarse_steps_ends_in_longer_perturbations(linear, attacked)
     torch.testing.assert_close(lengths[10][searched], expected[searched], rtol=0.02, atol=3e-5)
 
 
-def test_a_coarse_search_that_misses_its_target_has_no_length(linear, attacked):
+def test_a_coarse_search_that_misses_its_target_has_no_length(linear, attacked, tmp_path):
     subject, targets = linear
     too_dear = replace(attacked, c=attacked.c * 1e6)  # at such a price nothing moves
-    assert figure5.stopped_early(subject, too_dear, targets, 1, AttackConfig(), generator()).isnan().all()
+    lengths = figure5.stopped_early(subject, too_dear, targets, 1, AttackConfig(), generator(), Store(tmp_path))
+    assert lengths.isnan().all()
+
+
+def test_a_coarse_search_is_kept_and_another_price_is_another_search(linear, attacked, tmp_path, monkeypatch):
+    subject, targets = linear
+    store = Store(tmp_path)
+    first = figure5.stopped_early(subject, attacked, targets, 10, AttackConfig(), generator(), store)
+
+    def never(*_):
+        raise AssertionError("searched again")
+
+    monkeypatch.setattr(attack, "minimize_penalized", never)
+    again = figure5.stopped_early(subject, attacked, targets, 10, AttackConfig(), generator(), store)
+    torch.testing.assert_close(again, first, rtol=0, atol=0, equal_nan=True)
+    with pytest.raises(AssertionError, match="searched again"):
+        figure5.stopped_early(subject, attacked, targets, 100, AttackConfig(), generator(), store)
+
+
+def test_the_tight_attack_ends_on_the_plane_and_is_kept(linear, attacked, tmp_path, monkeypatch):
+    subject, targets = linear
+    store = Store(tmp_path)
+    found = figure5.tightened(subject, attacked, targets, TightConfig(), store)
+    weight = subject.network.weight
+    exact = ((subject.inputs - 0.5) @ weight).abs() / weight.norm() / NUM_VALUES**0.5
+    assert found.success.all()
+    torch.testing.assert_close(found.distortion, exact, rtol=1e-3, atol=0)
+    monkeypatch.setattr(tight, "tighten", None)
+    again = figure5.tightened(subject, attacked, targets, TightConfig(), store)
+    assert all(torch.equal(a, b) for a, b in zip(vars(found).values(), vars(again).values(), strict=True))
 
 
 # --- What is left of it ---------------------------------------------------------------------------

@@ -59,9 +59,11 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     ),
     "rates_against_factor": lambda: plots.rates_against_factor([0, 1, 2], {"a": {"noise": [1, 2, 3]}}, "Title"),
     "distortion_histograms": lambda: plots.distortion_histograms(DISTORTIONS, {"softmax 1": 0.14}, "Title"),
-    "picture_rows": lambda: plots.picture_rows({"unit 3": IMAGES[:4], "unit 5": IMAGES[4:8]}, "Title"),
-    "picture_rows, none": lambda: plots.picture_rows({}, "Title"),
-    "picture_rows, in colour": lambda: plots.picture_rows({"unit 3": torch.rand(3, 3, 8, 8)}, "Title"),
+    "picture_rows": lambda: plots.picture_rows(
+        {"units": {"unit 3": IMAGES[:4], "unit 5": IMAGES[4:8]}, "random": {"direction 1": IMAGES[:4]}}, "Title"
+    ),
+    "picture_rows, none": lambda: plots.picture_rows({"units": {}, "random": {}}, "Title"),
+    "picture_rows, in colour": lambda: plots.picture_rows({"units": {"unit 3": torch.rand(3, 3, 8, 8)}}, "Title"),
     "agreements": lambda: plots.agreements({"labels": {"units": IMAGES[:, 400], "random": IMAGES[:, 401]}}, "Title"),
     "effect_sizes": lambda: plots.effect_sizes(
         {"a layer": {"random": Estimate(0.1, 0.0, 0.2, 9), "PCA": Estimate(0.5, 0.4, 0.6, 9)}}, 0.147, "Title"
