@@ -129,7 +129,7 @@ def compare(
 
     These are by default the paper's, then those that are recorded in these columns, then this build's own.
     Values are strings ready to print: the paper's digits, ours with their 95 % interval, the mean over seeds with its
-    range. Where only we have a table, the paper's column is left out, and so are seeds where there are none.
+    range. Where the paper prints nothing its column is left out, and so are seeds where there are none.
     """
     paper, ours, now = published(table) if _is_published(table) else None, recorded(table), measured(cells)
     seeds = recorded(f"spread_{table}")
@@ -138,7 +138,7 @@ def compare(
         rows = list(dict.fromkeys([*([] if paper is None else paper["row"]), *kept["row"], *now["row"]]))
     lines = {}
     for column in columns:
-        if paper is not None:
+        if paper is not None and column in set(paper["column"]):
             lines[column, "Paper"] = [_printed(paper, row, column) for row in rows]
         lines[column, "Recorded"] = [_estimated(ours, row, column) for row in rows]
         if column in set(seeds["column"]):

@@ -324,6 +324,8 @@ def test_compare_adds_rows_of_ours_and_leaves_out_columns_not_asked_for(results,
     assert table.index.tolist() == ["b", "a", "ours"]
     assert table.index.name == "layer"
     assert list(table.columns) == [("length", name) for name in ("Paper", "Recorded", "This build")]
+    unprinted = paper.compare("table9", {("a", "time (s)"): TWO}, ["time (s)"])
+    assert list(unprinted.columns) == [("time (s)", name) for name in ("Recorded", "This build")]
 
 
 def test_compare_shows_recorded_rows_that_this_build_lacks(results, published):
