@@ -28,22 +28,12 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from lib import config, effects, experiment, figure5, files, intervals, paper, pictures, plots, probe
+from lib import config, effects, experiment, figure5, files, intervals, paper, plots, probe, subjects
 from lib.models import imagenet
 
 run = experiment.begin("imagenet", profile, data, device, seed)
-scale = figure5.SCALES[profile]
-
-wanted = {
-    "SqueezeNet 1.1": imagenet.squeezenet,
-    "AlexNet": imagenet.alexnet,
-    "imagenet-sample": pictures.imagenet_sample,
-    "Tiny ImageNet": pictures.tiny_imagenet,
-}
-found, missing = files.gather(wanted, download=profile == "paper")
-whole = {
-    name: found[name] for name in ("SqueezeNet 1.1", "AlexNet") if name in found and not imagenet.absent(found[name])
-}
+scale = subjects.SCALES[profile]
+found, missing = files.gather(subjects.WANTED, download=profile == "paper")
 partial = imagenet.absent(found["AlexNet"]) if "AlexNet" in found else {}
 Markdown(files.banner(found, missing | partial))
 
@@ -66,29 +56,10 @@ Markdown(files.banner(found, missing | partial))
 # for its layers' shapes.
 
 # %%
-subjects, fixed = {}, {}
-if "imagenet-sample" in found:
-    sample = found["imagenet-sample"].spread(scale.num_judged)
-    ostrich = sample.wnids.index("n01518878")
-    for name, network in whole.items():
-        fixed[name] = ostrich
-        subjects[name] = figure5.subject(network, sample, scale.num_attacked, without=ostrich, device=run.device)
-
-# %%
-fits = {}
-if {"AlexNet", "Tiny ImageNet"} <= found.keys():
-    train, validation = (part.of_classes(scale.num_classes) for part in found["Tiny ImageNet"])
-    train, validation = train.spread(scale.num_train), validation.spread(scale.num_judged)
-    network, fits["AlexNet features"] = probe.fit(found["AlexNet"], train, probe.ProbeConfig(), run.store, run.device)
-    fixed["AlexNet features"] = train.words.index("goldfish")  # there are no ostriches in Tiny ImageNet
-    subjects["AlexNet features"] = figure5.subject(
-        network, validation, scale.num_attacked, without=fixed["AlexNet features"], device=run.device
-    )
-
-# %%
+under_attack, trained = subjects.subjects(found, scale, run.store, run.device)
 accuracy = {
     (name, column): estimate
-    for name, subject in subjects.items()
+    for name, subject in under_attack.items()
     for column, estimate in {"top-1 (%)": subject.top1, "top-5 (%)": subject.top5}.items()
 }
 
@@ -110,7 +81,7 @@ Markdown(
         f"The linear layer was trained on {len(train):,} pictures of {len(train.wnids)} classes with a weight decay of "
         f"{probe.ProbeConfig().decay:g}; L-BFGS {fit.status} after {len(fit.losses) - 1} iterations, at a loss of "
         f"{fit.losses[-1]:.3f}. "
-        for fit in fits.values()
+        for train, fit in trained.values()
     )
     + "".join(
         f"The recorded one was trained on {facts['num_train']:,} pictures, all that our part of Tiny ImageNet has."
@@ -131,10 +102,8 @@ Markdown(
 
 # %%
 targets, results, seconds = {}, {}, {}
-for name, subject in subjects.items():
-    constant = torch.full_like(subject.labels, fixed[name])
-    drawn = subject.random_targets(config.generator(run.seeds.targets))
-    for kind, goal in {f"to {subject.words[fixed[name]]}": constant, "to random classes": drawn}.items():
+for name, subject in under_attack.items():
+    for kind, goal in subject.goals(config.generator(run.seeds.targets)).items():
         targets[name, kind] = goal
         results[name, kind], seconds[name, kind] = figure5.adversarial(subject, goal, scale.attack, run.store)
 
@@ -142,10 +111,10 @@ for name, subject in subjects.items():
 num_shown = 5 if profile == "paper" else 2
 panels = {}
 for (name, kind), result in results.items():
-    subject = subjects[name]
+    subject = under_attack[name]
     if name not in panels and kind != "to random classes":
         said = [[subject.words[i] for i in classes] for classes in (subject.labels, targets[name, kind])]
-        x, x_adv = (rows.unflatten(1, figure5.SHAPE) for rows in (subject.inputs, result.adversarial))
+        x, x_adv = (rows.unflatten(1, subjects.SHAPE) for rows in (subject.inputs, result.adversarial))
         rows = list(zip(x, figure5.magnified(x, x_adv), x_adv, *said, strict=True))
         panels[name] = rows[:num_shown]
 
@@ -224,7 +193,7 @@ Markdown(
 aftermath = {
     (f"{name}, {kind}", column): estimate
     for (name, kind), result in results.items()
-    for column, estimate in figure5.aftermath(subjects[name], result, targets[name, kind]).items()
+    for column, estimate in figure5.aftermath(under_attack[name], result, targets[name, kind]).items()
 }
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
@@ -295,7 +264,7 @@ Markdown(
 
 # %%
 coarse = {}
-for name, subject in subjects.items():
+for name, subject in under_attack.items():
     some, found_there = figure5.first(subject, results[name, "to random classes"], scale.num_coarse)
     goal = targets[name, "to random classes"][: scale.num_coarse]
     near = figure5.tightened(some, found_there, goal, scale.tight, run.store)
@@ -361,11 +330,11 @@ Markdown(
 # %%
 loud = 8 / 255
 transferred = {}
-for name, made_for in subjects.items():
+for name, made_for in under_attack.items():
     x, x_adv = made_for.inputs, results[name, "to random classes"].adversarial
     for perturbation, images in figure5.controls(x, x_adv, config.generator(run.seeds.noise)).items():
         for size, changed in {"as found": images, "amplified": figure5.amplified(x, images, loud)}.items():
-            for other, subject in subjects.items():
+            for other, subject in under_attack.items():
                 row = f"{name}: {perturbation}, {size}"
                 transferred[row, f"{other} (%)"] = figure5.moved(subject.network, x, changed)
 
@@ -409,15 +378,15 @@ Markdown(
 
 # %%
 for (name, kind), result in results.items():
-    subject = subjects[name]
+    subject = under_attack[name]
     assert result.success.all(), (name, kind)
     assert ((result.adversarial >= 0) & (result.adversarial <= 1)).all()
     difference = result.adversarial - subject.inputs
     torch.testing.assert_close(result.distortion, difference.square().mean(dim=1).sqrt())
     assert figure5.moved(subject.network, subject.inputs, result.adversarial).value == 100
     assert (subject.network(subject.inputs).argmax(dim=1) == subject.labels).all()
-if "SqueezeNet 1.1" in subjects and profile == "paper":
-    assert abs(subjects["SqueezeNet 1.1"].top1.value - 62.9) <= 1
+if "SqueezeNet 1.1" in under_attack and profile == "paper":
+    assert abs(under_attack["SqueezeNet 1.1"].top1.value - 62.9) <= 1
 
 # %% tags=["remove-cell"]
 if run.records:
@@ -425,7 +394,7 @@ if run.records:
     if longer:
         too_long = {case: max(excess, 0.0) for case, excess in longer.items()}
         worst = max(longer, key=longer.get)
-        what = f"longest: {worst}, {cells[worst, 'distortion'].value:.5f} over {len(subjects)} networks"
+        what = f"longest: {worst}, {cells[worst, 'distortion'].value:.5f} over {len(under_attack)} networks"
         paper.record_claim("photographs-adversarial", too_long, what)
         paper.record_claim(
             "photographs-distortion", longer, "; ".join(f"{case} {off:+.0f} %" for case, off in longer.items())
@@ -437,9 +406,9 @@ if run.records:
                 "num_attacked": len(subject.inputs),
                 "num_judged": subject.top1.n,
             }
-            for name, subject in subjects.items()
+            for name, subject in under_attack.items()
         }
-        if "AlexNet features" in facts:
-            facts["AlexNet features"] |= {"num_train": len(train), "train": train.identity}
+        for name, (train, _) in trained.items():
+            facts[name] |= {"num_train": len(train), "train": train.identity}
         paper.write_atomically(paper.RESULTS / "photographs.json", json.dumps(facts, indent=2) + "\n")
 run.finish()

@@ -1,12 +1,9 @@
-"""Figure 5: the attack of section 4.1 on networks that classify ImageNet's pictures, and what is left of its results.
-
-The attack knows vectors and networks of vectors; pictures are flattened here, in rows of 3 x 224 x 224 values.
-"""
+"""Figure 5: the attack of section 4.1 on photographs, and what is left of its results."""
 
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -16,111 +13,18 @@ from lib import attack, intervals, tight, transfer
 from lib.attack import AttackConfig, AttackResult, Network
 from lib.experiment import weights_identity
 from lib.intervals import Estimate
-from lib.lbfgs import LBFGSConfig
-from lib.models.imagenet import SIDE
-from lib.pictures import Pictures
 from lib.store import Artifact, Store, code_version
+from lib.subjects import Subject
 from lib.tight import TightConfig, TightResult
 
-SHAPE = (3, SIDE, SIDE)
-BATCH = 50  # pictures in memory at once
 # By how much a perturbation found is extended to see what it then takes: as found, and beyond.
 FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0)
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How much of everything. None means all there is."""
-
-    num_attacked: int  # pictures, for every network and kind of target
-    num_coarse: int  # of them, to see what a coarse search over c and the tight attack would have found
-    num_judged: int | None  # pictures that accuracy is measured on, and that the attacked ones are taken from
-    num_classes: int | None  # of Tiny ImageNet
-    num_train: int | None  # pictures that the linear layer on AlexNet's features is trained on
-    attack: AttackConfig
-    tight: TightConfig
-
-
-# 16 pictures at once stay below 2 GB of memory. An accuracy beyond 3e-3 would cost more gradients than it is worth.
-SCALES = {
-    "quick": Scale(
-        num_attacked=2,
-        num_coarse=2,
-        num_judged=20,
-        num_classes=10,
-        num_train=150,
-        attack=AttackConfig(
-            tolerance=0.1, max_searches=4, chunk_size=16, solver=LBFGSConfig(max_iterations=15, patience=3)
-        ),
-        tight=TightConfig(max_iterations=1, max_averages=1),
-    ),
-    "paper": Scale(
-        num_attacked=64,
-        num_coarse=16,
-        num_judged=None,
-        num_classes=None,
-        num_train=None,
-        attack=AttackConfig(tolerance=3e-3, chunk_size=16),
-        tight=TightConfig(),
-    ),
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """A network under attack, and pictures that it classifies correctly."""
-
-    network: nn.Module  # takes rows (N, 3 * SIDE * SIDE)
-    inputs: Tensor  # (N, 3 * SIDE * SIDE), values in [0, 1]
-    labels: Tensor  # (N,)
-    words: tuple[str, ...]  # what the classes are called
-    top1: Estimate  # accuracy in per cent on all the pictures that were judged
-    top5: Estimate
-
-    def random_targets(self, generator: torch.Generator) -> Tensor:
-        """A wrong class for every picture, uniformly among all others."""
-        targets = attack.random_targets(self.labels.cpu(), len(self.words), generator)
-        return targets.to(self.labels.device)
 
 
 def first(subject: Subject, result: AttackResult, num: int) -> tuple[Subject, AttackResult]:
     """The first `num` of a subject's pictures, and what was found for them."""
     some = replace(subject, inputs=subject.inputs[:num], labels=subject.labels[:num])
     return some, AttackResult(**{name: values[:num] for name, values in vars(result).items()})
-
-
-def subject(network: nn.Module, pictures: Pictures, num_attacked: int, without: int, device: torch.device) -> Subject:
-    """The network judged on all the pictures; it will be attacked on the first of those that it classifies correctly.
-
-    They are taken at equal distances, to be of many classes; `without` is a class from which none is taken, because
-    the others are to be turned into it. Raises ValueError if fewer than two are classified correctly.
-    """
-    network = network.to(device)
-    right = ranks(network, pictures, device)
-    eligible = ((right == 0) & (pictures.labels != without)).nonzero()[:, 0]
-    if len(eligible) < 2:
-        raise ValueError(
-            f"of {len(pictures)} pictures of {pictures.name} only {len(eligible)} are classified correctly"
-        )
-    taken = pictures.subset(eligible).spread(num_attacked)
-    return Subject(
-        network=nn.Sequential(nn.Unflatten(1, SHAPE), network).eval(),
-        inputs=taken.inputs().flatten(1).to(device),
-        labels=taken.labels.to(device),
-        words=pictures.words,
-        top1=intervals.percent(int((right < 1).sum()), len(pictures)),
-        top5=intervals.percent(int((right < 5).sum()), len(pictures)),
-    )
-
-
-@torch.no_grad()
-def ranks(network: nn.Module, pictures: Pictures, device: torch.device) -> Tensor:
-    """How many classes the network puts before the right one, for each picture, (N,): 0 is correct."""
-    found = []
-    for batch, labels in zip(pictures.batches(BATCH), pictures.labels.split(BATCH), strict=True):
-        logits = network(batch.to(device)).cpu()
-        found.append((logits > logits.gather(1, labels[:, None])).sum(dim=1))
-    return torch.cat(found)
 
 
 def adversarial(subject: Subject, targets: Tensor, config: AttackConfig, store: Store) -> tuple[AttackResult, float]:

@@ -5,10 +5,11 @@ know is enough for a classifier of other pictures: only the last layer is traine
 """
 
 from dataclasses import asdict, dataclass, field
+from math import ceil
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
+from tqdm import trange
 
 from lib import pictures, training
 from lib.experiment import weights_identity
@@ -64,23 +65,29 @@ def fit(
     return probe.eval().requires_grad_(False), TrainResult(**kept.info)
 
 
+def num_pieces(examples: Pictures) -> int:
+    """In how many pieces the examples are encoded."""
+    return ceil(len(examples) / PIECE)
+
+
 def encode_all(probe: Probe, examples: Pictures, store: Store, device: torch.device) -> Tensor:
     """The features (N, num_features) of all examples on `device`, kept in the store piece by piece."""
-    pieces = torch.arange(len(examples)).split(PIECE)
-    progress = tqdm(pieces, desc=f"encoding {examples.name}", disable=None, leave=False)
-    return torch.cat([_encoded(probe, examples.subset(rows), store, device) for rows in progress])
+    pieces = trange(num_pieces(examples), desc=f"encoding {examples.name}", disable=None, leave=False)
+    return torch.cat([encode_piece(probe, examples, piece, store, device) for piece in pieces])
 
 
-def _encoded(probe: Probe, examples: Pictures, store: Store, device: torch.device) -> Tensor:
+def encode_piece(probe: Probe, examples: Pictures, piece: int, store: Store, device: torch.device) -> Tensor:
+    """The features of one piece: `encode_all` then finds them in the store."""
+    some = examples.subset(torch.arange(len(examples)).split(PIECE)[piece])
     key = {
         "backbone": weights_identity(probe.backbone),
-        "pictures": examples.identity,
+        "pictures": some.identity,
         "code": code_version(imagenet, pictures),
     }
 
     @torch.no_grad()
     def make() -> Artifact:
-        batches = [probe.encode(batch.to(device)) for batch in examples.batches(BATCH)]
+        batches = [probe.encode(batch.to(device)) for batch in some.batches(BATCH)]
         return Artifact({"features": torch.cat(batches)})
 
     return store.get("features", key, make).tensors["features"].to(device)

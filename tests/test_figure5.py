@@ -11,11 +11,10 @@ from torch import nn
 
 from lib import attack, figure5, tight
 from lib.attack import AttackConfig
-from lib.figure5 import SHAPE, Subject
 from lib.intervals import percent
 from lib.store import Store
+from lib.subjects import SHAPE, Subject
 from lib.tight import TightConfig
-from tests.pictures_made import tiny_imagenet
 
 torch.set_num_threads(1)
 
@@ -25,17 +24,6 @@ NUM_VALUES = 3 * 224 * 224
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-class Brightest(nn.Module):
-    """Class 0, 1 or 2: which of red, green and blue is brightest on average."""
-
-    def __init__(self, sharpness: float = 20.0):
-        super().__init__()
-        self.sharpness = nn.Parameter(torch.tensor(sharpness), requires_grad=False)
-
-    def forward(self, inputs):
-        return self.sharpness * inputs.mean(dim=(2, 3))
 
 
 class TwoSided(nn.Module):
@@ -52,56 +40,19 @@ class TwoSided(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return tiny_imagenet(tmp_path_factory.mktemp("data"), per_class=4)
-
-
-@pytest.fixture(scope="module")
 def linear() -> tuple[Subject, torch.Tensor]:
     """Pictures in the middle of the box and a linear network, and the classes that it does not give them."""
     inputs = 0.5 + 0.05 * torch.randn(6, NUM_VALUES, generator=generator(2))
     network = TwoSided().eval()
     labels = network(inputs).argmax(dim=1)
     everything = percent(6, 6)
-    return Subject(network, inputs, labels, ("no", "yes"), everything, everything), 1 - labels
+    return Subject(network, inputs, labels, ("no", "yes"), 1, everything, everything), 1 - labels
 
 
 @pytest.fixture(scope="module")
 def attacked(linear, tmp_path_factory):
     subject, targets = linear
     return figure5.adversarial(subject, targets, AttackConfig(chunk_size=4), Store(tmp_path_factory.mktemp("store")))[0]
-
-
-# --- Whom to attack -------------------------------------------------------------------------------
-
-
-def test_ranks_count_the_classes_before_the_right_one(tiny):
-    assert figure5.ranks(Brightest(), tiny.train, CPU).tolist() == [0] * 12
-    wrong = tiny.train.labels
-    upside_down = figure5.ranks(Brightest(-1.0), tiny.train, CPU)
-    assert (upside_down[wrong == 0] == 2).all()
-
-
-def test_only_pictures_that_are_classified_correctly_are_attacked(tiny):
-    class NoGreen(Brightest):
-        def forward(self, inputs):
-            return super().forward(inputs) * torch.tensor([1.0, 0.0, 1.0])
-
-    found = figure5.subject(NoGreen(), tiny.train, num_attacked=3, without=2, device=CPU)
-    assert found.labels.tolist() == [0, 0, 0]  # green is never right, blue is what all will be turned into
-    assert found.inputs.shape == (3, NUM_VALUES)
-    assert found.top1 == percent(8, 12)
-    assert found.top5.value == 100
-    assert (found.network(found.inputs).argmax(dim=1) == found.labels).all()
-    with pytest.raises(ValueError, match="only 0 are classified correctly"):
-        figure5.subject(Brightest(-1.0), tiny.train, num_attacked=3, without=2, device=CPU)
-
-
-def test_random_targets_are_other_classes(tiny):
-    found = figure5.subject(Brightest(), tiny.train, num_attacked=12, without=3, device=CPU)
-    targets = found.random_targets(generator())
-    assert (targets != found.labels).all()
-    assert set(targets.tolist()) == {0, 1, 2}
 
 
 # --- The attack -----------------------------------------------------------------------------------

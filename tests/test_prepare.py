@@ -12,11 +12,12 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
-from lib import config, experiment
+from lib import config, experiment, figure5, probe, subjects
 from lib.config import MinibatchConfig
-from lib.models import mnist
+from lib.models import imagenet, mnist
 from lib.store import Artifact, Store
 from lib.training import AutoencoderConfig, DecayRule, TrainingConfig
+from tests.pictures_made import WNIDS, tiny_imagenet
 from tools import prepare
 from tools.prepare import Settings, Step
 
@@ -24,8 +25,21 @@ torch.set_num_threads(1)
 QUICK = Settings("quick", "digits", "cpu", 0)
 
 
-def test_chapters_find_everything_made(monkeypatch, tmp_path):
+@pytest.fixture
+def found(monkeypatch, tmp_path):
+    """Public files: AlexNet's layers as they are drawn, and pictures of three colours: one network can be attacked."""
+    monkeypatch.setattr(subjects, "GOLDFISH", WNIDS[0])
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        network = imagenet.AlexNet().eval().requires_grad_(False)
+    yield {"AlexNet": network, "Tiny ImageNet": tiny_imagenet(tmp_path, per_class=4)}
+    prepare.under_attack.cache_clear()
+
+
+def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
     monkeypatch.setattr(experiment, "PIECE", 8)
+    monkeypatch.setattr(probe, "PIECE", 5)
+    monkeypatch.setattr(prepare, "public_files", lambda settings: found)
     run = experiment.begin("test", "quick", "digits", "cpu", 0)
     profile = replace(
         run.profile,
@@ -39,7 +53,10 @@ def test_chapters_find_everything_made(monkeypatch, tmp_path):
     steps = prepare.book(QUICK)
     for step in steps:
         step.make(run)
-    assert run.store.num_made == len(steps) == len({step.name for step in steps})
+    layers = 1  # on AlexNet's features, made by the first attack on them
+    assert run.store.num_made == len(steps) + layers
+    assert len({step.name for step in steps}) == len(steps)
+    assert sum("encoded" in step.name for step in steps) == 3
 
     for name in (*mnist.TABLE1, "Conv"):
         run.adversarial(run.trained(name), run.train.take(12))
@@ -52,7 +69,11 @@ def test_chapters_find_everything_made(monkeypatch, tmp_path):
             run.trained(name, rule)
     for seed in range(profile.units.num_networks):
         run.with_seed(seed).trained("Conv")
-    assert run.store.num_made == len(steps)
+    scale = subjects.SCALES["quick"]
+    for subject in subjects.subjects(found, scale, run.store, run.device)[0].values():
+        for goals in subject.goals(config.generator(run.seeds.targets)).values():
+            figure5.adversarial(subject, goals, scale.attack, run.store)
+    assert run.store.num_made == len(steps) + layers
 
 
 def test_the_longest_come_first_and_attacks_after_the_networks():
@@ -128,6 +149,7 @@ def test_a_worker_that_dies_is_reported():
 SLEEPER = """
 import os, time
 from pathlib import Path
+from tests.pictures_made import WNIDS, tiny_imagenet
 from tools import prepare
 
 def sleep(run):

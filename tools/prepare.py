@@ -20,9 +20,9 @@ from functools import cache, partial
 from math import ceil
 from multiprocessing import get_context, parent_process
 
-from lib import config, data, experiment
+from lib import config, data, experiment, figure5, files, probe, subjects
 from lib.experiment import Experiment
-from lib.models import mnist
+from lib.models import imagenet, mnist
 from lib.training import DecayRule
 from tools import machine
 
@@ -42,6 +42,7 @@ SECONDS_TO_TRAIN = {
     "M3": 140,
 }
 SECONDS_TO_ATTACK = dict.fromkeys(SECONDS_TO_TRAIN, 12) | {"Conv": 180}  # a piece
+SECONDS_TO_ENCODE, SECONDS_TO_ATTACK_PHOTOGRAPHS = 40, 450
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,19 @@ def attack_half(run: Experiment, name: str, piece: int) -> None:
     run.adversarial_piece(run.trained_on_half(name), run.test, piece)
 
 
+def encode(run: Experiment, settings: Settings, piece: int) -> None:
+    found = public_files(settings)
+    train, _ = subjects.tiny_imagenet(found, subjects.SCALES[settings.profile])
+    network = imagenet.Probe(found["AlexNet"], len(train.wnids)).to(run.device)
+    probe.encode_piece(network, train, piece, run.store, run.device)
+
+
+def attack_photographs(run: Experiment, settings: Settings, name: str, kind: int) -> None:
+    subject = under_attack(settings)[name]
+    targets = list(subject.goals(config.generator(run.seeds.targets)).values())[kind]
+    figure5.adversarial(subject, targets, subjects.SCALES[settings.profile].attack, run.store)
+
+
 def networks(settings: Settings) -> list[Step]:
     """The networks of Tables 1 and 3."""
     makers = dict.fromkeys(mnist.TABLE1, train) | dict.fromkeys(experiment.HALVES, train_on_half)
@@ -132,15 +146,51 @@ def attacks(settings: Settings, num_train: int, num_test: int) -> list[Step]:
     ]
 
 
+def encodings(settings: Settings) -> list[Step]:
+    """The pictures that the linear layer on AlexNet's features is trained on; none where a file is missing."""
+    found = public_files(settings)
+    if subjects.PROBE not in subjects.networks(found):
+        return []
+    train, _ = subjects.tiny_imagenet(found, subjects.SCALES[settings.profile])
+    return [
+        Step(
+            f"pictures {piece + 1} encoded",
+            settings,
+            SECONDS_TO_ENCODE,
+            partial(encode, settings=settings, piece=piece),
+        )
+        for piece in range(probe.num_pieces(train))
+    ]
+
+
+def photographs(settings: Settings) -> list[Step]:
+    """Figure 5's attacks, for every network that there is and either kind of target."""
+    return [
+        Step(
+            f"attack on {name}, {('one class', 'random classes')[kind]}",
+            settings,
+            SECONDS_TO_ATTACK_PHOTOGRAPHS,
+            partial(attack_photographs, settings=settings, name=name, kind=kind),
+        )
+        for name in subjects.networks(public_files(settings))
+        for kind in range(2)
+    ]
+
+
 def book(settings: Settings) -> list[Step]:
     """All that the chapters ask for and that takes long."""
     run = begin(settings)
     attacked = run.train.take(run.profile.num_attacked)
     return [
         *longest_first(
-            [*networks(settings), *convolutional(settings, run.profile.units.num_networks), *variants(settings)]
+            [
+                *networks(settings),
+                *convolutional(settings, run.profile.units.num_networks),
+                *variants(settings),
+                *encodings(settings),
+            ]
         ),
-        *attacks(settings, len(attacked), len(run.test)),
+        *longest_first([*attacks(settings, len(attacked), len(run.test)), *photographs(settings)]),
     ]
 
 
@@ -155,6 +205,18 @@ def longest_first(steps: Sequence[Step]) -> list[Step]:
 @cache
 def begin(settings: Settings) -> Experiment:
     return experiment.begin("prepare", settings.profile, settings.data, settings.device, settings.seed)
+
+
+@cache
+def public_files(settings: Settings) -> dict:
+    """Those of ImageNet's pictures and networks that are there; at the paper's scale they are downloaded."""
+    return files.gather(subjects.WANTED, download=settings.profile == "paper")[0]
+
+
+@cache
+def under_attack(settings: Settings) -> dict[str, subjects.Subject]:
+    run = begin(settings)
+    return subjects.subjects(public_files(settings), subjects.SCALES[settings.profile], run.store, run.device)[0]
 
 
 def carry_out(steps: Sequence[Step], jobs: int) -> None:
