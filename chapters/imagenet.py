@@ -30,6 +30,7 @@ from IPython.display import Markdown
 
 from lib import config, effects, experiment, figure5, files, intervals, paper, plots, probe, subjects
 from lib.models import imagenet
+from lib.store import identity
 
 run = experiment.begin("imagenet", profile, data, device, seed)
 scale = subjects.SCALES[profile]
@@ -53,7 +54,8 @@ Markdown(files.banner(found, missing | partial))
 #
 # All of them take pixels in $[0, 1]$ and carry their preprocessing inside (`lib/models/imagenet.py`), so that the box of
 # the attack is the box of pictures. The 2012 network itself, with its groups and its contrast normalisation, is there too,
-# for its layers' shapes.
+# for its layers' shapes. `lib/subjects.py` puts together who is attacked: each network, judged, and pictures on which it
+# is right.
 
 # %%
 under_attack, trained = subjects.subjects(found, scale, run.store, run.device)
@@ -402,7 +404,7 @@ if run.records:
         facts = {
             name: {
                 "weights": experiment.weights_identity(subject.network),
-                "inputs": figure5.identity(subject.inputs),
+                "inputs": identity(subject.inputs),
                 "num_attacked": len(subject.inputs),
                 "num_judged": subject.top1.n,
             }

@@ -68,7 +68,7 @@ _PROFILES = (
             num_samples=10_000,
             num_axes=256,
             num_draws=1_999,
-            num_rotations=99,
+            num_rotations=299,
         ),
     ),
 )

@@ -1,14 +1,16 @@
-"""What a layer of an ImageNet network makes of pictures, computed once and kept in the store."""
+"""What takes long to learn about a layer, computed once and kept in the store."""
+
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib import pictures
+from lib import config, pictures, units
 from lib.experiment import weights_identity
 from lib.models import imagenet
 from lib.pictures import Pictures
-from lib.store import Artifact, Store, code_version
+from lib.store import Artifact, Store, code_version, identity
 
 BATCH = 50
 POOL = {"kernel_size": 3, "stride": 2}  # AlexNet's last pooling, after which both networks' maps are 6 x 6
@@ -36,6 +38,25 @@ def maps(network: nn.Module, images: Pictures, store: Store, device: torch.devic
         return Artifact({"maps": torch.cat(found)})
 
     return store.get("maps", key, make).tensors["maps"].float()
+
+
+def rotations(
+    activations: Tensor, judges: Mapping[str, Tensor], k: int, num: int, seed: int, store: Store
+) -> dict[str, Tensor]:
+    """`units.rotated`, with the generator of that seed."""
+    key = {
+        "activations": identity(activations),
+        "judges": {name: identity(vectors) for name, vectors in judges.items()},
+        "k": k,
+        "num": num,
+        "seed": seed,
+        "code": code_version(units),
+    }
+
+    def make() -> Artifact:
+        return Artifact(units.rotated(activations, judges, k, num, config.generator(seed)))
+
+    return store.get("rotations", key, make).tensors
 
 
 def thumbnails(images: Pictures, store: Store) -> Tensor:

@@ -1,9 +1,9 @@
 """Figure 5: the attack of section 4.1 on photographs, and what is left of its results."""
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,8 @@ from lib import attack, intervals, tight, transfer
 from lib.attack import AttackConfig, AttackResult, Network
 from lib.experiment import weights_identity
 from lib.intervals import Estimate
-from lib.store import Artifact, Store, code_version
+from lib.models import imagenet
+from lib.store import Artifact, Store, code_version, identity
 from lib.subjects import Subject
 from lib.tight import TightConfig, TightResult
 
@@ -34,7 +35,7 @@ def adversarial(subject: Subject, targets: Tensor, config: AttackConfig, store: 
     """
 
     def attacked(inputs: Tensor, targets: Tensor) -> tuple[AttackResult, float]:
-        key = _key(subject.network, inputs, targets) | {"attack": config, "code": code_version(attack)}
+        key = _key(subject.network, inputs, targets, attack) | {"attack": config}
 
         def make() -> Artifact:
             began = time.perf_counter()
@@ -53,24 +54,23 @@ def adversarial(subject: Subject, targets: Tensor, config: AttackConfig, store: 
     return attack.concatenate(results), sum(seconds)
 
 
-def identity(inputs: Tensor) -> str:
-    """sha256 over the bytes of the pictures."""
-    return hashlib.sha256(inputs.cpu().contiguous().numpy()).hexdigest()
-
-
-def _key(network: nn.Module, inputs: Tensor, targets: Tensor) -> dict:
-    """What everything that is kept of an attack depends on."""
-    return {"weights": weights_identity(network), "inputs": identity(inputs), "targets": targets.tolist()}
+def _key(network: nn.Module, inputs: Tensor, targets: Tensor, *methods: ModuleType) -> dict:
+    """What everything that is kept of an attack depends on, with the code of the network (its preprocessing, too)."""
+    return {
+        "weights": weights_identity(network),
+        "inputs": identity(inputs),
+        "targets": targets.tolist(),
+        "code": code_version(imagenet, *methods),
+    }
 
 
 def tightened(
     subject: Subject, result: AttackResult, targets: Tensor, config: TightConfig, store: Store
 ) -> TightResult:
     """The tight attack, started from what the paper's has found, and from there never longer; kept in the store."""
-    key = _key(subject.network, subject.inputs, targets) | {
+    key = _key(subject.network, subject.inputs, targets, tight) | {
         "start": identity(result.adversarial),
         "tight": config,
-        "code": code_version(tight),
     }
 
     def make() -> Artifact:
@@ -98,11 +98,7 @@ def stopped_early(
     uniform = torch.rand(len(targets), generator=generator).to(result.c)
     rows = torch.isfinite(result.c)
     inputs, wanted, prices = subject.inputs[rows], targets[rows], (result.c * factor**-uniform)[rows]
-    key = _key(subject.network, inputs, wanted) | {
-        "prices": prices.tolist(),
-        "attack": config,
-        "code": code_version(attack, transfer),
-    }
+    key = _key(subject.network, inputs, wanted, attack, transfer) | {"prices": prices.tolist(), "attack": config}
 
     def make() -> Artifact:
         images = attack.minimize_penalized(subject.network, inputs, wanted, prices, config).minimizer

@@ -75,6 +75,17 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def limit(identity: str) -> float:
+    """How far what a claim says may be off, in its own unit: paper/claims.csv, written before anything was measured.
+
+    Raises ValueError for a claim that is not listed there.
+    """
+    claims = published("claims").set_index("id")
+    if identity not in claims.index:
+        raise ValueError(f"claim {identity!r} is unknown; paper/claims.csv lists {', '.join(claims.index)}")
+    return float(claims.loc[identity, "limit"])
+
+
 def judge(identity: str, deviations: Mapping[str, float]) -> str:
     """The verdict on a claim: how many of its parts lie within the limit that paper/claims.csv sets.
 
@@ -82,16 +93,13 @@ def judge(identity: str, deviations: Mapping[str, float]) -> str:
     A claim of mathematics is contradicted by a single part beyond the limit.
     Raises ValueError for a claim that paper/claims.csv does not list, or one without parts.
     """
-    claims = published("claims").set_index("id")
-    if identity not in claims.index or not deviations:
-        raise ValueError(
-            f"claim {identity!r} with {len(deviations)} parts; paper/claims.csv lists {', '.join(claims.index)}"
-        )
-    limit = float(claims.loc[identity, "limit"])
-    within = sum(abs(deviation) <= limit for deviation in deviations.values())
+    allowed = limit(identity)
+    if not deviations:
+        raise ValueError(f"claim {identity!r} needs at least one part")
+    within = sum(abs(deviation) <= allowed for deviation in deviations.values())
     if within == len(deviations):
         return "reproduced"
-    if claims.loc[identity, "kind"] == "mathematics":
+    if published("claims").set_index("id").loc[identity, "kind"] == "mathematics":
         return "contradicted"
     return "partly" if 2 * within >= len(deviations) else "not reproduced"
 

@@ -195,6 +195,11 @@ def plain(value):
     raise TypeError(f"{value!r} of type {type(value).__name__} cannot be part of a key: use plain values, or its hash")
 
 
+def identity(tensor: Tensor) -> str:
+    """sha256 of a tensor's bytes, as 64 hexadecimal digits: for keys."""
+    return hashlib.sha256(tensor.detach().cpu().contiguous().numpy()).hexdigest()
+
+
 def code_version(*modules: ModuleType) -> str:
     """sha256 of the code of the modules and of all they import from their own package, as 64 hexadecimal digits.
 

@@ -15,6 +15,7 @@ import scipy.stats
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from tqdm import trange
 
 from lib import effects, intervals
 from lib.intervals import Estimate
@@ -179,7 +180,7 @@ def families(samples: Tensor, config: UnitsConfig, generator: torch.Generator, s
 
 
 def sampled(activations: Tensor, num: int) -> Tensor:
-    """At most `num` activations, a row each, evenly spread over the images; on maps every position is a row."""
+    """About `num` activations, a row each, evenly spread over the images; on maps every position is a row."""
     rows = activations.shape[0] if activations.ndim == 2 else activations.shape[0] * activations.shape[2]
     some = activations[:: -(-rows // num)]
     return some if activations.ndim == 2 else some.movedim(1, 2).flatten(0, 1)
@@ -342,7 +343,7 @@ def rotated(
 ) -> dict[str, Tensor]:
     """Mean agreement over the whole basis after each of `num` random rotations of it, (num,), by judge."""
     means: dict[str, list[Tensor]] = {judge: [] for judge in judges}
-    for _ in range(num):
+    for _ in trange(num, desc="rotations", disable=None, leave=False):
         basis = random_rotation(activations.shape[1], generator)
         top = top_activating(responses(activations, basis), k, generator)
         for judge, vectors in judges.items():

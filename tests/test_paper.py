@@ -284,8 +284,14 @@ def test_one_counterexample_contradicts_a_claim_of_mathematics(published):
 
 
 def test_a_claim_without_parts_cannot_be_judged(published):
-    with pytest.raises(ValueError, match="claim 'first' with 0 parts"):
+    with pytest.raises(ValueError, match="claim 'first' needs at least one part"):
         paper.judge("first", {})
+
+
+def test_a_limit_is_the_claims(published):
+    within = {"a": paper.limit("first")}
+    assert paper.judge("first", within) == "reproduced"
+    assert paper.judge("first", {"a": 1.001 * within["a"]}) != "reproduced"
 
 
 def test_evidence_comes_back_as_it_was_written(results, published):
