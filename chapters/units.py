@@ -639,17 +639,12 @@ of_units, of_random = (
     for family in ("units", "random")
 )
 Markdown(
-    "Network Dissection's count, with labels for concepts: "
-    + "; ".join(
-        f"{row}, {of_units[row]:.1f} classes have a detector among units, {of_random[row]:.1f} among as many "
-        "random directions"
-        for row in of_units
-    )
-    + ". Units of a layer detect more for "
-    + (", ".join(row for row in of_units if of_units[row] > of_random[row]) or "none of them")
-    + ", directions for "
-    + (", ".join(row for row in of_units if of_units[row] < of_random[row]) or "none of them")
-    + ". Where only a handful of classes have any, that decides nothing."
+    "Network Dissection's count, with labels for concepts: classes with a detector, among units and among as many random "
+    "directions, are "
+    + "; ".join(f"{row}, {of_units[row]:.1f} and {of_random[row]:.1f}" for row in of_units)
+    + f". Units have more in {sum(of_units[row] > of_random[row] for row in of_units)} of {len(of_units)} layers, directions "
+    f"in {sum(of_units[row] < of_random[row] for row in of_units)}. Where only a handful of classes have any, that decides "
+    "nothing."
 )
 
 # %% [markdown]

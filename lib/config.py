@@ -21,6 +21,7 @@ class Profile:
     autoencoder: AutoencoderConfig
     conv: MinibatchConfig
     num_enclosed: int  # images whose logits are enclosed for a certificate
+    num_tightened: int  # images on which certificates meet the tight attack
     num_lanczos: int  # steps towards a convolution's least singular value
     units: UnitsConfig
     attack: AttackConfig = field(default_factory=AttackConfig)
@@ -35,6 +36,7 @@ _PROFILES = (
         autoencoder=AutoencoderConfig(max_iterations=40, num_images=1000),
         conv=MinibatchConfig(num_epochs=3),
         num_enclosed=20,
+        num_tightened=10,
         num_lanczos=20,
         units=UnitsConfig(
             num_images=1000,
@@ -57,6 +59,7 @@ _PROFILES = (
         autoencoder=AutoencoderConfig(),
         conv=MinibatchConfig(),
         num_enclosed=2000,
+        num_tightened=500,
         num_lanczos=1000,
         units=UnitsConfig(
             num_images=None,

@@ -225,7 +225,7 @@ def torus_frequencies(convolution: Convolution, side: int) -> Tensor:
 
 
 def torus_side(convolution: Convolution) -> int:
-    """The smallest torus on which nothing that the zero-padded convolution computes meets itself around the corner.
+    """A torus on which nothing that the zero-padded convolution computes meets itself around the corner.
 
     There the zero-padded operator is a part of the circular one, hence its norm at most the torus' norm. Kernels of a
     single pixel never meet themselves.
@@ -331,7 +331,7 @@ def lipschitz(layer: nn.Module, shape: tuple[int, ...]) -> float:
 
     Of a convolution the norm on a torus, which the zero-padded one cannot exceed: an iteration comes from below, and
     proves nothing. Exact for all others, but for pooling on very small maps.
-    Raises TypeError for a layer that it does not know: no silent 1.
+    Raises TypeError for a layer that it does not know, pooling with dilation or oblong windows among them: no silent 1.
     """
     match layer:
         case nn.Linear():
@@ -339,7 +339,7 @@ def lipschitz(layer: nn.Module, shape: tuple[int, ...]) -> float:
         case nn.Conv2d():
             convolution = Convolution.of(layer, shape[1:])
             return torus_bounds(convolution, torus_side(convolution)).upper
-        case nn.MaxPool2d():
+        case nn.MaxPool2d(kernel_size=int(), stride=int(), dilation=1):
             return max_pool_lipschitz(layer.kernel_size, layer.stride)
         case nn.Sigmoid():
             return 0.25

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from lib import features
+from lib import features, units
 from lib.models import imagenet
 from lib.pictures import Archive, Pictures
 from lib.store import Store
@@ -65,3 +65,22 @@ def test_untrained_networks_are_reproducible_and_leave_the_global_generator_alon
     first, again = (features.untrained(imagenet.SqueezeNet, 7).features[0].weight for _ in range(2))
     assert torch.equal(first, again)
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_rotations_are_kept_and_drawn_anew_for_another_seed(tmp_path, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    activations = torch.rand(50, 4, generator=generator)
+    judges = {"pixels": units.unit_vectors(torch.rand(50, 8, generator=generator))}
+    store = Store(tmp_path)
+    first = features.rotations(activations, judges, 5, 7, 1, store)
+    expected = units.rotated(activations, judges, 5, 7, torch.Generator().manual_seed(1))
+    assert torch.equal(first["pixels"], expected["pixels"])
+    assert first["pixels"].shape == (7,)
+
+    def never(*_):
+        raise AssertionError("rotated again")
+
+    monkeypatch.setattr(units, "rotated", never)
+    assert torch.equal(features.rotations(activations, judges, 5, 7, 1, store)["pixels"], first["pixels"])
+    with pytest.raises(AssertionError, match="rotated again"):
+        features.rotations(activations, judges, 5, 7, 2, store)

@@ -12,7 +12,8 @@ from torch import nn
 from lib import attack, figure5, tight
 from lib.attack import AttackConfig
 from lib.intervals import percent
-from lib.store import Store
+from lib.models import imagenet
+from lib.store import Store, code_version
 from lib.subjects import SHAPE, Subject
 from lib.tight import TightConfig
 
@@ -82,6 +83,27 @@ def test_it_is_kept_and_not_made_again(linear, tmp_path, monkeypatch):
     assert all(torch.equal(a, b) for a, b in zip(vars(first).values(), vars(again).values(), strict=True))
     with pytest.raises(AssertionError, match="attacked again"):
         figure5.adversarial(subject, 1 - targets, cheap, store)
+
+
+def test_another_code_of_the_network_is_another_attack(linear, attacked, tmp_path, monkeypatch):
+    """Preprocessing is code, not weights: the same state dict with another one is another network."""
+    subject, targets = linear
+    store, cheap = Store(tmp_path), AttackConfig(tolerance=0.5, max_searches=1, chunk_size=6)
+    before = [
+        figure5.adversarial(subject, targets, cheap, store),
+        figure5.tightened(subject, attacked, targets, TightConfig(), store),
+        figure5.stopped_early(subject, attacked, targets, 10, cheap, generator(), store),
+    ]
+    assert store.num_made == len(before)
+
+    def edited(*modules):
+        return "edited" if imagenet in modules else code_version(*modules)
+
+    monkeypatch.setattr(figure5, "code_version", edited)
+    figure5.adversarial(subject, targets, cheap, store)
+    figure5.tightened(subject, attacked, targets, TightConfig(), store)
+    figure5.stopped_early(subject, attacked, targets, 10, cheap, generator(), store)
+    assert store.num_made == 2 * len(before)
 
 
 def test_the_first_pictures_and_what_was_found_for_them(linear, attacked):

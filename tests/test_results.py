@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib import paper
+from lib import certificates, experiment, paper
 from lib.models import mnist
 
 
@@ -20,6 +20,22 @@ def test_no_certificate_was_refuted_by_any_recorded_attack(name):
     assert {column: estimate.n for column, estimate in share.items() if "enclosure" not in column} == {
         column: attacked for column in share if "enclosure" not in column
     }
+
+
+@pytest.mark.parametrize("name", experiment.TABLE3.values())
+def test_nor_by_the_attacks_of_table_3(name):
+    share = {cell: e for cell, e in paper.recorded_estimates("certificates").items() if cell[0] == name}
+    assert len(share) == len(certificates.KINDS)
+    assert all(0 < estimate.value <= 1 for estimate in share.values())
+    assert max(estimate.n for estimate in share.values()) == 10_000
+
+
+def test_nor_by_the_tight_attack():
+    share = {
+        cell: e for cell, e in paper.recorded_estimates("certificates").items() if cell[1].endswith("the tight attack")
+    }
+    assert {row for row, _ in share} == {*mnist.TABLE1, "Conv"}
+    assert all(0 < estimate.value <= 1 and estimate.n >= 500 for estimate in share.values())
 
 
 def test_no_slope_that_was_met_is_steeper_than_a_constant_that_holds_everywhere():

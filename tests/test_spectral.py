@@ -364,6 +364,9 @@ def test_no_layer_stretches_a_difference_by_more_than_its_constant(name):
 def test_a_layer_it_does_not_know_is_an_error():
     with pytest.raises(TypeError, match="Tanh"):
         spectral.lipschitz(nn.Tanh(), (3,))
+    for pool in (nn.MaxPool2d(3, stride=2, dilation=2), nn.MaxPool2d((3, 2), stride=2)):
+        with pytest.raises(TypeError, match="MaxPool2d"):
+            spectral.lipschitz(pool, (1, 9, 9))
 
 
 @torch.no_grad()

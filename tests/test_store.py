@@ -1,5 +1,6 @@
 """An artifact is whole or it is not there; a key finds its own artifact and no other."""
 
+import hashlib
 import importlib
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.store import Artifact, Store, StoreWarning, canonical, code_version, digest
+from lib.store import Artifact, Store, StoreWarning, canonical, code_version, digest, identity
 
 REPOSITORY = Path(__file__).parent.parent
 KEY = {"network": "softmax", "decay": 1e-4}
@@ -416,3 +417,9 @@ def test_version_of_our_own_modules_is_stable():
 
     assert code_version(data) == code_version(data)
     assert len(code_version(data)) == 64
+
+
+def test_identity_is_of_the_values_and_not_of_how_they_lie():
+    values = torch.arange(6.0).reshape(2, 3)
+    assert identity(values) == identity(values.T.contiguous().T) == hashlib.sha256(values.numpy().tobytes()).hexdigest()
+    assert identity(values) != identity(values + 1e-6)

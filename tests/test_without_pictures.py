@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 from pathlib import Path
 
 import jupytext
@@ -95,6 +96,22 @@ def test_with_the_whole_of_alexnet_its_dense_layers_have_bounds(nothing, tmp_pat
     lines = [line for line in shown.splitlines() if line.startswith("| FC2")]
     assert any(re.search(r"<br>1\.\d", line) for line in lines)  # about 2 / sqrt(3) for entries uniform in 1 / sqrt(n)
     assert "AlexNet.classifier" not in shown
+
+
+@pytest.mark.parametrize(("chapter", "column"), [("units", "rotations"), ("imagenet", "tight attack")])
+def test_what_can_be_measured_but_was_not_recorded_stops_nothing(
+    real_pictures, nothing, tmp_path, monkeypatch, chapter, column
+):
+    """As after a change that measures more, before the next run at the paper's scale."""
+    shutil.copytree(paper.RESULTS, tmp_path / "results")
+    table = tmp_path / "results" / {"units": "units.csv", "imagenet": "photographs_coarse.csv"}[chapter]
+    lines = table.read_text().splitlines(keepends=True)
+    fewer = [line for line in lines if not ("SqueezeNet" in line and column in line)]
+    assert len(fewer) < len(lines)
+    table.write_text("".join(fewer))
+    monkeypatch.setenv("DATA_DIR", str(real_pictures))
+    monkeypatch.setattr(paper, "RESULTS", tmp_path / "results")
+    assert "SqueezeNet" in texts(execute(chapter, data="digits", device="cpu"))
 
 
 @pytest.mark.parametrize("lacking", FILES)
