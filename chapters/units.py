@@ -550,9 +550,9 @@ caption = (
 Markdown(paper.to_markdown(paper.compare("units", rotations, columns, "layer", turned_rows), caption, "tab-rotations"))
 
 # %% tags=["hide-input"]
-told = paper.recorded_estimates("units")
+told, where = paper.recorded_estimates("units"), "At the paper's scale"
 if not any(column.endswith(": rotations") for _, column in told):
-    told = cells | rotations
+    told, where = cells | rotations, "In this build"
 cases = [
     (row, judge)
     for row in turned_rows
@@ -562,7 +562,8 @@ cases = [
 surplus = {
     (row, judge): told[row, f"{judge}: units"].value - told[row, f"{judge}: rotations"].value for row, judge in cases
 }
-by_chance = effects.holm({(row, judge): told[row, f"{judge}: p, rotations"].value for row, judge in cases})
+alone = {(row, judge): told[row, f"{judge}: p, rotations"].value for row, judge in cases}
+by_chance = effects.holm(alone)
 apart = {
     "more": [case for case in cases if by_chance[case] <= effects.LEVEL and surplus[case] > 0],
     "less": [case for case in cases if by_chance[case] <= effects.LEVEL and surplus[case] < 0],
@@ -575,11 +576,12 @@ in_words = " and ".join(
 rotated_words = f"the natural basis {in_words or 'cannot be told from a rotation of it'}"
 glue("rotated_words", rotated_words, display=False)
 Markdown(
-    f"In {sum(value > 0 for value in surplus.values())} of {len(cases)} cases the natural basis agrees more than the mean "
+    f"{where}, in {sum(value > 0 for value in surplus.values())} of {len(cases)} cases, the natural basis agrees more than the mean "
     f"of its rotations, by {min(surplus.values()):+.3f} to {max(surplus.values()):+.3f}. Adjusted for being several, the "
     f"p-values are "
     + ", ".join(f"{by_chance[row, judge]:.2f} ({row}, {judge})" for row, judge in cases)
-    + f": at a level of {100 * effects.LEVEL:.0f} % {rotated_words}. Network Dissection, with segmentations and many more "
+    + f": at a level of {100 * effects.LEVEL:.0f} % {rotated_words}. Unadjusted, {sum(value <= effects.LEVEL for value in alone.values())} "
+    "of them are below it: where the adjusted ones are not, a hint and no finding. Network Dissection, with segmentations and many more "
     "pictures, lost most of its concepts to a rotation."
 )
 
