@@ -360,8 +360,8 @@ glue("num_uppers", len(uppers), display=False)
 glue("smallest_upper", word(min(uppers, default=None)), display=False)
 glue("largest_upper", word(max(uppers, default=None)), display=False)
 paper_upper = published["upper (v4)"].astype(float)
-glue("paper_low", paper_upper.min(), display=False)
-glue("paper_high", paper_upper.max(), display=False)
+glue("paper_low", float(paper_upper.min()), display=False)
+glue("paper_high", float(paper_upper.max()), display=False)
 for version in ("v1", "v4"):
     glue(f"conv1_{version}", float(published.loc["conv1", f"upper ({version})"]), display=False)
 
