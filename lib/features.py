@@ -56,7 +56,8 @@ def rotations(
     def make() -> Artifact:
         return Artifact(units.rotated(activations, judges, k, num, config.generator(seed)))
 
-    return store.get("rotations", key, make).tensors
+    kept = store.get("rotations", key, make).tensors
+    return {name: kept[name] for name in judges}  # in this order: the file has its own
 
 
 def thumbnails(images: Pictures, store: Store) -> Tensor:

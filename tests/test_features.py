@@ -70,12 +70,13 @@ def test_untrained_networks_are_reproducible_and_leave_the_global_generator_alon
 def test_rotations_are_kept_and_drawn_anew_for_another_seed(tmp_path, monkeypatch):
     generator = torch.Generator().manual_seed(0)
     activations = torch.rand(50, 4, generator=generator)
-    judges = {"pixels": units.unit_vectors(torch.rand(50, 8, generator=generator))}
+    judges = {name: units.unit_vectors(torch.rand(50, 8, generator=generator)) for name in ("pixels", "labels", "a")}
     store = Store(tmp_path)
     first = features.rotations(activations, judges, 5, 7, 1, store)
     expected = units.rotated(activations, judges, 5, 7, torch.Generator().manual_seed(1))
     assert torch.equal(first["pixels"], expected["pixels"])
     assert first["pixels"].shape == (7,)
+    assert list(first) == list(judges)
 
     def never(*_):
         raise AssertionError("rotated again")
