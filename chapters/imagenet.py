@@ -310,10 +310,10 @@ Markdown(
         for (name, way), value in known_coarse.items()
         if way == "q = 100"
     )
-    + " (the last over all pictures attacked). The lower of two such numbers is all that a coarse search can explain."
+    + " (over all pictures attacked). The lower of two such numbers is all that a coarse search can explain."
     + "".join(
-        f" For {name} the tight attack is {100 * (1 - value / known_coarse[name, 'as found']):.1f} % shorter than the paper's, "
-        f"solved well; the printed number is {100 * (longer[f'{name}, to random classes'] - 1):.0f} % longer."
+        f" For {name} the tight attack is {100 * (1 - value / known_coarse[name, 'as found']):.1f} % shorter than the "
+        "relaxation."
         for (name, way), value in known_coarse.items()
         if way == "tight attack"
     )
