@@ -121,13 +121,13 @@ plots.matrices(
     "What is made for one network moves the others",
 )
 # %% [markdown]
-# {glue:text}`source`, our {glue:text}`num_cells` off-diagonal cells rank as the paper's do with a Spearman correlation of
-# {glue:text}`spearman:.3f`; half of them differ by less than {glue:text}`median_difference:.1f` points. Most of the difference
-# is the autoencoder's. What was made for ours fools the others {glue:text}`ae_row:+.1f` points more often than the paper's did,
-# and ours is fooled {glue:text}`ae_column:+.1f` points more often. Without its row and column the remaining
-# {glue:text}`num_without` cells have a Spearman correlation of {glue:text}`spearman_without:.3f` and a median difference of
-# {glue:text}`median_without:.1f` points. {numref}`tab-variants` has other autoencoders: how contagious its examples are
-# depends on how it was trained, and how the paper's was trained is not known.
+# {glue:text}`source`, our {glue:text}`num_cells` off-diagonal cells rank as the paper's do with a Spearman correlation
+# of {glue:text}`spearman:.3f`; half of them differ by less than {glue:text}`median_difference:.1f` points. Most of the
+# difference is the autoencoder's. What was made for ours fools the others {glue:text}`ae_row:+.1f` points more often
+# than the paper's did, and ours is fooled {glue:text}`ae_column:+.1f` points more often. Without its row and column the
+# remaining {glue:text}`num_without` cells have a Spearman correlation of {glue:text}`spearman_without:.3f` and a median
+# difference of {glue:text}`median_without:.1f` points. {numref}`tab-variants` has other autoencoders: how contagious
+# its examples are depends on how it was trained, and how the paper's was trained is not known.
 #
 # Conv is new. It would stand in Table 1 with a training error of {glue:text}`conv_training:.2f` %, a test error of
 # {glue:text}`conv_test:.2f` % and a distortion of {glue:text}`conv_distortion:.3f`.
@@ -140,10 +140,10 @@ plots.matrices(
 #
 # ## How large was the paper's sample?
 #
-# Of the {glue:text}`num_decimals` off-diagonal rates that the paper prints with decimals in Tables 2 and 4, noise aside,
-# {glue:text}`num_multiples` are multiples of 1/256 as far as their digits go, as if measured on 256 images. By chance it would
-# be about a quarter of those with one decimal. If so, each is a draw, and its spread follows from ours: the number of errors
-# in a sample of 256 images is binomial.
+# Of the {glue:text}`num_decimals` off-diagonal rates that the paper prints with decimals in Tables 2 and 4, noise
+# aside, {glue:text}`num_multiples` are multiples of 1/256 as far as their digits go, as if measured on 256 images. By
+# chance it would be about a quarter of those with one decimal. If so, each is a draw, and its spread follows from ours:
+# the number of errors in a sample of 256 images is binomial.
 
 # %%
 ranges = {cell: transfer.range_in_samples(rates[cell], size=256) for cell in off_diagonal}

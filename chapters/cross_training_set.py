@@ -165,22 +165,24 @@ plots.matrices(
 )
 # %% [markdown]
 # {glue:text}`source`, our {glue:text}`num_cells` cells off the diagonal rank as the paper's do with a Spearman
-# correlation of {glue:text}`spearman:.3f`, and half of them differ by less than {glue:text}`median_difference:.1f` points. The
-# rows of noise help that correlation: without them it is {glue:text}`spearman_quiet:.3f` over {glue:text}`num_quiet` cells.
+# correlation of {glue:text}`spearman:.3f`, and half of them differ by less than {glue:text}`median_difference:.1f`
+# points. The rows of noise help that correlation: without them it is {glue:text}`spearman_quiet:.3f` over
+# {glue:text}`num_quiet` cells.
 #
 # At their own, minimal size, perturbations fool a network that shares the *data* of the one that they were made for in
 # {glue:text}`shared_data:.1f` % of cases, one that shares its *architecture* but none of its images in
 # {glue:text}`shared_architecture:.1f` %, and one that shares neither in {glue:text}`shared_nothing:.1f` %. To have seen the
 # same images counts; to be built alike does not. The paper's own numbers say the same.
 #
-# And at a standard deviation of 0.1, at which noise is harmless, all of them carry over massively. Which amplification did
-# the paper use? Not the printed one: a mean size of {glue:text}`printed_size:.4f` does nothing at all. Nor, it seems, its
-# repaired form. That one makes up to {glue:text}`most_shrunk:.1f` % of the perturbations (in this build) quieter than they
-# were, so that a network is no longer fooled by all of its own examples ({glue:text}`own_amplified:.1f` % at the least, where
-# the paper prints 100). With one factor for all images it is ({glue:text}`own_together:.1f` %), and the median difference
-# from the paper's cells falls from {glue:text}`median_difference:.1f` to {glue:text}`median_together:.1f` points, at a
-# Spearman correlation of {glue:text}`spearman_together:.3f`. We tried the third reading after we had seen how the second one
-# misses; the claims are judged by the second.
+# And at a standard deviation of 0.1, at which noise is harmless, all of them carry over massively. Which amplification
+# did the paper use? Not the printed one: a mean size of {glue:text}`printed_size:.4f` does nothing at all. Nor, it
+# seems, its repaired form. That one makes up to {glue:text}`most_shrunk:.1f` % of the perturbations (in this build)
+# quieter than they were, so that a network is no longer fooled by all of its own examples
+# ({glue:text}`own_amplified:.1f` % at the least, where the paper prints 100). With one factor for all images it is
+# ({glue:text}`own_together:.1f` %), and the median difference from the paper's cells falls from
+# {glue:text}`median_difference:.1f` to {glue:text}`median_together:.1f` points, at a Spearman correlation of
+# {glue:text}`spearman_together:.3f`. We tried the third reading after we had seen how the second one misses; the claims
+# are judged by the second.
 
 # %% tags=["remove-cell"]
 if run.records:

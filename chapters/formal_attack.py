@@ -65,9 +65,10 @@ Markdown(run.banner)
 #
 # ## L-BFGS by hand
 #
-# The paper's solver is L-BFGS with box constraints {cite:p}`byrd1995limited`. Newton's method steps along $-H \nabla f$ with $H$ the inverse Hessian. L-BFGS never forms $H$; it remembers the last few
-# steps $s_i = x_{i+1} - x_i$ and gradient changes $y_i = \nabla f_{i+1} - \nabla f_i$, and reconstructs the product from
-# those pairs in two short loops {cite:p}`nocedal2006numerical`:
+# The paper's solver is L-BFGS with box constraints {cite:p}`byrd1995limited`. Newton's method steps along $-H \nabla f$
+# with $H$ the inverse Hessian. L-BFGS never forms $H$; it remembers the last few steps $s_i = x_{i+1} - x_i$ and
+# gradient changes $y_i = \nabla f_{i+1} - \nabla f_i$, and reconstructs the product from those pairs in two short loops
+# {cite:p}`nocedal2006numerical`:
 
 
 # %%
@@ -280,9 +281,9 @@ glue("num_attacked", len(attacked), display=False)
 glue("lowest_success", min(s.value for s in success.values()), display=False)
 
 # %% [markdown]
-# The attack reached its target on at least {glue:text}`lowest_success:.2f` % of the {glue:text}`num_attacked:,` images, for
-# every network. The easiest to move is {glue:text}`easiest`, the hardest {glue:text}`hardest`. Images that a network already gives the target
-# class count with distortion zero, as the definition of $D$ has it.
+# The attack reached its target on at least {glue:text}`lowest_success:.2f` % of the {glue:text}`num_attacked:,` images,
+# for every network. The easiest to move is {glue:text}`easiest`, the hardest {glue:text}`hardest`. Images that a
+# network already gives the target class count with distortion zero, as the definition of $D$ has it.
 #
 # Two things are worth noticing. The more weight decay a linear network has, the harder it is to fool. And the
 # distributions are wide: an average says little about the image in front of you.
@@ -297,10 +298,11 @@ glue("lowest_success", min(s.value for s in success.values()), display=False)
 # somewhere between the largest price that succeeds, $c^*$, and $c^*/q$: at $c^* q^{-u}$ with $u$ uniform in $[0, 1)$. We
 # minimise {eq}`eq-penalized` at such prices.
 #
-# The second: the paper averaged otherwise. It calls the same number "average distortion" in the tables and "stddev" in the
-# captions. Over *all pixels of all images* the root mean square is the root of the mean of the **squared** distortions, and
-# since the distributions in {numref}`fig-distortion` are wide, it is larger than the mean (a standard deviation proper, about
-# the mean of the changes, is slightly less). And were images that the network gets wrong to begin with attacked at all?
+# The second: the paper averaged otherwise. It calls the same number "average distortion" in the tables and "stddev" in
+# the captions. Over *all pixels of all images* the root mean square is the root of the mean of the **squared**
+# distortions, and since the distributions in {numref}`fig-distortion` are wide, it is larger than the mean (a standard
+# deviation proper, about the mean of the changes, is slightly less). And were images that the network gets wrong to
+# begin with attacked at all?
 
 # %%
 few_images = attacked.take(500)
@@ -367,14 +369,15 @@ glue(
 glue("where_average", where, display=False)
 
 # %% [markdown]
-# ({glue:text}`where_average`.) Over the five networks other than the autoencoder, whose training is not ours to know, the mean
-# is off by {glue:text}`off_mean:.0f` % on average, and over the images that were classified correctly by
-# {glue:text}`off_correct:.0f` %. None of the four coarse searches does better than {glue:text}`off_search:.0f` %: what one
-# network would need is far too much for another, since the flatter the probabilities, the more $r$ reacts to $c$. The
-# pooled root mean square, over the images classified correctly, is off by {glue:text}`off_pooled:.0f` %. We looked at several
-# readings before we found this one. The word "stddev" speaks for it; the autoencoder's row speaks against it, and so do two
-# of the three networks of Table 3 ([](cross_training_set)), which the mean fits better. It is the best explanation that we
-# have of Table 1's linear networks, and not of everything. Our tables keep the mean, because that is what the paper's say.
+# ({glue:text}`where_average`.) Over the five networks other than the autoencoder, whose training is not ours to know,
+# the mean is off by {glue:text}`off_mean:.0f` % on average, and over the images that were classified correctly by
+# {glue:text}`off_correct:.0f` %. None of the four coarse searches does better than {glue:text}`off_search:.0f` %: what
+# one network would need is far too much for another, since the flatter the probabilities, the more $r$ reacts to $c$.
+# The pooled root mean square, over the images classified correctly, is off by {glue:text}`off_pooled:.0f` %. We looked
+# at several readings before we found this one. The word "stddev" speaks for it; the autoencoder's row speaks against
+# it, and so do two of the three networks of Table 3 ([](cross_training_set)), which the mean fits better. It is the
+# best explanation that we have of Table 1's linear networks, and not of everything. Our tables keep the mean, because
+# that is what the paper's say.
 
 # %% [markdown]
 # ## How near is the nearest?
@@ -411,12 +414,13 @@ for name, key in zip(mnist.TABLE1[:3], ("weak", "middle", "strong"), strict=True
     glue(f"excess_{key}", 100 * excess[name], display=False)
 
 # %% [markdown]
-# The attack is {glue:text}`excess_weak:.1f` %, {glue:text}`excess_middle:.1f` % and {glue:text}`excess_strong:.1f` % above
-# the optimum. That is not the solver's doing: SciPy's solver inside the same search ends at the same lengths
-# ({numref}`fig-peers` shows it for the first of the three; the tests repeat it). It is the relaxation's. The likely reason: at the border the minimiser
-# of {eq}`eq-penalized` balances $r$ against the gradient of the *cross-entropy*, which pushes down every rival in
-# proportion to its probability, where only those rivals matter that tie with the target. The stronger the weight decay,
-# the flatter the probabilities, and the more effort goes into rivals that were never in the way.
+# The attack is {glue:text}`excess_weak:.1f` %, {glue:text}`excess_middle:.1f` % and {glue:text}`excess_strong:.1f` %
+# above the optimum. That is not the solver's doing: SciPy's solver inside the same search ends at the same lengths
+# ({numref}`fig-peers` shows it for the first of the three; the tests repeat it). It is the relaxation's. The likely
+# reason: at the border the minimiser of {eq}`eq-penalized` balances $r$ against the gradient of the *cross-entropy*,
+# which pushes down every rival in proportion to its probability, where only those rivals matter that tie with the
+# target. The stronger the weight decay, the flatter the probabilities, and the more effort goes into rivals that were
+# never in the way.
 
 # %% [markdown]
 # ## Closer than the relaxation
@@ -457,9 +461,9 @@ assert min(gain.values()) > -0.01
 assert max(gap.values()) < 5e-4, gap
 
 # %% [markdown]
-# The tight attack is {glue:text}`least_gain:.1f` % to {glue:text}`largest_gain:.1f` % shorter. On the linear networks it ends
-# within {glue:text}`largest_gap:.0f` millionths of the exact optimum, so there it *is* $D(x, l)$. For Table 1 we stay
-# with the paper's attack: its numbers are to be reproduced, not improved.
+# The tight attack is {glue:text}`least_gain:.1f` % to {glue:text}`largest_gain:.1f` % shorter. On the linear networks
+# it ends within {glue:text}`largest_gap:.0f` millionths of the exact optimum, so there it *is* $D(x, l)$. For Table 1
+# we stay with the paper's attack: its numbers are to be reproduced, not improved.
 #
 # ## Against today's attacks
 #
@@ -567,9 +571,9 @@ plots.pairs_panels(
     "Small and aimed, or large and blind",
 )
 # %% [markdown]
-# The noise in the right panel is about {glue:text}`noise_factor:.0f` times as strong as the perturbations on the left, and
-# the sigmoid network still gets {glue:text}`raw_accuracy:.1f` % right
-# ({glue:text}`raw_low:.1f` to {glue:text}`raw_high:.1f`); the paper prints {glue:text}`published_accuracy:.0f` % and does not say for which network.
+# The noise in the right panel is about {glue:text}`noise_factor:.0f` times as strong as the perturbations on the left,
+# and the sigmoid network still gets {glue:text}`raw_accuracy:.1f` % right ({glue:text}`raw_low:.1f` to
+# {glue:text}`raw_high:.1f`); the paper prints {glue:text}`published_accuracy:.0f` % and does not say for which network.
 # It matters what "noise" means: clamp the noisy image back into $[0, 1]$, so that it is a picture again, and the figure
 # becomes {glue:text}`clamped_accuracy:.1f` %.
 #

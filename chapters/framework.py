@@ -60,8 +60,8 @@ plots.image_grid(run.train.inputs[:40], num_columns=10, title="What the networks
 # The paper names its networks differently in its two versions; {numref}`tab-networks` gives the names used here. Three
 # are linear: a softmax on the pixels, held back by more and more weight decay. Two are the classic sigmoid network with
 # two hidden layers, in two sizes. The sixth is an odd one, a softmax on top of an autoencoder that never saw a label.
-# The last two serve other sections: 123-456-10 where training sets are swapped, Conv where single units are looked at and as a
-# seventh network in Tables 1 and 2.
+# The last two serve other sections: 123-456-10 where training sets are swapped, Conv where single units are looked at
+# and as a seventh network in Tables 1 and 2.
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 paper_names = {
@@ -312,11 +312,11 @@ glue("both_fools", of[both, "fools others (%)"], display=False)
 glue("paper_fools", contagion, display=False)
 
 # %% [markdown]
-# {glue:text}`variants_source`, a sparse code alone ends at a test error of {glue:text}`sparse_error:.2f` % and a distortion
-# of {glue:text}`sparse_distortion:.4f`; with the contraction penalty it is {glue:text}`both_error:.2f` % and
-# {glue:text}`both_distortion:.4f`. Filters tell the same story ({numref}`fig-variants`; trained for long enough, on MNIST): with
-# linear output and the contraction penalty they become strokes, noise on the input alone does half of that, and without
-# either they stay speckled, however sparse the code. Compare with the column of distortions.
+# {glue:text}`variants_source`, a sparse code alone ends at a test error of {glue:text}`sparse_error:.2f` % and a
+# distortion of {glue:text}`sparse_distortion:.4f`; with the contraction penalty it is {glue:text}`both_error:.2f` % and
+# {glue:text}`both_distortion:.4f`. Filters tell the same story ({numref}`fig-variants`; trained for long enough, on
+# MNIST): with linear output and the contraction penalty they become strokes, noise on the input alone does half of
+# that, and without either they stay speckled, however sparse the code. Compare with the column of distortions.
 #
 # A network that is hard to fool needs larger perturbations, and larger perturbations carry over to others. What was made for
 # the paper's autoencoder fools the other networks in {glue:text}`paper_fools:.1f` % of cases, what was made for the

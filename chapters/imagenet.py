@@ -9,11 +9,12 @@
 # %% [markdown]
 # # Photographs
 #
-# Ten digits in 784 grey pixels are a toy, and a sceptic might say: of course small networks are brittle. The picture that
-# made the paper famous, its Figure 5, shows photographs instead, and a network that had just won the ImageNet competition.
-# On the left a school bus, in the middle what looks like grey fog, on the right the same school bus, which the network
-# takes for an ostrich. This chapter does it again with networks whose weights are public, and asks what the paper did not:
-# would such a picture survive being saved as a file? How sure is the network of its ostrich? Does the picture move another network?
+# Ten digits in 784 grey pixels are a toy, and a sceptic might say: of course small networks are brittle. The picture
+# that made the paper famous, its Figure 5, shows photographs instead, and a network that had just won the ImageNet
+# competition. On the left a school bus, in the middle what looks like grey fog, on the right the same school bus, which
+# the network takes for an ostrich. This chapter does it again with networks whose weights are public, and asks what the
+# paper did not: would such a picture survive being saved as a file? How sure is the network of its ostrich? Does the
+# picture move another network?
 
 # %% tags=["parameters"]
 profile = "quick"

@@ -416,9 +416,9 @@ glue(
 # changed between the versions. (The last is also exactly 11/4, the kernel's side over the stride, up to which the formula's
 # frequencies run. We cannot rule out a slip.)
 #
-# One thing more could differ, and it makes all norms of a *first* layer hard to compare: the unit of its input. Caffe's network
-# takes bytes, torchvision's AlexNet standard deviations of a pixel. As functions of pixels in $[0, 1]$, the unit of this
-# book, they have the norms of the last line. The paper does not say what its network takes.
+# One thing more could differ, and it makes all norms of a *first* layer hard to compare: the unit of its input. Caffe's
+# network takes bytes, torchvision's AlexNet standard deviations of a pixel. As functions of pixels in $[0, 1]$, the
+# unit of this book, they have the norms of the last line. The paper does not say what its network takes.
 
 # %% tags=["remove-cell"]
 for short, network in {"alexnet": "AlexNet", "caffe": "Caffe's"}.items():
@@ -563,8 +563,8 @@ glue("paper_convolutions", word(math.prod(paper_upper[row] for row in rows if ro
 # multiplies differences by up to the square root of the number of windows that a pixel is in. AlexNet pools three times, so
 # the product of its layers' bounds is short of a factor of {glue:text}`pools:.0f`.
 #
-# For contrast normalisation, $x / (\epsilon + \lVert x \rVert^2)^\gamma$, the paper's constant $\epsilon^{-\gamma}$ is right,
-# not only for $\gamma \in [1/2, 1]$ but for all of $[0, 1]$, and attained at $x = 0$: along $x$ the slope is
+# For contrast normalisation, $x / (\epsilon + \lVert x \rVert^2)^\gamma$, the paper's constant $\epsilon^{-\gamma}$ is
+# right, not only for $\gamma \in [1/2, 1]$ but for all of $[0, 1]$, and attained at $x = 0$: along $x$ the slope is
 # $\epsilon^{-\gamma} (1 + t)^{-\gamma - 1} \, | 1 + (1 - 2 \gamma) t |$ with $t = \lVert x \rVert^2 / \epsilon$, never above its
 # value at $t = 0$. (With AlexNet's $\epsilon = 2$ and $\gamma = 3/4$ that is {glue:text}`contrast:.2f`: it calms. Its real
 # layer normalises each channel by its five neighbours, which is not quite this formula; a search for a steeper place finds
@@ -580,9 +580,9 @@ glue("paper_convolutions", word(math.prod(paper_upper[row] for row in rows if ro
 # ## What the bounds certify
 #
 # Is a bound above 1 bad at all? Our own first table has a network that answers: the only layer of *softmax 1* has norm
-# {glue:text}`gentle:.2f`. It shrinks every difference there is, and it is fooled like the others. Divide the last layer of any network
-# by a thousand: its bounds shrink by a thousand, and it says the same class to every image. What counts is a bound *in
-# proportion to* what there is to lose, the lead of one logit over another.
+# {glue:text}`gentle:.2f`. It shrinks every difference there is, and it is fooled like the others. Divide the last layer
+# of any network by a thousand: its bounds shrink by a thousand, and it says the same class to every image. What counts
+# is a bound *in proportion to* what there is to lose, the lead of one logit over another.
 #
 # So take the theory at its word. If $z_k - z_l$ changes by at most $L_{kl} \lVert r \rVert$, then no image within
 #
@@ -719,15 +719,16 @@ Markdown(
 )
 
 # %% [markdown]
-# In this build {glue:text}`num_checked:,` certificates above 0 were put to the test, and none was refuted; the closest call is a
-# certificate that reaches {glue:text}`closest:.1f` % of the way to what the attack found.
-# For the linear networks there is also the exact optimum in the box ([chapter on the attack](formal_attack)); without the
-# box the certificate would end exactly on the nearest boundary (`tests/test_certificates.py`). In this build, of the mean
+# In this build {glue:text}`num_checked:,` certificates above 0 were put to the test, and none was refuted; the closest
+# call is a certificate that reaches {glue:text}`closest:.1f` % of the way to what the attack found. For the linear
+# networks there is also the exact optimum in the box ([chapter on the attack](formal_attack)); without the box the
+# certificate would end exactly on the nearest boundary (`tests/test_certificates.py`). In this build, of the mean
 # distance to the optimum on {glue:text}`num_exact` images the certificate covers {glue:text}`box_low:.0f` to
 # {glue:text}`box_high:.0f` %: the rest is the box and the rivals besides one, of which it knows nothing.
 #
-# {glue:text}`source`, the product of norms is up to {glue:text}`worst_orders:.1f` orders of magnitude short of the attack
-# ({glue:text}`worst_network`). Of the sigmoid networks' up to {glue:text}`deep_product:.1f` orders, every layer of sigmoids explains
+# {glue:text}`source`, the product of norms is up to {glue:text}`worst_orders:.1f` orders of magnitude short of the
+# attack ({glue:text}`worst_network`). Of the sigmoid networks' up to {glue:text}`deep_product:.1f` orders, every layer
+# of sigmoids explains
 # $\log_{10} 4 = 0.6$, and better constants leave at most {glue:text}`deep_averaged:.1f`; the enclosure of a ball around the single image,
 # which is computed for {glue:text}`num_enclosed:,` of {glue:text}`num_certified:,` images only, leaves
 # a factor of at most {glue:text}`deep_enclosed:.1f` on average. For Conv, whose rectifiers offer no such slope, {glue:text}`conv_orders:.1f`
@@ -735,8 +736,8 @@ Markdown(
 # {glue:text}`estimate_factor:.2f` in the geometric mean, and in this build by less than a factor of 1.5 for at least
 # {glue:text}`estimate_share:.0f` % of any network's images.
 #
-# That is also a measure of how much of the product is real. The steepest slope of any difference of logits that we met at any
-# of these images is a lower bound of its Lipschitz constant:
+# That is also a measure of how much of the product is real. The steepest slope of any difference of logits that we met
+# at any of these images is a lower bound of its Lipschitz constant:
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 lipschitz = {}
@@ -769,12 +770,12 @@ Markdown(
 # product of norms leaves room for orders of magnitude: it follows a difference that is the worst in every layer, and there
 # is no such difference.
 #
-# But the question was a good one. Still looking at nothing but the weights, better constants bring the guarantees for the
-# sigmoid networks to within a factor of {glue:text}`averaged_low:.1f` to {glue:text}`averaged_high:.1f` of what an attack can do.
-# What looks at the weights *around one image*, the enclosure, comes to within {glue:text}`enclosed_low:.1f` to
-# {glue:text}`enclosed_high:.1f`. (We enclose ourselves, in some eighty lines: the released version of the library that is made
-# for this, auto_LiRPA 0.3, asks for a PyTorch below 1.13.) And the attack is no accident of odd places: its distance is about
-# what the network's slope at the image itself foretells.
+# But the question was a good one. Still looking at nothing but the weights, better constants bring the guarantees for
+# the sigmoid networks to within a factor of {glue:text}`averaged_low:.1f` to {glue:text}`averaged_high:.1f` of what an
+# attack can do. What looks at the weights *around one image*, the enclosure, comes to within
+# {glue:text}`enclosed_low:.1f` to {glue:text}`enclosed_high:.1f`. (We enclose ourselves, in some eighty lines: the
+# released version of the library that is made for this, auto_LiRPA 0.3, asks for a PyTorch below 1.13.) And the attack
+# is no accident of odd places: its distance is about what the network's slope at the image itself foretells.
 #
 # That the paper asked at all was fruitful: keeping the norms of layers small during training, with the norms computed as
 # here, became a method of its own {cite:p}`cisse2017parseval`.

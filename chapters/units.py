@@ -108,10 +108,10 @@ glue("num_dead", int((~units.live_units(phi, settings.k)).sum()), display=False)
 #
 # The comparison is between *all* live units and {glue:text}`num_directions:,` random directions. Its size is Cliff's
 # delta {cite:p}`cliff1993dominance`: the probability that a random unit's row agrees more than a random direction's,
-# less the probability that it agrees less. Below {glue:text}`limit` in absolute value an effect is conventionally called negligible
-# {cite:p}`romano2006appropriate`. The primary measures, $k$ = {glue:text}`k` as in the figures, labels and another
-# network as judges, and that limit were written into `paper/claims.csv` before anything was measured; a second $k$ of
-# {glue:text}`large_k` and the other judges are there to see whether the answer hangs on them.
+# less the probability that it agrees less. Below {glue:text}`limit` in absolute value an effect is conventionally
+# called negligible {cite:p}`romano2006appropriate`. The primary measures, $k$ = {glue:text}`k` as in the figures,
+# labels and another network as judges, and that limit were written into `paper/claims.csv` before anything was
+# measured; a second $k$ of {glue:text}`large_k` and the other judges are there to see whether the answer hangs on them.
 
 # %%
 other, autoencoder = run.trained("200-200-10").network, run.trained("AE400-10").network
@@ -244,14 +244,14 @@ studies |= {name: look(*activations, judges) for name, activations in controls.i
 # ## ImageNet
 #
 # The paper repeats the experiment with AlexNet on ImageNet's validation images. The weights of AlexNet's five
-# convolutions are enough for its last convolutional layer; SqueezeNet 1.1 is there as a whole, and its last module (fire 9)
-# is pooled as AlexNet's is. A unit is a filter, a direction a mixture of filters, and either scores an image by the
-# largest value in its response map. Each network is judged by the *other* one. The pictures are those of Tiny ImageNet,
-# with as many of each class, and a sample of ImageNet itself with one picture a class, where labels cannot judge. Either
-# set serves the other as the images that axes and scales are fitted to, which is why all four files are needed. Both come from ImageNet's training pictures, most
-# likely: the networks may have seen them, which the paper's validation images rule out. And they are few:
-# {glue:text}`num_sample` for Figures 3 and 4 in this build, where the paper could choose among 50,000, so the best ten
-# of ours are far less extreme.
+# convolutions are enough for its last convolutional layer; SqueezeNet 1.1 is there as a whole, and its last module
+# (fire 9) is pooled as AlexNet's is. A unit is a filter, a direction a mixture of filters, and either scores an image
+# by the largest value in its response map. Each network is judged by the *other* one. The pictures are those of Tiny
+# ImageNet, with as many of each class, and a sample of ImageNet itself with one picture a class, where labels cannot
+# judge. Either set serves the other as the images that axes and scales are fitted to, which is why all four files are
+# needed. Both come from ImageNet's training pictures, most likely: the networks may have seen them, which the paper's
+# validation images rule out. And they are few: {glue:text}`num_sample` for Figures 3 and 4 in this build, where the
+# paper could choose among 50,000, so the best ten of ours are far less extreme.
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 wanted = {
@@ -453,10 +453,11 @@ glue("best_guess", source[row, "blind guess (%)"].value, display=False)
 
 # %% [markdown]
 # {glue:text}`source`, {glue:text}`num_negligible` of {glue:text}`num_parts` effects are negligible, and
-# {glue:text}`num_inside` of the intervals lie wholly within the limit. In Conv's last hidden layer delta is {glue:text}`labels_random:+.2f` in the eyes of labels and {glue:text}`delta_random:+.2f` in those of
-# another network ({glue:text}`delta_large_k:+.2f` with the best {glue:text}`large_k` images). A guesser in the blind
-# test above who could compute the other network's agreement, and had learned on one half of the rows which threshold is
-# best, would be right {glue:text}`best_guess:.0f` % of the time on the other half.
+# {glue:text}`num_inside` of the intervals lie wholly within the limit. In Conv's last hidden layer delta is
+# {glue:text}`labels_random:+.2f` in the eyes of labels and {glue:text}`delta_random:+.2f` in those of another network
+# ({glue:text}`delta_large_k:+.2f` with the best {glue:text}`large_k` images). A guesser in the blind test above who
+# could compute the other network's agreement, and had learned on one half of the rows which threshold is best, would be
+# right {glue:text}`best_guess:.0f` % of the time on the other half.
 #
 # Three things have to be said beside it.
 #
@@ -715,11 +716,13 @@ glue("num_above_chance", sum(mixed.low > by_chance.high for mixed, by_chance in 
 #
 # "No distinction" is a statement about Gaussian directions in the scale that training happened to leave, about a layer,
 # and about what one asks of a row. For those, and at the limit that we had set, {numref}`tab-verdict` has the answer. Three
-# more belong beside it. Other seeds of Conv give deltas from {glue:text}`seeds_low:+.2f` to
+# more observations belong beside it. Other seeds of Conv give deltas from {glue:text}`seeds_low:+.2f` to
 # {glue:text}`seeds_high:+.2f` in the eyes of another network, with a mean of {glue:text}`seeds_mean:+.2f`
 # ({numref}`tab-seeds`); above 0 units agree more. With means over maps instead of maxima AlexNet's filters have
-# other deltas, given above. And as a whole, {glue:text}`rotated_words` ({numref}`tab-rotations`). That random directions are *also* meaningful, that their pictures agree more than pictures drawn
-# at random, holds for {glue:text}`num_above_chance` of the {glue:text}`num_against_chance` comparisons of this page.
+# other deltas, given above. And as a whole, {glue:text}`rotated_words` ({numref}`tab-rotations`).
+#
+# That random directions are *also* meaningful, that their pictures agree more than pictures drawn at random, holds for
+# {glue:text}`num_above_chance` of the {glue:text}`num_against_chance` comparisons of this page.
 #
 # Limits: one architecture of our own for MNIST; for ImageNet no fully connected layer, which the paper may have used,
 # and pictures that the networks may have been trained on. Intervals are over units and directions, for given images
