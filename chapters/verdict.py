@@ -12,8 +12,9 @@
 # What the paper claims, by which criterion we judge each claim, and how it came out. The verdicts are written by the
 # chapters themselves when they run at the paper's scale, never by hand: *reproduced* if every part of a claim lies within
 # the criterion's limit, *partly* if at least half of them do. Where the claim is one of mathematics a single part beyond
-# the limit is a counterexample, and the claim is *contradicted*. No limit was changed after a recorded run; but earlier
-# runs were in view when they were set, and one of those suggested the claim on convex losses.
+# the limit is a counterexample, and the claim is *contradicted*. No limit was changed after a recorded run, and the two
+# claims of section 3 were put down before any unit was looked at; when the others were, earlier runs were in view, and
+# one of those suggested the claim on convex losses.
 
 # %% tags=["parameters"]
 profile = "quick"

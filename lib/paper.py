@@ -76,7 +76,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def limit(identity: str) -> float:
-    """How far what a claim says may be off, in its own unit: paper/claims.csv, written before anything was measured.
+    """How far what a claim says may be off, in its own unit: the limit that paper/claims.csv sets.
 
     Raises ValueError for a claim that is not listed there.
     """

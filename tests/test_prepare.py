@@ -149,7 +149,6 @@ def test_a_worker_that_dies_is_reported():
 SLEEPER = """
 import os, time
 from pathlib import Path
-from tests.pictures_made import WNIDS, tiny_imagenet
 from tools import prepare
 
 def sleep(run):
