@@ -605,8 +605,8 @@ rotated_words = "the natural basis " + (
 glue("rotated_words", rotated_words, display=False)
 Markdown(
     f"{where}, in {sum(value > 0 for value in surplus.values())} of {len(cases)} cases, the natural basis agrees more than "
-    f"the mean of its rotations; the differences, over all, are {min(surplus.values()):+.3f} to {max(surplus.values()):+.3f}. Case by "
-    f"case and adjusted for being {len(cases)}, the p-values are "
+    f"the mean of its rotations; over all of them, the differences range from {min(surplus.values()):+.3f} to "
+    f"{max(surplus.values()):+.3f}. Case by case and adjusted for being {len(cases)}, the p-values are "
     + ", ".join(f"{by_chance[row, judge]:.2f} ({row}, {judge})" for row, judge in cases)
     + f": {sum(p <= effects.LEVEL for p in by_chance.values())} are below {effects.LEVEL}. But many small p-values are "
     "improbable even if none is very small, and each network has rotations of its own. Fisher's method asks of all "
