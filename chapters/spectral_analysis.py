@@ -109,16 +109,16 @@ own = {row: bounds(layer) for row, layer in linear.items()}
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 own_cells = {}
-for row, layer in linear.items():
-    found = own[row]
+for row, (lower, least, upper) in own.items():
+    layer = linear[row]
     # A convolution's norm comes from an iteration: what it has reached is attained, and the torus sets the limit. The
     # least singular value is that of the matrix, which 784 inputs are few enough to write down.
     assert isinstance(layer, nn.Linear) or layer.in_channels * 28 * 28 <= spectral.WRITTEN_DOWN
-    limit = found.upper if isinstance(layer, nn.Linear) else spectral.lipschitz(layer, (layer.in_channels, 28, 28))
+    limit = upper if isinstance(layer, nn.Linear) else spectral.lipschitz(layer, (layer.in_channels, 28, 28))
     own_cells |= {
-        (row, "upper"): Estimate(found.upper, found.upper, limit, 1),
-        (row, "least"): effects.exactly(found.least),
-        (row, "lower"): effects.exactly(found.lower),
+        (row, "upper"): Estimate(upper, upper, limit, 1),
+        (row, "least"): effects.exactly(least),
+        (row, "lower"): effects.exactly(lower),
     }
 if run.records:
     paper.record("mnist_bounds", own_cells)

@@ -137,6 +137,23 @@ def test_a_chapter_begins_its_own_experiment_and_finishes_it(chapter):
 
 
 @chapters
+def test_what_files_were_found_keeps_its_name(chapter):
+    """A loop that took the name over would leave the cells below without pictures and weights, and in silence."""
+    given = [
+        node.targets[0]
+        for node in ast.walk(code(chapter))
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Call)
+        and dotted(node.value.func) == "files.gather"
+    ]
+    names = {name.id for target in given for name in target.elts}
+    bound = Counter(
+        node.id for node in ast.walk(code(chapter)) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    )
+    assert {name: bound[name] for name in names} == dict.fromkeys(names, 1)
+
+
+@chapters
 def test_results_are_written_where_the_run_is_recorded_only(chapter):
     """Every call of paper.record and paper.record_claim stands under `if run.records:`."""
     guarded = {
