@@ -22,8 +22,10 @@ from tqdm import tqdm
 from benchmarks import peers, scaling
 from benchmarks.peers import Method
 from benchmarks.scaling import timed
-from lib import attack, exact, experiment, intervals, provenance, tight
-from lib.paper import write_atomically
+from lib.attacks import exact, penalized, tight
+from lib.experiments import digits, provenance
+from lib.measures import intervals
+from lib.record.tables import write_atomically
 
 NETWORKS = ("softmax 1e-4", "softmax 1e-2", "softmax 1", "100-100-10", "200-200-10", "AE400-10", "Conv")
 PILOT = 20  # images that tell how many a method can afford; the least that any gets
@@ -60,7 +62,7 @@ class Counted(nn.Module):
 def methods(network: nn.Module, examples: Tensor, with_foolbox: bool) -> dict[str, Method]:
     """Every method that applies to `network`, ours first; `examples` are images that some need to start from."""
     found = {
-        "ours": lambda n, x, t: attack.find_adversarial(n, x, t).adversarial,
+        "ours": lambda n, x, t: penalized.find_adversarial(n, x, t).adversarial,
         "tight": lambda n, x, t: tight.find_adversarial(n, x, t).adversarial,
         "scipy": peers.scipy_bisection,
         "scipy_same_search": peers.scipy_in_our_search,
@@ -96,7 +98,7 @@ def measure(method: Method, network: nn.Module, inputs: Tensor, targets: Tensor,
         "ms": 1000 * seconds / len(inputs),
         "gradients": counted.num_gradients / len(inputs),
         "success": success.cpu(),
-        "distortion": attack.distortion(adversarial, inputs).double().cpu(),
+        "distortion": penalized.distortion(adversarial, inputs).double().cpu(),
     }
 
 
@@ -184,7 +186,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)
-    run = experiment.begin("benchmark", arguments.profile, arguments.data, arguments.device, seed=0)
+    run = digits.begin("benchmark", arguments.profile, arguments.data, arguments.device, seed=0)
     # Before anybody commits anything else: the commit that runs.
     facts = provenance.describe(run.profile, run.split, str(run.device), run.seeds)
     facts["threads"] = arguments.threads
@@ -201,7 +203,7 @@ def main() -> None:
         write_atomically(arguments.json, json.dumps(kept | found, indent=2))
 
 
-def comparisons(run: experiment.Experiment, arguments: argparse.Namespace) -> dict[str, dict]:
+def comparisons(run: digits.Experiment, arguments: argparse.Namespace) -> dict[str, dict]:
     """Every network's figures, printed as a table."""
     images = run.test.take(arguments.num_images)
     targets, examples = run.targets(images), run.train.take(2000).inputs

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lib import attack, reference
+from lib.attacks import penalized
+from lib.solvers import scipy_lbfgsb
 
 Method = Callable[[nn.Module, Tensor, Tensor], Tensor]
 NUM_BISECTIONS = 12
@@ -24,11 +25,11 @@ def scipy_bisection(network: nn.Module, inputs: Tensor, targets: Tensor) -> Tens
 
 
 def _bisect(network: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    high = attack.loss_gradient(network, x, target).norm()  # at this c and above no direction leads down from r = 0
+    high = penalized.loss_gradient(network, x, target).norm()  # at this c and above no direction leads down from r = 0
     low, best = 1e-3 * high, x
     for _ in range(NUM_BISECTIONS):
         c = (low * high).sqrt()
-        image = attack.minimize_penalized(network, x, target, c[None], minimize=reference.minimize).minimizer
+        image = penalized.minimize_penalized(network, x, target, c[None], minimize=scipy_lbfgsb.minimize).minimizer
         if network(image).argmax() == target:
             low, best = c, image
         else:
@@ -39,7 +40,7 @@ def _bisect(network: nn.Module, x: Tensor, target: Tensor) -> Tensor:
 def scipy_in_our_search(network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     """Our search over c with SciPy's L-BFGS-B inside, in float64."""
     network, double = copy.deepcopy(network).double(), inputs.double()
-    found = attack.find_adversarial(network, double, targets, minimize=reference.minimize)
+    found = penalized.find_adversarial(network, double, targets, minimize=scipy_lbfgsb.minimize)
     return found.adversarial.to(inputs)
 
 

@@ -6,7 +6,7 @@ python -m benchmarks.report      # rewrites everything below the README's headin
 import json
 from pathlib import Path
 
-from lib.paper import write_atomically
+from lib.record.tables import write_atomically
 
 HERE = Path(__file__).parent
 HEADING = "## Recorded\n"

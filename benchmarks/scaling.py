@@ -13,10 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from lib import attack, experiment, lbfgs, tight
-from lib.data import Dataset
-from lib.experiment import Experiment
-from lib.models import mnist
+from lib.attacks import penalized, tight
+from lib.data.dataset import Dataset
+from lib.experiments import digits
+from lib.experiments.digits import Experiment
+from lib.networks import mnist
+from lib.solvers import lbfgs
 
 FIELDS = ("images", "pixels", "floor", "operations", "stationary", "table2_seconds")
 NUM_IMAGES = (1, 10, 100, 500, 2_000, 10_000, 60_000)
@@ -61,7 +63,7 @@ def timed(function: Callable, *arguments) -> tuple[object, float]:
 
 
 def _seconds(run: Experiment, network: nn.Module, images: Dataset) -> float:
-    return timed(attack.find_adversarial, network, images.inputs, run.targets(images))[1]
+    return timed(penalized.find_adversarial, network, images.inputs, run.targets(images))[1]
 
 
 def _images(num_threads: int, profile: str, data: str, device: str, num_images: int) -> dict:
@@ -69,9 +71,9 @@ def _images(num_threads: int, profile: str, data: str, device: str, num_images: 
     `answers_mb`.
     """
     torch.set_num_threads(num_threads)
-    run = experiment.begin("benchmark", profile, data, device, seed=0)
+    run = digits.begin("benchmark", profile, data, device, seed=0)
     network, images = run.trained(NETWORK).network, run.train.take(num_images)
-    attack.find_adversarial(network, run.test.inputs[:1], run.targets(run.test)[:1])
+    penalized.find_adversarial(network, run.test.inputs[:1], run.targets(run.test)[:1])
     if run.device.type == "cpu":
         Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts afresh, after the data were read
     before = memory(run.device, peak=False)
@@ -115,8 +117,8 @@ def _pixels(run: Experiment, network: nn.Module, side: int) -> dict:
     inputs = resized(images.inputs, 28, side).clamp(0, 1)
     larger = nn.Sequential(Shrink(side), network).eval()
     targets = run.targets(images)
-    attack.find_adversarial(larger, inputs[:20], targets[:20])
-    result, seconds = timed(attack.find_adversarial, larger, inputs, targets)
+    penalized.find_adversarial(larger, inputs[:20], targets[:20])
+    result, seconds = timed(penalized.find_adversarial, larger, inputs, targets)
     return {
         "pixels": side**2,
         "ms": 1000 * seconds / len(images),
@@ -133,12 +135,12 @@ def _floor(run: Experiment, network: nn.Module) -> dict:
     """
     images = run.test.take(BATCH)
     inputs, targets = images.inputs, run.targets(images)
-    gradient_us = _best(lambda: attack.loss_gradient(network, inputs, targets)) / len(images)
+    gradient_us = _best(lambda: penalized.loss_gradient(network, inputs, targets)) / len(images)
     block = torch.empty(2**26, device=run.device)  # 256 MB, more than a cache
     bandwidth = 2 * 4 * block.nelement() / _best(block.clone)  # bytes a microsecond
-    measured = _best(lambda: attack.find_adversarial(network, inputs, targets), repeats=3) / len(images)
+    measured = _best(lambda: penalized.find_adversarial(network, inputs, targets), repeats=3) / len(images)
     with _counted_vectors() as num_vectors:
-        result = attack.find_adversarial(network, inputs, targets)
+        result = penalized.find_adversarial(network, inputs, targets)
     evaluations = float(result.num_evaluations.double().mean())
     history = 4 * inputs.shape[1] * sum(num_vectors) / len(images)
     floor = evaluations * gradient_us + history / bandwidth
@@ -159,7 +161,7 @@ def _counted_vectors() -> Iterator[list[int]]:
     direction, num_vectors = lbfgs._direction, []
 
     def counted(state, *arguments):
-        pairs = state.num_pairs.clamp_max(attack.AttackConfig().solver.memory)
+        pairs = state.num_pairs.clamp_max(penalized.AttackConfig().solver.memory)
         num_vectors.append(int((2 * (2 * pairs + 1) + 2).sum()))
         return direction(state, *arguments)
 
@@ -184,7 +186,7 @@ def _operations(run: Experiment, network: nn.Module) -> dict[str, float]:
     images = run.test.take(BATCH)
     targets = run.targets(images)
     with profile(activities=[ProfilerActivity.CPU]) as recorded:
-        attack.find_adversarial(network, images.inputs, targets)
+        penalized.find_adversarial(network, images.inputs, targets)
     spent = {event.key: event.self_cpu_time_total for event in recorded.key_averages()}
     total = sum(spent.values())
     return {name: spent[name] / total for name in sorted(spent, key=spent.get, reverse=True)[:10]}

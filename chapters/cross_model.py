@@ -27,10 +27,14 @@ import pandas as pd
 from IPython.display import Markdown
 from myst_nb import glue
 
-from lib import config, experiment, intervals, paper, plots, transfer
-from lib.models import mnist
+from lib.attacks import perturbations
+from lib.experiments import digits, seeds
+from lib.figures import comparisons, curves
+from lib.measures import intervals, transfer
+from lib.networks import mnist
+from lib.record import claims, markdown, tables
 
-run = experiment.begin("cross_model", profile, data, device, seed)
+run = digits.begin("cross_model", profile, data, device, seed)
 
 glue("dataset", run.train.name, display=False)
 Markdown(run.banner)
@@ -54,7 +58,7 @@ adversarial = {name: run.adversarial(t, images).adversarial for name, t in train
 # $[0, 1]$; we take the noise as it is for the table, and show below what clamping does.
 
 # %%
-sets = transfer.table2_images(adversarial, images.inputs, config.generator(run.seeds.noise))
+sets = transfer.table2_images(adversarial, images.inputs, seeds.generator(run.seeds.noise))
 noisy = {row: changed for row, changed in sets.items() if row not in names}
 
 # %% [markdown]
@@ -70,8 +74,8 @@ conv_cells["Conv", "distortion"] = cells["Conv", "distortion"]
 
 # %% tags=["remove-cell"]
 if run.records:
-    paper.record("table2", cells)
-    paper.record("table1", conv_cells)
+    tables.record("table2", cells)
+    tables.record("table1", conv_cells)
 for name in names:
     assert cells[name, name].value >= 99.9, name
 
@@ -83,15 +87,17 @@ caption = (
     "mean and range over the seeds of `make spread`, this build."
 )
 Markdown(
-    paper.to_markdown(paper.stacked("table2", cells, rows, [*names, "distortion"], "made for"), caption, "tab-two")
+    markdown.to_markdown(
+        markdown.stacked("table2", cells, rows, [*names, "distortion"], "made for"), caption, "tab-two"
+    )
 )
 
 # %% tags=["remove-cell"]
-printed = paper.values("table2")
+printed = tables.values("table2")
 off_diagonal = {
     cell: value for cell, value in printed.items() if cell[0] in names and cell[1] in names and cell[0] != cell[1]
 }
-recorded = paper.recorded_values("table2")
+recorded = tables.recorded_values("table2")
 now = {cell: estimate.value for cell, estimate in cells.items()}
 agreed = transfer.agreement(recorded or now, off_diagonal)
 source = "At the paper's scale" if recorded else "In this build"
@@ -110,13 +116,13 @@ glue("median_without", without_ae["median_difference"], display=False)
 glue("num_without", without_ae["num_cells"], display=False)
 for (row, column), estimate in conv_cells.items():
     key = column.split()[0]
-    glue(f"conv_{key}", paper.recorded_values("table1").get((row, column), estimate.value), display=False)
+    glue(f"conv_{key}", tables.recorded_values("table1").get((row, column), estimate.value), display=False)
 
 # %% mystnb={"figure": {"caption": "Table 2 as a picture: the paper's, and ours as far as it is recorded, else this build's.", "name": "fig-matrix"}, "image": {"alt": "Two square tables of error rates, coloured: bright diagonals, the row of softmax 1 bright throughout, the rows of noise dark."}} tags=["hide-input"]
-plots.matrices(
+comparisons.matrices(
     {
-        "the paper": (rows, names, paper.grid(printed, rows, names)),
-        "recorded" if recorded else "this build": (rows, names, paper.grid(rates, rows, names)),
+        "the paper": (rows, names, tables.grid(printed, rows, names)),
+        "recorded" if recorded else "this build": (rows, names, tables.grid(rates, rows, names)),
     },
     "What is made for one network moves the others",
 )
@@ -155,7 +161,7 @@ glue("num_inside", sum(inside.values()), display=False)
 with_decimals = [
     line.value
     for table in ("table2", "table4")
-    for line in paper.published(table).itertuples()
+    for line in tables.published(table).itertuples()
     if "." in line.value and line.column != "distortion" and "noise" not in line.row
 ]
 glue("num_decimals", len(with_decimals), display=False)
@@ -172,7 +178,7 @@ caption = (
     f"The paper's rate, and where 95 % of samples of 256 images would lie if the rate of all images is ours; {source.lower()}. "
     "Bold: outside."
 )
-Markdown(paper.to_markdown(drawn, caption, "tab-ranges"))
+Markdown(markdown.to_markdown(drawn, caption, "tab-ranges"))
 
 # %% [markdown]
 # {glue:text}`source`, 95 % of the samples of 256 images would show a rate within an interval that is on average
@@ -192,9 +198,11 @@ Markdown(paper.to_markdown(drawn, caption, "tab-ranges"))
 controls = {
     "undistorted (%)": lambda x, x_adv: x,
     "adversarial (%)": lambda x, x_adv: x_adv,
-    "shuffled among images (%)": lambda x, x_adv: transfer.shuffled(x, x_adv, config.generator(run.seeds.noise)),
-    "random signs (%)": lambda x, x_adv: transfer.random_signs(x, x_adv, config.generator(run.seeds.noise)),
-    "random direction (%)": lambda x, x_adv: transfer.random_directions(x, x_adv, config.generator(run.seeds.noise)),
+    "shuffled among images (%)": lambda x, x_adv: perturbations.shuffled(x, x_adv, seeds.generator(run.seeds.noise)),
+    "random signs (%)": lambda x, x_adv: perturbations.random_signs(x, x_adv, seeds.generator(run.seeds.noise)),
+    "random direction (%)": lambda x, x_adv: perturbations.random_directions(
+        x, x_adv, seeds.generator(run.seeds.noise)
+    ),
 }
 few = images.take(10_000)
 control_cells = {}
@@ -207,7 +215,7 @@ for name in names:
 
 # %% tags=["remove-cell"]
 glue("num_controls", len(few), display=False)
-kept = paper.recorded_values("controls")
+kept = tables.recorded_values("controls")
 of = kept if kept.keys() >= control_cells.keys() else {cell: e.value for cell, e in control_cells.items()}
 glue("control_source", "At the paper's scale" if of is kept else "In this build", display=False)
 harm = {kind: {name: of[name, kind] - of[name, "undistorted (%)"] for name in names} for kind in controls}
@@ -218,12 +226,14 @@ glue("shared", ", ".join(common) or "none", display=False)
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
-    paper.record("controls", control_cells)
+    tables.record("controls", control_cells)
 caption = (
     "Error in per cent of the networks that the perturbation was not made for, all together, and under the controls."
 )
 Markdown(
-    paper.to_markdown(paper.compare("controls", control_cells, list(controls), "made for"), caption, "tab-controls")
+    markdown.to_markdown(
+        markdown.compare("controls", control_cells, list(controls), "made for"), caption, "tab-controls"
+    )
 )
 
 # %% [markdown]
@@ -245,13 +255,13 @@ hits = transfer.rates({cell: answers[cell] for cell in answers if cell[0] in nam
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
-    paper.record("target_rates", hits)
-hit_rates = paper.recorded_values("target_rates") or {cell: estimate.value for cell, estimate in hits.items()}
+    tables.record("target_rates", hits)
+hit_rates = tables.recorded_values("target_rates") or {cell: estimate.value for cell, estimate in hits.items()}
 rates_of_targets = pd.DataFrame(
     {c: [f"{hit_rates[r, c]:.1f}" for r in names] for c in names}, index=pd.Index(names, name="made for")
 )
 caption = f"How often the column's network says the target, in per cent; {source.lower()}."
-Markdown(paper.to_markdown(rates_of_targets, caption, "tab-targets"))
+Markdown(markdown.to_markdown(rates_of_targets, caption, "tab-targets"))
 
 # %% tags=["remove-cell"]
 share = {cell: 100 * hit_rates[cell] / rates[cell] for cell in hit_rates if cell[0] != cell[1] and rates[cell] > 0}
@@ -272,7 +282,7 @@ attacked = "100-100-10"
 few = images.take(2000)
 x = few.inputs
 step = adversarial[attacked][: len(few)] - x
-blind = transfer.random_directions(x, x + step, config.generator(run.seeds.noise)) - x
+blind = perturbations.random_directions(x, x + step, seeds.generator(run.seeds.noise)) - x
 moves = {"adversarial": step, "random direction": blind}
 scaled = {f"{kind}, {f:g} times": x + f * move for kind, move in moves.items() for f in factors}
 others = {name: networks[name] for name in names if name != attacked}
@@ -280,12 +290,12 @@ errors = transfer.error_rates(transfer.answers(others, scaled), few.labels)
 
 # %% tags=["remove-cell"]
 if run.records:
-    paper.record("louder", errors)
-of = paper.recorded_values("louder") or {cell: estimate.value for cell, estimate in errors.items()}
+    tables.record("louder", errors)
+of = tables.recorded_values("louder") or {cell: estimate.value for cell, estimate in errors.items()}
 louder = {name: {kind: [of[f"{kind}, {f:g} times", name] for f in factors] for kind in moves} for name in others}
 
 # %% mystnb={"figure": {"caption": "Error of the other networks on perturbations made for 100-100-10, scaled, against random directions of the same lengths; as recorded, else of this build.", "name": "fig-louder"}, "image": {"alt": "Six panels: the error under adversarial perturbations climbs steeply with the factor, that under random directions stays nearly flat."}} tags=["hide-input"]
-plots.rates_against_factor(factors, louder, "A little louder, and everyone hears it")
+curves.rates_against_factor(factors, louder, "A little louder, and everyone hears it")
 # %% [markdown]
 # ## Clamped or not
 #
@@ -298,14 +308,14 @@ clamped_cells = transfer.error_rates(transfer.answers(networks, clamped), images
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
-    paper.record("clamped", clamped_cells)
-boxed = paper.recorded_values("clamped") or {cell: estimate.value for cell, estimate in clamped_cells.items()}
+    tables.record("clamped", clamped_cells)
+boxed = tables.recorded_values("clamped") or {cell: estimate.value for cell, estimate in clamped_cells.items()}
 clamping = pd.DataFrame(
     {name: [f"{rates[row, name]:.1f}<br>{boxed[row, name]:.1f}" for row in noisy] for name in names},
     index=pd.Index(list(noisy), name="noise"),
 )
 caption = f"Error in per cent under noise, as it is, and clamped to the box; {source.lower()}."
-Markdown(paper.to_markdown(clamping, caption, "tab-clamped"))
+Markdown(markdown.to_markdown(clamping, caption, "tab-clamped"))
 
 # %% tags=["remove-cell"]
 changes = {row: max(abs(boxed[row, n] - rates[row, n]) for n in mnist.TABLE1) for row in noisy}
@@ -327,13 +337,13 @@ glue("conv_boxed", boxed[list(noisy)[1], "Conv"], display=False)
 # %% tags=["remove-cell"]
 if run.records:
     measured = transfer.agreement(now, off_diagonal)
-    paper.record_claim(
+    claims.record_claim(
         "cross-model-rank",
         {"1 - Spearman's correlation": 1 - measured["spearman"]},
         f"Spearman {measured['spearman']:.3f} over {len(off_diagonal)} cells",
     )
     median = measured["median_difference"]
-    paper.record_claim(
+    claims.record_claim(
         "cross-model-rates",
         {"median difference": median},
         f"median absolute difference {median:.1f} points over {len(off_diagonal)} cells; {sum(inside.values())} of them within "
@@ -344,7 +354,7 @@ if run.records:
         for name in names
         for kind in ("random signs (%)", "random direction (%)")
     }
-    paper.record_claim(
+    claims.record_claim(
         "cross-model",
         ahead,
         "errors of the other networks, adversarial against a random direction: "

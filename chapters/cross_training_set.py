@@ -24,9 +24,13 @@ import numpy as np
 from IPython.display import Markdown
 from myst_nb import glue
 
-from lib import attack, config, experiment, intervals, paper, plots, transfer
+from lib.attacks import penalized
+from lib.experiments import digits, seeds
+from lib.figures import comparisons
+from lib.measures import intervals, transfer
+from lib.record import claims, markdown, tables
 
-run = experiment.begin("cross_training_set", profile, data, device, seed)
+run = digits.begin("cross_training_set", profile, data, device, seed)
 
 glue("dataset", run.train.name, display=False)
 Markdown(run.banner)
@@ -39,7 +43,7 @@ Markdown(run.banner)
 # two would have more in common than an architecture.
 
 # %%
-trained = {name: run.trained_on_half(name) for name in experiment.HALVES}
+trained = {name: run.trained_on_half(name) for name in digits.HALVES}
 networks = {name: t.network for name, t in trained.items()}
 
 # %% [markdown]
@@ -51,29 +55,29 @@ results = {name: run.adversarial(t, images) for name, t in trained.items()}
 adversarial = {name: result.adversarial for name, result in results.items()}
 
 table3 = transfer.table3(networks, run.parts) | transfer.distortions(adversarial, images.inputs)
-table3 = {(experiment.TABLE3[name], column): estimate for (name, column), estimate in table3.items()}
+table3 = {(digits.TABLE3[name], column): estimate for (name, column), estimate in table3.items()}
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
-    paper.record("table3", table3)
+    tables.record("table3", table3)
 columns = [*run.parts, "distortion"]
-Markdown(paper.to_markdown(paper.compare("table3", table3, columns), "Table 3: the three networks.", "tab-three"))
+Markdown(markdown.to_markdown(markdown.compare("table3", table3, columns), "Table 3: the three networks.", "tab-three"))
 
 # %% tags=["remove-cell"]
 averages, pooled = {}, "pooled, images classified correctly"
 for name, t in trained.items():
     lengths = results[name].distortion
     correct = t.network(images.inputs).argmax(dim=1) == images.labels
-    row = experiment.TABLE3[name]
+    row = digits.TABLE3[name]
     averages[row, pooled] = intervals.root_mean_square(lengths[correct].cpu().numpy())
 if run.records:
-    paper.record("average", averages)
-kept = paper.recorded_values("table3") | paper.recorded_values("average")
+    tables.record("average", averages)
+kept = tables.recorded_values("table3") | tables.recorded_values("average")
 both = {cell: e.value for cell, e in (table3 | averages).items()} | kept
-published = paper.values("table3")
+published = tables.values("table3")
 off = {
     column: ", ".join(
-        f"{100 * (both[row, column] / published[row, 'distortion'] - 1):+.0f}" for row in experiment.TABLE3.values()
+        f"{100 * (both[row, column] / published[row, 'distortion'] - 1):+.0f}" for row in digits.TABLE3.values()
     )
     for column in ("distortion", pooled)
 }
@@ -99,13 +103,13 @@ glue("off_pooled", off[pooled], display=False)
 # perturbations come out equally large, and those that were larger than 0.1 are made *quieter*; with one factor none is.
 
 # %%
-sets = transfer.table4_images(adversarial, images.inputs, config.generator(run.seeds.noise))
+sets = transfer.table4_images(adversarial, images.inputs, seeds.generator(run.seeds.noise))
 cells = transfer.error_rates(transfer.answers(networks, sets), images.labels)
 
 # %% tags=["remove-cell"]
 if run.records:
-    paper.record("table4", cells)
-sizes = {row: float(attack.distortion(changed, images.inputs).mean()) for row, changed in sets.items()}
+    tables.record("table4", cells)
+sizes = {row: float(penalized.distortion(changed, images.inputs).mean()) for row, changed in sets.items()}
 glue("printed_size", sizes["M1 as printed"], display=False)
 louder = {name: float((result.distortion > 0.1).double().mean()) for name, result in results.items()}
 glue("most_shrunk", 100 * max(louder.values()), display=False)
@@ -119,13 +123,15 @@ caption = (
     "95 % interval, mean and range over the seeds of `make spread`, this build. The last six rows are other readings: one factor "
     "for all images, and the printed formula at its word."
 )
-Markdown(paper.to_markdown(paper.stacked("table4", cells, list(sets), list(networks), "images"), caption, "tab-four"))
+Markdown(
+    markdown.to_markdown(markdown.stacked("table4", cells, list(sets), list(networks), "images"), caption, "tab-four")
+)
 
 # %% tags=["remove-cell"]
-printed = paper.values("table4")
+printed = tables.values("table4")
 own = {(f"distorted for {name}", name) for name in networks} | {(f"{name} amplified to 0.1", name) for name in networks}
 others = {cell: value for cell, value in printed.items() if cell not in own}
-recorded = paper.recorded_values("table4")
+recorded = tables.recorded_values("table4")
 now = {cell: estimate.value for cell, estimate in cells.items()}
 rates = recorded or now
 agreed = transfer.agreement(rates, others)
@@ -156,10 +162,10 @@ glue("num_cells", agreed["num_cells"], display=False)
 
 # %% mystnb={"figure": {"caption": "Table 4 as a picture: the paper's, and ours as far as it is recorded, else this build's.", "name": "fig-four"}, "image": {"alt": "Two tables of error rates, coloured: the amplified rows are bright, the rows of noise dark."}} tags=["hide-input"]
 rows = list(dict.fromkeys(row for row, _ in printed))
-plots.matrices(
+comparisons.matrices(
     {
-        "the paper": (rows, list(networks), paper.grid(printed, rows, list(networks))),
-        "recorded" if recorded else "this build": (rows, list(networks), paper.grid(rates, rows, list(networks))),
+        "the paper": (rows, list(networks), tables.grid(printed, rows, list(networks))),
+        "recorded" if recorded else "this build": (rows, list(networks), tables.grid(rates, rows, list(networks))),
     },
     "Another half of the data, the same weakness",
 )
@@ -187,7 +193,7 @@ plots.matrices(
 # %% tags=["remove-cell"]
 if run.records:
     measured = transfer.agreement(now, others)
-    paper.record_claim(
+    claims.record_claim(
         "cross-training-rank",
         {"1 - Spearman's correlation": 1 - measured["spearman"]},
         f"Spearman {measured['spearman']:.3f} over {len(others)} cells, median absolute "
@@ -201,7 +207,7 @@ if run.records:
         if name != column
     }
     least = min(cells[f"{n} amplified to 0.1", c].value for n in networks for c in networks if n != c)
-    paper.record_claim(
+    claims.record_claim(
         "cross-training",
         ahead,
         f"amplified to 0.1, at least {least:.1f} % of the other networks' answers are wrong; under noise of that size at "

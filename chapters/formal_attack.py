@@ -29,10 +29,15 @@ import torch
 from IPython.display import Markdown
 from myst_nb import glue
 
-from lib import attack, config, exact, experiment, intervals, lbfgs, paper, plots, reference, tight
-from lib.models import mnist
+from lib.attacks import exact, penalized, tight
+from lib.experiments import digits, seeds
+from lib.figures import comparisons, curves, grids
+from lib.measures import intervals
+from lib.networks import mnist
+from lib.record import claims, markdown, tables
+from lib.solvers import lbfgs, scipy_lbfgsb
 
-run = experiment.begin("formal_attack", profile, data, device, seed)
+run = digits.begin("formal_attack", profile, data, device, seed)
 
 glue("dataset", run.train.name, display=False)
 Markdown(run.banner)
@@ -86,12 +91,12 @@ def two_loop(gradient, s, y):
 
 
 # %% [markdown]
-# The batched solver in `lib/lbfgs.py` runs the same recursion for all images at once, and on inner products instead of
+# The batched solver in `lib/solvers/lbfgs.py` runs the same recursion for all images at once, and on inner products instead of
 # vectors: every vector that the loops touch is a combination of the $s_i$, the $y_i$ and the gradient, so it suffices to
 # know their Gram matrix {cite:p}`chen2014large`. The two agree:
 
 # %%
-generator = config.generator(run.seeds.noise)
+generator = seeds.generator(run.seeds.noise)
 hessian = torch.diag(torch.linspace(1, 10, 6, dtype=torch.float64))
 s = torch.randn(3, 6, generator=generator, dtype=torch.float64)
 y, gradient = s @ hessian, torch.randn(6, generator=generator, dtype=torch.float64)
@@ -130,7 +135,7 @@ def height(a, b):
 
 
 path, end = torch.stack(visited).numpy(), solved.minimizer[0].numpy()
-plots.toy_landscape(height, path, end, "The box bends the path")
+curves.toy_landscape(height, path, end, "The box bends the path")
 
 # %%
 # On the edge x1 = 1 the bowl is a parabola in x2, whose minimum we know.
@@ -140,7 +145,7 @@ torch.testing.assert_close(solved.minimizer[0], known, atol=1e-3, rtol=0)
 # %% [markdown]
 # ## The search over c
 #
-# In code, {eq}`eq-penalized` is one line, `attack.penalized_loss`: `c * |r| + cross_entropy(logits, target)`. It is smooth
+# In code, {eq}`eq-penalized` is one line, `penalized.penalized_loss`: `c * |r| + cross_entropy(logits, target)`. It is smooth
 # except at $r = 0$, where every attack starts. There the norm has no gradient but a whole ball of subgradients, and the
 # right one is the one that makes the total shortest. Let $g$ be the part of the loss' descent direction that the box does
 # not block: if it is no longer than $c$, the total is zero and no direction leads down from $r = 0$; else the steepest
@@ -154,21 +159,21 @@ network = run.trained("100-100-10").network
 targets = run.targets(run.train)
 one = slice(0, 1)
 forty = 40
-slope = attack.loss_gradient(network, run.train.inputs[one], targets[one]).norm()
+slope = penalized.loss_gradient(network, run.train.inputs[one], targets[one]).norm()
 prices = slope * torch.logspace(-1.5, 0.6, forty, device=run.device)
 repeated = run.train.inputs[one].expand(forty, -1)
-minima = attack.minimize_penalized(network, repeated, targets[one].expand(forty), prices)
+minima = penalized.minimize_penalized(network, repeated, targets[one].expand(forty), prices)
 
-lengths = attack.distortion(minima.minimizer, repeated)
-reached = attack.lead(network(minima.minimizer), targets[one].expand(forty)) > 0
-found = attack.find_adversarial(network, run.train.inputs[one], targets[one])
+lengths = penalized.distortion(minima.minimizer, repeated)
+reached = penalized.lead(network(minima.minimizer), targets[one].expand(forty)) > 0
+found = penalized.find_adversarial(network, run.train.inputs[one], targets[one])
 
 # %% mystnb={"figure": {"caption": "Length of the minimiser of {eq}`eq-penalized` against the price c, for one image. The dashed line is where the search ends.", "name": "fig-price"}, "image": {"alt": "Distortion falling with c: circles on the left where the attack succeeds, crosses on the right where it fails, a dashed line at the border."}} tags=["hide-input"]
-plots.search_over_c(
+curves.search_over_c(
     *(t.cpu().numpy() for t in (prices, lengths, reached)), float(found.c[0]), "The highest price that still succeeds"
 )
 # %% tags=["remove-cell"]
-glue("tolerance", 100 * attack.AttackConfig().tolerance, display=False)
+glue("tolerance", 100 * penalized.AttackConfig().tolerance, display=False)
 glue("one_evaluations", int(found.num_evaluations[0]), display=False)
 glue("one_distortion", float(found.distortion[0]), display=False)
 assert reached.any()
@@ -178,7 +183,7 @@ assert found.distortion[0] <= lengths[reached].min() * 1.001
 
 # %% [markdown]
 # Finding the border by bisection would be slow and, done separately for each image, slower. The search in
-# `attack.find_adversarial` keeps for every image the last failing and the last succeeding minimiser. How far the target
+# `penalized.find_adversarial` keeps for every image the last failing and the last succeeding minimiser. How far the target
 # leads, the **lead** $z_l - \max_{k \ne l} z_k$, changes almost linearly between the two as a rule, so a secant step
 # lands close to the border; the next minimisation starts there, between the two old minimisers, and takes a step or two.
 # (Where the curve breaks, the minimiser jumps over the border and bisection takes over.) An image leaves the search when
@@ -194,10 +199,10 @@ assert found.distortion[0] <= lengths[reached].min() * 1.001
 
 # %%
 shown = run.train.take(10)
-pairs = attack.find_adversarial(network, shown.inputs, targets[:10])
+pairs = penalized.find_adversarial(network, shown.inputs, targets[:10])
 
 # %% mystnb={"figure": {"caption": "Attacks on 100-100-10: original, perturbation scaled to full contrast, adversarial image, in the rows of each block.", "name": "fig-pairs"}, "image": {"alt": "Rows of digits, their perturbations, which look like structured noise, and the adversarial digits."}} tags=["hide-input"]
-plots.attack_strip(
+grids.attack_strip(
     shown.inputs, pairs.adversarial, shown.labels, targets[:10], "What changes, and what the network then says"
 )
 # %% [markdown]
@@ -212,12 +217,12 @@ plots.attack_strip(
 # %%
 few = run.train.take(16)
 began = time.perf_counter()
-ours = attack.find_adversarial(network, few.inputs, targets[:16], run.profile.attack)
+ours = penalized.find_adversarial(network, few.inputs, targets[:16], run.profile.attack)
 seconds = time.perf_counter() - began
 precise = copy.deepcopy(network).double()
 began = time.perf_counter()
-scipys = attack.find_adversarial(
-    precise, few.inputs.double(), targets[:16], run.profile.attack, minimize=reference.minimize
+scipys = penalized.find_adversarial(
+    precise, few.inputs.double(), targets[:16], run.profile.attack, minimize=scipy_lbfgsb.minimize
 )
 seconds_scipy = time.perf_counter() - began
 ratio = float(ours.distortion.mean() / scipys.distortion.mean())
@@ -247,7 +252,7 @@ success = {name: intervals.percent(int(r.success.sum()), len(attacked)) for name
 
 # %% tags=["remove-cell"]
 if run.records:
-    paper.record("table1", cells)
+    tables.record("table1", cells)
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 effort = pd.DataFrame(
@@ -257,9 +262,9 @@ effort = pd.DataFrame(
     },
     index=pd.Index(mnist.TABLE1, name="network"),
 )
-comparison = pd.concat([paper.compare("table1", cells, ["distortion"]), effort], axis=1)
+comparison = pd.concat([markdown.compare("table1", cells, ["distortion"]), effort], axis=1)
 Markdown(
-    paper.to_markdown(
+    markdown.to_markdown(
         comparison,
         "Average minimum distortion, Table 1; how often the target was reached, and at how many gradients an image.",
         "tab-distortion",
@@ -267,8 +272,8 @@ Markdown(
 )
 
 # %% mystnb={"figure": {"caption": "Distortion of every attacked image. The paper prints only the means, and those are for MNIST.", "name": "fig-distortion"}, "image": {"alt": "Six histograms of distortion, one per network, with our mean and the paper's mean marked."}} tags=["hide-input"]
-published = paper.values("table1")
-plots.distortion_histograms(
+published = tables.values("table1")
+comparisons.distortion_histograms(
     {name: r.distortion for name, r in results.items()},
     {name: published[name, "distortion"] for name in mnist.TABLE1},
     "How far the nearest image of a random wrong class is",
@@ -306,7 +311,7 @@ glue("lowest_success", min(s.value for s in success.values()), display=False)
 
 # %%
 few_images = attacked.take(500)
-uniform = torch.rand(len(few_images), generator=config.generator(run.seeds.noise)).to(run.device)
+uniform = torch.rand(len(few_images), generator=seeds.generator(run.seeds.noise)).to(run.device)
 coarse_cells, average_cells = {}, {}
 for name, result in results.items():
     network_ = run.trained(name).network
@@ -315,8 +320,8 @@ for name, result in results.items():
         lengths = result.distortion[: len(few_images)].clone()
         inputs, goals = few_images.inputs[searched], run.targets(attacked)[: len(few_images)][searched]
         prices = result.c[: len(few_images)][searched] * factor ** -uniform[searched]
-        minimum = attack.minimize_penalized(network_, inputs, goals, prices, run.profile.attack)
-        lengths[searched] = attack.distortion(minimum.minimizer, inputs)
+        minimum = penalized.minimize_penalized(network_, inputs, goals, prices, run.profile.attack)
+        lengths[searched] = penalized.distortion(minimum.minimizer, inputs)
         coarse_cells[name, f"search by {factor}"] = intervals.mean(lengths.cpu().numpy())
     correct = network_(attacked.inputs).argmax(dim=1) == attacked.labels
     average_cells[name, "mean"] = cells[name, "distortion"]
@@ -328,11 +333,11 @@ for name, result in results.items():
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
-    paper.record("coarse", coarse_cells)
-    paper.record("average", average_cells)
-published = paper.values("table1")
-recorded_averages = paper.recorded_values("average") or {cell: e.value for cell, e in average_cells.items()}
-recorded_coarse = paper.recorded_values("coarse") or {cell: e.value for cell, e in coarse_cells.items()}
+    tables.record("coarse", coarse_cells)
+    tables.record("average", average_cells)
+published = tables.values("table1")
+recorded_averages = tables.recorded_values("average") or {cell: e.value for cell, e in average_cells.items()}
+recorded_coarse = tables.recorded_values("coarse") or {cell: e.value for cell, e in coarse_cells.items()}
 readings = list(dict.fromkeys(column for _, column in recorded_averages)) + list(
     dict.fromkeys(column for _, column in recorded_coarse)
 )
@@ -348,9 +353,9 @@ explained = pd.DataFrame(
     },
     index=pd.Index(mnist.TABLE1, name="network"),
 )
-where = "at the paper's scale, as recorded" if paper.recorded_values("average") else "in this build"
+where = "at the paper's scale, as recorded" if tables.recorded_values("average") else "in this build"
 caption = f"Four averages of the same distortions, and means under coarser searches over c; {where}."
-Markdown(paper.to_markdown(explained, caption, "tab-average"))
+Markdown(markdown.to_markdown(explained, caption, "tab-average"))
 
 # %% tags=["remove-cell"]
 off = {
@@ -384,7 +389,7 @@ glue("where_average", where, display=False)
 #
 # For the three linear networks {eq}`eq-problem` needs no relaxation. "The network says $l$" means nine linear
 # inequalities, $(w_l - w_k) \cdot (x + r) + b_l - b_k \ge 0$, and the shortest $r$ under linear inequalities and a box is a
-# quadratic programme. `lib/exact.py` solves it in its dual, which has only nine variables, to nine digits.
+# quadratic programme. `lib/attacks/exact.py` solves it in its dual, which has only nine variables, to nine digits.
 
 # %%
 sample = attacked.take(2000)
@@ -399,12 +404,12 @@ for name in mnist.TABLE1[:3]:
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
-    paper.record("exact", exact_cells)
-comparison = paper.compare("exact", exact_cells, ["attack", "exact optimum"])
+    tables.record("exact", exact_cells)
+comparison = markdown.compare("exact", exact_cells, ["attack", "exact optimum"])
 caption = (
     f"Mean distortion of the paper's attack, and the least possible, over the first {len(sample):,} of these images."
 )
-Markdown(paper.to_markdown(comparison, caption, "tab-exact"))
+Markdown(markdown.to_markdown(comparison, caption, "tab-exact"))
 
 # %% tags=["remove-cell"]
 excess = {
@@ -426,8 +431,8 @@ for name, key in zip(mnist.TABLE1[:3], ("weak", "middle", "strong"), strict=True
 # ## Closer than the relaxation
 #
 # Where the network is not linear there is no such programme, but there is one for the network made linear at an image
-# near the border. `lib/tight.py` starts from a coarse solution of {eq}`eq-penalized`, replaces the logits by their
-# tangents there, solves the quadratic programme that this leaves with the same `lib/exact.py`, goes to its solution, or as
+# near the border. `lib/attacks/tight.py` starts from a coarse solution of {eq}`eq-penalized`, replaces the logits by their
+# tangents there, solves the quadratic programme that this leaves with the same `lib/attacks/exact.py`, goes to its solution, or as
 # far towards it as the network itself still says the target, and repeats: sequential quadratic programming on
 # {eq}`eq-problem` itself. An image that its own programme gives back is stationary, which is as much as anyone can
 # certify for a network that is not linear; how far it is from that is the **residual**. Networks with rectifiers and
@@ -446,11 +451,11 @@ gain = {n: 100 * (1 - nearest_cells[n, "tight attack"].value / nearest_cells[n, 
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
-    paper.record("nearest", nearest_cells)
-comparison = paper.compare("nearest", nearest_cells, ["attack", "tight attack"])
+    tables.record("nearest", nearest_cells)
+comparison = markdown.compare("nearest", nearest_cells, ["attack", "tight attack"])
 comparison["stationary (%)", ""] = [f"{stationary[name]:.0f}" for name in mnist.TABLE1]
 caption = f"The paper's attack and the tight one, over the same {len(sample):,} images and targets."
-Markdown(paper.to_markdown(comparison, caption, "tab-nearest"))
+Markdown(markdown.to_markdown(comparison, caption, "tab-nearest"))
 
 # %% tags=["remove-cell"]
 glue("least_gain", min(gain.values()), display=False)
@@ -474,7 +479,7 @@ assert max(gap.values()) < 5e-4, gap
 # recorded run of `benchmarks/attack.py`; building the book does not repeat it, since some of the methods take minutes.
 
 # %% mystnb={"figure": {"caption": "Recorded: time for one image, and how much longer the perturbation is than the tight attack's on the same images. Down and to the left is better.", "name": "fig-peers"}, "image": {"alt": "Four panels, one per network: the tight attack lies lowest on the first three and among the lowest on Conv; the paper's attack lies far to the left, Carlini and Wagner and SciPy far to the right."}} tags=["hide-input"]
-recorded_benchmark = paper.benchmark()
+recorded_benchmark = tables.benchmark()
 METHODS = {
     "ours": "the paper's attack, ours",
     "tight": "the tight attack, ours",
@@ -497,7 +502,7 @@ def longer_than_tight(figures, method):
 
 
 peers = recorded_benchmark["networks"]
-plots.time_against_distortion(
+comparisons.time_against_distortion(
     {
         network: {
             title: (figures["methods"][m]["ms"], longer_than_tight(figures, m))
@@ -540,7 +545,7 @@ glue(
 
 # %%
 linear, sigmoid = "softmax 1e-4", "200-200-10"
-noise_generator = config.generator(run.seeds.noise)
+noise_generator = seeds.generator(run.seeds.noise)
 noise = torch.randn(run.test.inputs.shape, generator=noise_generator).to(run.device)
 noisy = run.test.inputs + noise
 
@@ -561,7 +566,7 @@ for name, estimate in (("raw", raw), ("clamped", clamped)):
 
 # %% mystnb={"figure": {"caption": "Figure 7 rebuilt. Left, middle: the network is wrong on every even column. Right: random noise many times as strong.", "name": "fig-seven"}, "image": {"alt": "Three panels of digit pairs: adversarial for a linear network, adversarial for a sigmoid network, and digits under heavy Gaussian noise."}} tags=["hide-input"]
 num_rows = 8
-plots.pairs_panels(
+grids.pairs_panels(
     {
         f"{linear}: rms {results[linear].distortion.mean():.3f}": (attacked.inputs, results[linear].adversarial),
         f"{sigmoid}: rms {results[sigmoid].distortion.mean():.3f}": (attacked.inputs, results[sigmoid].adversarial),
@@ -584,29 +589,29 @@ plots.pairs_panels(
 # for the linear network with the strongest decay, the "minimum distortion" of the attack is no minimum by a wide margin.
 
 # %% tags=["remove-cell"]
-figure7 = paper.values("figure7")
+figure7 = tables.values("figure7")
 published_accuracy = figure7["Gaussian noise, stddev 1", "accuracy (%)"]
 glue("published_accuracy", published_accuracy, display=False)
 glue("noise_factor", 1 / float(results[sigmoid].distortion.mean()), display=False)
 if run.records:
     lowest = min(s.value for s in success.values())
-    paper.record_claim(
+    claims.record_claim(
         "always-adversarial",
         {name: 100 - s.low for name, s in success.items()},
         f"success at least {lowest:.3f} % on each of {len(success)} networks, {len(attacked):,} images",
     )
     off = {name: 100 * (cells[name, "distortion"].value / published[name, "distortion"] - 1) for name in mnist.TABLE1}
-    paper.record_claim(
+    claims.record_claim(
         "table1-distortion",
         off,
         "ours against the paper's: " + ", ".join(f"{name} {value:+.0f} %" for name, value in off.items()),
     )
-    paper.record_claim(
+    claims.record_claim(
         "convex-exact",
         {name: 100 * value for name, value in excess.items()},
         "above the exact optimum: " + ", ".join(f"{name} {value:.1%}" for name, value in excess.items()),
     )
-    paper.record_claim(
+    claims.record_claim(
         "noise-harmless",
         {sigmoid: raw.value - published_accuracy},
         f"{raw.value:.1f} % [{raw.low:.1f}, {raw.high:.1f}] right; {clamped.value:.1f} % when clamped to the box",

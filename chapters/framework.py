@@ -26,11 +26,14 @@ import torch
 from IPython.display import Markdown
 from myst_nb import glue
 
-from lib import config, experiment, intervals, paper, plots, transfer
-from lib.models import mnist
-from lib.training import DecayRule
+from lib.experiments import digits, profiles
+from lib.figures import comparisons, curves, grids
+from lib.measures import intervals, transfer
+from lib.networks import mnist
+from lib.networks.training import DecayRule
+from lib.record import claims, markdown, tables
 
-run = experiment.begin("framework", profile, data, device, seed)
+run = digits.begin("framework", profile, data, device, seed)
 
 glue("dataset", run.train.name, display=False)
 glue("num_train", len(run.train), display=False)
@@ -51,7 +54,7 @@ Markdown(run.banner)
 # network; and networks return logits.
 
 # %% mystnb={"figure": {"caption": "The first forty training images.", "name": "fig-digits"}, "image": {"alt": "Four rows of ten handwritten digits, white on black."}} tags=["hide-input"]
-plots.image_grid(run.train.inputs[:40], num_columns=10, title="What the networks see")
+grids.image_grid(run.train.inputs[:40], num_columns=10, title="What the networks see")
 # %% [markdown]
 # This build trains on {glue:text}`num_train:,` images and tests on {glue:text}`num_test:,`.
 #
@@ -87,7 +90,7 @@ specs = pd.DataFrame(
     index=pd.Index(mnist.SPECS, name="network"),
 )
 caption = "The networks, and what the paper calls them. It gives no sizes for Conv: these are ours."
-Markdown(paper.to_markdown(specs, caption, "tab-networks", align="left"))
+Markdown(markdown.to_markdown(specs, caption, "tab-networks", align="left"))
 
 # %% [markdown]
 # ## Training to convergence
@@ -100,7 +103,7 @@ Markdown(paper.to_markdown(specs, caption, "tab-networks", align="left"))
 # \frac{1}{N} \sum_{n=1}^{N} -\log p_{l_n}(x_n) \; + \; \sum_i \frac{\lambda_i}{k} \sum w_i^2 .
 # $$
 #
-# In `lib/training.py` that is `F.cross_entropy(network(inputs), labels) + weight_decay(network, decay, rule)`.
+# In `lib/networks/training.py` that is `F.cross_entropy(network(inputs), labels) + weight_decay(network, decay, rule)`.
 # A fit counts as converged when an iteration lowers the loss by less than a stated amount, or when no component of the
 # gradient exceeds a stated size; how each one ended is reported below, also when it simply ran out of iterations.
 
@@ -108,7 +111,7 @@ Markdown(paper.to_markdown(specs, caption, "tab-networks", align="left"))
 trained = {name: run.trained(name) for name in mnist.TABLE1}
 
 # %% mystnb={"figure": {"caption": "Loss against accepted iterations. The linear classifiers have a convex loss and are done soon; the sigmoid networks take longer.", "name": "fig-training"}, "image": {"alt": "Six falling curves of training loss against L-BFGS iterations, on a logarithmic axis."}} tags=["hide-input"]
-plots.training_curves({name: t.result.losses for name, t in trained.items()}, "Full-batch L-BFGS, six networks")
+curves.training_curves({name: t.result.losses for name, t in trained.items()}, "Full-batch L-BFGS, six networks")
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 results = {name: t.result for name, t in trained.items()}
 results["AE400-10, autoencoder"] = trained["AE400-10"].pretraining
@@ -125,8 +128,8 @@ fits = pd.DataFrame(
 )
 caption = "How each fit ended; AE400-10 is the softmax on the code, the last row the autoencoder that makes the code."
 if run.records:
-    paper.write_atomically(paper.RESULTS / "fits.json", fits.to_json(orient="index", indent=2) + "\n")
-Markdown(paper.to_markdown(fits, caption, "tab-fits"))
+    tables.write_atomically(tables.RESULTS / "fits.json", fits.to_json(orient="index", indent=2) + "\n")
+Markdown(markdown.to_markdown(fits, caption, "tab-fits"))
 
 # %% [markdown]
 # ## What is k?
@@ -147,10 +150,10 @@ decay_cells = {
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 columns = ["training error (%)", "test error (%)"]
-published = paper.published("table1").set_index(["row", "column"])["value"]
+published = tables.published("table1").set_index(["row", "column"])["value"]
 if run.records:
-    paper.record("decay", decay_cells)
-recorded = paper.recorded_values("decay")
+    tables.record("decay", decay_cells)
+recorded = tables.recorded_values("decay")
 
 
 def both(values, name, label):
@@ -167,10 +170,10 @@ table = pd.DataFrame(
     index=pd.Index(linear, name="network"),
 )
 caption = "Training / test error in %, with the decay read as λ/2, λ/10 and λ times the sum of squares."
-Markdown(paper.to_markdown(table, caption, "tab-decay"))
+Markdown(markdown.to_markdown(table, caption, "tab-decay"))
 
 # %% mystnb={"figure": {"caption": "Test error of the linear networks in this build under three readings of the decay. Comparable with the paper's only on MNIST, and fairly only with all of its images.", "name": "fig-decay"}, "image": {"alt": "Bars of test error for three linear networks under three decay readings, with the paper's values marked."}} tags=["hide-input"]
-plots.error_bars(
+comparisons.error_bars(
     {name: {label: now[name, f"{label}, test error (%)"] for label in readings} for name in linear},
     {name: float(published[name, "test error (%)"]) for name in linear},
     "Which decay did the paper use?",
@@ -212,7 +215,7 @@ Markdown(
 
 # %% mystnb={"figure": {"caption": "Sixty of the 400 filters, each scaled to its own largest weight: grey is zero.", "name": "fig-filters"}, "image": {"alt": "Four rows of autoencoder filters, grey with brighter and darker strokes."}} tags=["hide-input"]
 filters = trained["AE400-10"].network.encoder.weight[:60]
-plots.image_grid(filters, num_columns=15, title="What the autoencoder's units look for", symmetric=True)
+grids.image_grid(filters, num_columns=15, title="What the autoencoder's units look for", symmetric=True)
 # %% [markdown]
 # ## Table 1, the errors
 #
@@ -226,10 +229,10 @@ cells = {
 
 # %% tags=["remove-cell"]
 if run.records:
-    paper.record("table1", cells)
+    tables.record("table1", cells)
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
-Markdown(paper.to_markdown(paper.compare("table1", cells, columns), "Errors of Table 1.", "tab-errors"))
+Markdown(markdown.to_markdown(markdown.compare("table1", cells, columns), "Errors of Table 1.", "tab-errors"))
 
 # %% [markdown]
 # Softmax 1 is the exception: with a decay that strong, no reading in {numref}`tab-decay` gives both of its errors.
@@ -250,7 +253,7 @@ others = {name: t for name, t in trained.items() if name in mnist.TABLE1 and nam
 other_networks = {name: t.network for name, t in others.items()}
 made_for_others = {name: run.adversarial(t, attacked).adversarial for name, t in others.items()}
 autoencoders, variant_cells = {}, {}
-for label in config.AUTOENCODER_VARIANTS:
+for label in profiles.AUTOENCODER_VARIANTS:
     variant = run.with_autoencoder(label)
     autoencoder = autoencoders[label] = variant.trained("AE400-10")
     found = variant.adversarial(autoencoder, attacked)
@@ -265,14 +268,14 @@ for label in config.AUTOENCODER_VARIANTS:
 
 # %% tags=["remove-cell"]
 if run.records:
-    paper.record("autoencoder", variant_cells)
+    tables.record("autoencoder", variant_cells)
 glue("num_variants", len(autoencoders), display=False)
-kept = paper.recorded_values("autoencoder")
+kept = tables.recorded_values("autoencoder")
 of = kept if kept.keys() >= variant_cells.keys() else {cell: e.value for cell, e in variant_cells.items()}
 source = "At the paper's scale" if of is kept else "In this build"
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
-table2 = paper.values("table2")
+table2 = tables.values("table2")
 printed = [float(published["AE400-10", column]) for column in (*columns, "distortion")]
 printed.append(np.mean([table2["AE400-10", name] for name in others]))
 printed.append(np.mean([table2[name, "AE400-10"] for name in others]))
@@ -288,10 +291,10 @@ for label in autoencoders:
     lines[label.replace(", ", ",<br>")] = [", ".join(words), *numbers]
 comparison = pd.DataFrame(lines, index=["weights", *measures]).T.rename_axis("autoencoder")
 caption = f"What each reading of the paper's sentence gives. {source}; intervals are in `results/autoencoder.csv`."
-Markdown(paper.to_markdown(comparison, caption, "tab-variants"))
+Markdown(markdown.to_markdown(comparison, caption, "tab-variants"))
 
 # %% mystnb={"figure": {"caption": "Twelve filters of each variant, in the order of the table; each filter is scaled to its own largest weight, and grey is zero.", "name": "fig-variants"}, "image": {"alt": "Rows of filters, one row for each variant: strokes and blobs where the code is contractive, noisier patches where it is not."}} tags=["hide-input"]
-plots.image_grid(
+grids.image_grid(
     torch.cat([t.network.encoder.weight[:12] for t in autoencoders.values()]),
     num_columns=12,
     title="High quality is in the eye of the beholder",
@@ -344,10 +347,10 @@ for name in ("100-100-10", "200-200-10"):
 # %% tags=["remove-cell"]
 if run.records:
     off = {f"{name}, {c}": cells[name, c].value - float(published[name, c]) for name, c in cells}
-    limit = float(paper.published("claims").set_index("id")["limit"]["table1-errors"])
+    limit = float(tables.published("claims").set_index("id")["limit"]["table1-errors"])
     far = {part: value for part, value in off.items() if abs(value) > limit}
     evidence = f"{len(off) - len(far)} of {len(off)} within {limit:g} points; beyond: " + "; ".join(
         f"{part} {value:+.2f}" for part, value in far.items()
     )
-    paper.record_claim("table1-errors", off, evidence)
+    claims.record_claim("table1-errors", off, evidence)
 run.finish()

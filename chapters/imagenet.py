@@ -29,15 +29,20 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from lib import config, effects, experiment, figure5, files, intervals, paper, plots, probe, subjects
-from lib.models import imagenet
+from lib.attacks import perturbations
+from lib.data import downloads
+from lib.experiments import digits, photographs, seeds
+from lib.figures import comparisons, curves, grids
+from lib.measures import effects, intervals
+from lib.networks import imagenet, linear_probe
+from lib.record import claims, markdown, tables
 from lib.store import identity
 
-run = experiment.begin("imagenet", profile, data, device, seed)
-scale = subjects.SCALES[profile]
-found, missing = files.gather(subjects.WANTED, download=profile == "paper")
+run = digits.begin("imagenet", profile, data, device, seed)
+scale = photographs.SCALES[profile]
+found, missing = downloads.gather(photographs.WANTED, download=profile == "paper")
 partial = imagenet.absent(found["AlexNet"]) if "AlexNet" in found else {}
-Markdown(files.banner(found, missing | partial))
+Markdown(downloads.banner(found, missing | partial))
 
 # %% [markdown]
 # ## Three networks
@@ -53,13 +58,13 @@ Markdown(files.banner(found, missing | partial))
 #   layer is judged on pictures that it has not seen; the convolutions below it most likely have, larger.
 # - **AlexNet, whole**, where its 240 megabytes are there. Else its name is missing from the tables below.
 #
-# All of them take pixels in $[0, 1]$ and carry their preprocessing inside (`lib/models/imagenet.py`), so that the box of
+# All of them take pixels in $[0, 1]$ and carry their preprocessing inside (`lib/networks/imagenet.py`), so that the box of
 # the attack is the box of pictures. The 2012 network itself, with its groups and its contrast normalisation, is there too,
-# for its layers' shapes. `lib/subjects.py` puts together who is attacked: each network, judged, and pictures on which it
+# for its layers' shapes. `lib/experiments/photographs.py` puts together who is attacked: each network, judged, and pictures on which it
 # is right.
 
 # %%
-under_attack, trained = subjects.subjects(found, scale, run.store, run.device)
+under_attack, trained = photographs.subjects(found, scale, run.store, run.device)
 accuracy = {
     (name, column): estimate
     for name, subject in under_attack.items()
@@ -68,21 +73,21 @@ accuracy = {
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
-    paper.record("imagenet_accuracy", accuracy)
-comparison = paper.compare("imagenet_accuracy", accuracy, ["top-1 (%)", "top-5 (%)"])
+    tables.record("imagenet_accuracy", accuracy)
+comparison = markdown.compare("imagenet_accuracy", accuracy, ["top-1 (%)", "top-5 (%)"])
 caption = (
     "How often the right class is the network's first guess, and among its first five: SqueezeNet (and AlexNet) on "
     "imagenet-sample, AlexNet's features with a linear layer on Tiny ImageNet's validation pictures."
 )
-Markdown(paper.to_markdown(comparison, caption, "tab-accuracy"))
+Markdown(markdown.to_markdown(comparison, caption, "tab-accuracy"))
 
 # %% tags=["hide-input"]
-path = paper.RESULTS / "photographs.json"
+path = tables.RESULTS / "photographs.json"
 recorded_facts = json.loads(path.read_text()) if path.exists() else {}
 Markdown(
     "".join(
         f"The linear layer was trained on {len(train):,} pictures of {len(train.wnids)} classes with a weight decay of "
-        f"{probe.ProbeConfig().decay:g}; L-BFGS {fit.status} after {len(fit.losses) - 1} iterations, at a loss of "
+        f"{linear_probe.ProbeConfig().decay:g}; L-BFGS {fit.status} after {len(fit.losses) - 1} iterations, at a loss of "
         f"{fit.losses[-1]:.3f}. "
         for train, fit in trained.values()
     )
@@ -106,9 +111,9 @@ Markdown(
 # %%
 targets, results, seconds = {}, {}, {}
 for name, subject in under_attack.items():
-    for kind, goal in subject.goals(config.generator(run.seeds.targets)).items():
+    for kind, goal in subject.goals(seeds.generator(run.seeds.targets)).items():
         targets[name, kind] = goal
-        results[name, kind], seconds[name, kind] = figure5.adversarial(subject, goal, scale.attack, run.store)
+        results[name, kind], seconds[name, kind] = photographs.adversarial(subject, goal, scale.attack, run.store)
 
 # %% tags=["remove-cell"]
 num_shown = 5 if profile == "paper" else 2
@@ -117,12 +122,12 @@ for (name, kind), result in results.items():
     subject = under_attack[name]
     if name not in panels and kind != "to random classes":
         said = [[subject.words[i] for i in classes] for classes in (subject.labels, targets[name, kind])]
-        x, x_adv = (rows.unflatten(1, subjects.SHAPE) for rows in (subject.inputs, result.adversarial))
-        rows = list(zip(x, figure5.magnified(x, x_adv), x_adv, *said, strict=True))
+        x, x_adv = (rows.unflatten(1, photographs.SHAPE) for rows in (subject.inputs, result.adversarial))
+        rows = list(zip(x, perturbations.magnified(x, x_adv), x_adv, *said, strict=True))
         panels[name] = rows[:num_shown]
 
 # %% mystnb={"figure": {"caption": "Figure 5, with this build's pictures. In each block: the original, which the network classifies correctly; ten times the difference, around grey; the adversarial picture, and what the network says of it.", "name": "fig-ostriches"}, "image": {"alt": "Rows of photographs in blocks of three columns: a photograph, a grey square with faint coloured noise, and a photograph that looks the same as the first."}} tags=["hide-input"]
-plots.originals_differences_adversarials(
+grids.originals_differences_adversarials(
     panels,
     "Left and right look alike; the network disagrees",
     "No network or no photographs in this build (see the top of the page):\nnothing can be shown, since pictures of a data set are not kept with the book.",
@@ -147,20 +152,20 @@ for (name, kind), result in results.items():
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
-    paper.record("figure5", cells)
-comparison = paper.compare("figure5", cells, ["distortion", "root mean square"])
+    tables.record("figure5", cells)
+comparison = markdown.compare("figure5", cells, ["distortion", "root mean square"])
 caption = "Average distortion of photographs: the mean over pictures, and the root mean square over all pixels of all."
-Markdown(paper.to_markdown(comparison, caption, "tab-photographs"))
+Markdown(markdown.to_markdown(comparison, caption, "tab-photographs"))
 
 # %% tags=["remove-cell"]
-printed = paper.values("figure5")["AlexNet of 2012", "distortion"]
-recorded = paper.recorded_estimates("figure5")
+printed = tables.values("figure5")["AlexNet of 2012", "distortion"]
+recorded = tables.recorded_estimates("figure5")
 known, source = (recorded, "As recorded") if recorded else (cells, "In this build")
 averages = ("distortion", "root mean square")
 series = {column: {case: e for (case, c), e in known.items() if c == column} for column in averages}
 
 # %% mystnb={"figure": {"caption": "Distortions as recorded at the paper's scale (where they have been; else this build's), with 95 % intervals, and the paper's.", "name": "fig-photo-distortion"}, "image": {"alt": "Points with intervals on a logarithmic axis, one row for each network and kind of target, and a dashed line for the paper's number."}} tags=["hide-input"]
-plots.estimates(
+comparisons.estimates(
     {"mean over pictures": series["distortion"], "root mean square over all pixels": series["root mean square"]},
     printed,
     "distortion (rms over pixels)",
@@ -196,34 +201,34 @@ Markdown(
 aftermath = {
     (f"{name}, {kind}", column): estimate
     for (name, kind), result in results.items()
-    for column, estimate in figure5.aftermath(under_attack[name], result, targets[name, kind]).items()
+    for column, estimate in photographs.aftermath(under_attack[name], result, targets[name, kind]).items()
 }
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
-    paper.record("photographs_extended", aftermath)
+    tables.record("photographs_extended", aftermath)
 shown = ["as bytes, times 1 (%)", "as bytes, times 2 (%)", "probability, times 1", "probability, times 2"]
-comparison = paper.compare("photographs_extended", aftermath, shown)
+comparison = markdown.compare("photographs_extended", aftermath, shown)
 caption = (
     "How often the network still says the target once the picture is rounded to bytes, as found and with its perturbation "
     "doubled; and the mean probability of the target, of the exact pictures."
 )
-Markdown(paper.to_markdown(comparison, caption, "tab-saved"))
+Markdown(markdown.to_markdown(comparison, caption, "tab-saved"))
 
 # %% tags=["remove-cell"]
-kept = paper.recorded_values("photographs_extended") or {cell: e.value for cell, e in aftermath.items()}
+kept = tables.recorded_values("photographs_extended") or {cell: e.value for cell, e in aftermath.items()}
 cases = list(dict.fromkeys(case for case, _ in kept)) or ["no photographs"]
 
 
 def against_factor(case, column, unit):
     """One column of a case, for every factor, in per cent; nan where nothing is known."""
-    columns = [column.format(f"{factor:g}") for factor in figure5.FACTORS]
-    return unit * paper.grid(kept, [case], columns)[0]
+    columns = [column.format(f"{factor:g}") for factor in photographs.FACTORS]
+    return unit * tables.grid(kept, [case], columns)[0]
 
 
 # %% mystnb={"figure": {"caption": "What becomes of the pictures when their perturbation is extended, as recorded (else in this build): how often the network says the target, of the exact picture and of its bytes, and the mean probability of the target.", "name": "fig-extended"}, "image": {"alt": "Panels with three rising curves each: success of exact pictures, of rounded pictures, and the probability of the target, against the factor."}} tags=["hide-input"]
-plots.rates_against_factor(
-    figure5.FACTORS,
+curves.rates_against_factor(
+    photographs.FACTORS,
     {
         case: {
             "exact": against_factor(case, "as found, times {} (%)", 1),
@@ -244,7 +249,9 @@ longer = {case: printed / e.value for case, e in series["distortion"].items()}
 sure = {
     case: float(
         np.interp(
-            min(factor, max(figure5.FACTORS)), figure5.FACTORS, against_factor(case, "probability, times {}", 100)
+            min(factor, max(photographs.FACTORS)),
+            photographs.FACTORS,
+            against_factor(case, "probability, times {}", 100),
         )
     )
     for case, factor in longer.items()
@@ -252,7 +259,7 @@ sure = {
 Markdown(
     f"{source}, the paper's average distortion is "
     + "; ".join(f"{factor:.1f} times that of {case}" for case, factor in longer.items())
-    + f". With perturbations as long as that (or {max(figure5.FACTORS):g} times ours, where that is less) the probability "
+    + f". With perturbations as long as that (or {max(photographs.FACTORS):g} times ours, where that is less) the probability "
     "of the target would be " + "; ".join(f"{value:.0f} % for {case}" for case, value in sure.items()) + "."
     if known
     else nothing
@@ -268,13 +275,13 @@ Markdown(
 # %%
 coarse = {}
 for name, subject in under_attack.items():
-    some, found_there = figure5.first(subject, results[name, "to random classes"], scale.num_coarse)
+    some, found_there = photographs.first(subject, results[name, "to random classes"], scale.num_coarse)
     goal = targets[name, "to random classes"][: scale.num_coarse]
-    near = figure5.tightened(some, found_there, goal, scale.tight, run.store)
+    near = photographs.tightened(some, found_there, goal, scale.tight, run.store)
     lengths = {"tight attack": near.distortion, "as found": found_there.distortion}
     for factor in (10, 100):
-        generator = config.generator(run.seeds.noise)
-        lengths[f"q = {factor}"] = figure5.stopped_early(
+        generator = seeds.generator(run.seeds.noise)
+        lengths[f"q = {factor}"] = photographs.stopped_early(
             some, found_there, goal, factor, scale.attack, generator, run.store
         )
     by_all = torch.stack(list(lengths.values())).isfinite().all(dim=0)  # the same pictures in every column
@@ -283,18 +290,18 @@ for name, subject in under_attack.items():
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
-    paper.record("photographs_coarse", coarse)
-coarse_estimates = paper.recorded_estimates("photographs_coarse") or coarse
+    tables.record("photographs_coarse", coarse)
+coarse_estimates = tables.recorded_estimates("photographs_coarse") or coarse
 known_coarse = {cell: e.value for cell, e in coarse_estimates.items()}
 caption = (
     "Mean distortion, random target classes: by the tight attack, as our search solves the paper's problem, and as "
     "searches in coarse steps would have. Over the pictures, of the first "
-    f"{subjects.SCALES['paper' if coarse_estimates is not coarse else profile].num_coarse}, for which each of them finds "
+    f"{photographs.SCALES['paper' if coarse_estimates is not coarse else profile].num_coarse}, for which each of them finds "
     f"one: {', '.join(f'{name} {e.n}' for (name, way), e in coarse_estimates.items() if way == 'as found')}."
 )
 Markdown(
-    paper.to_markdown(
-        paper.compare("photographs_coarse", coarse, ["tight attack", "as found", "q = 10", "q = 100"]),
+    markdown.to_markdown(
+        markdown.compare("photographs_coarse", coarse, ["tight attack", "as found", "q = 10", "q = 100"]),
         caption,
         "tab-coarse-photographs",
     )
@@ -337,24 +344,24 @@ loud = 8 / 255
 transferred = {}
 for name, made_for in under_attack.items():
     x, x_adv = made_for.inputs, results[name, "to random classes"].adversarial
-    for perturbation, images in figure5.controls(x, x_adv, config.generator(run.seeds.noise)).items():
-        for size, changed in {"as found": images, "amplified": figure5.amplified(x, images, loud)}.items():
+    for perturbation, images in photographs.controls(x, x_adv, seeds.generator(run.seeds.noise)).items():
+        for size, changed in {"as found": images, "amplified": photographs.amplified(x, images, loud)}.items():
             for other, subject in under_attack.items():
                 row = f"{name}: {perturbation}, {size}"
-                transferred[row, f"{other} (%)"] = figure5.moved(subject.network, x, changed)
+                transferred[row, f"{other} (%)"] = photographs.moved(subject.network, x, changed)
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
-    paper.record("photographs_transfer", transferred)
+    tables.record("photographs_transfer", transferred)
 columns = [f"{name} (%)" for name in ("SqueezeNet 1.1", "AlexNet", "AlexNet features")]
-everywhere = {column for _, column in [*paper.recorded_values("photographs_transfer"), *transferred]}
+everywhere = {column for _, column in [*tables.recorded_values("photographs_transfer"), *transferred]}
 columns = [column for column in columns if column in everywhere]
-comparison = paper.compare("photographs_transfer", transferred, columns, index="made for, perturbation, size")
+comparison = markdown.compare("photographs_transfer", transferred, columns, index="made for, perturbation, size")
 caption = "How often, in per cent, a network's first guess changes when the picture does."
-Markdown(paper.to_markdown(comparison, caption, "tab-photo-transfer") if columns else nothing)
+Markdown(markdown.to_markdown(comparison, caption, "tab-photo-transfer") if columns else nothing)
 
 # %% tags=["hide-input"]
-rates = paper.recorded_values("photographs_transfer") or {cell: e.value for cell, e in transferred.items()}
+rates = tables.recorded_values("photographs_transfer") or {cell: e.value for cell, e in transferred.items()}
 
 
 def cells_of(one, other):
@@ -388,7 +395,7 @@ for (name, kind), result in results.items():
     assert ((result.adversarial >= 0) & (result.adversarial <= 1)).all()
     difference = result.adversarial - subject.inputs
     torch.testing.assert_close(result.distortion, difference.square().mean(dim=1).sqrt())
-    assert figure5.moved(subject.network, subject.inputs, result.adversarial).value == 100
+    assert photographs.moved(subject.network, subject.inputs, result.adversarial).value == 100
     assert (subject.network(subject.inputs).argmax(dim=1) == subject.labels).all()
 if "SqueezeNet 1.1" in under_attack and profile == "paper":
     assert abs(under_attack["SqueezeNet 1.1"].top1.value - 62.9) <= 1
@@ -400,13 +407,13 @@ if run.records:
         too_long = {case: max(excess, 0.0) for case, excess in longer.items()}
         worst = max(longer, key=longer.get)
         what = f"longest: {worst}, {cells[worst, 'distortion'].value:.5f} over {len(under_attack)} networks"
-        paper.record_claim("photographs-adversarial", too_long, what)
-        paper.record_claim(
+        claims.record_claim("photographs-adversarial", too_long, what)
+        claims.record_claim(
             "photographs-distortion", longer, "; ".join(f"{case} {off:+.0f} %" for case, off in longer.items())
         )
         facts = {
             name: {
-                "weights": experiment.weights_identity(subject.network),
+                "weights": digits.weights_identity(subject.network),
                 "inputs": identity(subject.inputs),
                 "num_attacked": len(subject.inputs),
                 "num_judged": subject.top1.n,
@@ -415,5 +422,5 @@ if run.records:
         }
         for name, (train, _) in trained.items():
             facts[name] |= {"num_train": len(train), "train": train.identity}
-        paper.write_atomically(paper.RESULTS / "photographs.json", json.dumps(facts, indent=2) + "\n")
+        tables.write_atomically(tables.RESULTS / "photographs.json", json.dumps(facts, indent=2) + "\n")
 run.finish()

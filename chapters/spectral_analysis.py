@@ -35,25 +35,17 @@ from IPython.display import Markdown
 from myst_nb import glue
 from torch import nn
 
-from lib import (
-    certificates,
-    config,
-    effects,
-    exact,
-    experiment,
-    files,
-    intervals,
-    paper,
-    spectral,
-    spectral_plots,
-    table5,
-    tight,
-)
-from lib.intervals import Estimate
-from lib.models import imagenet, mnist
-from lib.spectral import Convolution
+from lib.attacks import exact, tight
+from lib.data import downloads
+from lib.experiments import digits, layers, seeds
+from lib.figures import comparisons, curves
+from lib.measures import certificates, effects, intervals, spectral
+from lib.measures.intervals import Estimate
+from lib.measures.spectral import Convolution
+from lib.networks import imagenet, mnist
+from lib.record import claims, markdown, tables
 
-run = experiment.begin("spectral_analysis", profile, data, device, seed)
+run = digits.begin("spectral_analysis", profile, data, device, seed)
 glue("dataset", run.train.name, display=False)
 glue("num_tightened", run.profile.num_tightened, display=False)
 Markdown(run.banner)
@@ -64,7 +56,7 @@ wanted = {
     "Caffe's network": lambda download: imagenet.caffenet(),
     "SqueezeNet 1.1": imagenet.squeezenet,
 }
-found, missing = files.gather(wanted, download=profile == "paper")
+found, missing = downloads.gather(wanted, download=profile == "paper")
 if "Caffe's network" in missing:
     missing["Caffe's network"] = (
         f"DATA_DIR/weights/{imagenet.CAFFENET_CONVOLUTIONS.name} is not there. It holds conv1 and conv2 of "
@@ -72,7 +64,7 @@ if "Caffe's network" in missing:
         "conv1.weight, conv1.bias, conv2.weight, conv2.bias"
     )
 partial = imagenet.absent(found["AlexNet"]) if "AlexNet" in found else {}
-Markdown(files.banner(found, missing | partial))
+Markdown(downloads.banner(found, missing | partial))
 
 # %% [markdown]
 # ## How far a layer can stretch
@@ -97,7 +89,7 @@ chains = {name: certificates.as_layers(t.network) for name, t in trained.items()
 def bounds(layer: nn.Module) -> spectral.FrameBounds:
     if isinstance(layer, nn.Linear):
         return spectral.dense_bounds(layer.weight)
-    return Convolution.of(layer, (28, 28)).bounds(config.generator(run.seeds.noise), run.profile.num_lanczos)
+    return Convolution.of(layer, (28, 28)).bounds(seeds.generator(run.seeds.noise), run.profile.num_lanczos)
 
 
 linear = {
@@ -121,14 +113,14 @@ for row, (lower, least, upper) in own.items():
         (row, "lower"): effects.exactly(lower),
     }
 if run.records:
-    paper.record("mnist_bounds", own_cells)
-table = paper.two_lines("mnist_bounds", own_cells, list(own), ["upper", "least", "lower"], "layer")
+    tables.record("mnist_bounds", own_cells)
+table = markdown.two_lines("mnist_bounds", own_cells, list(own), ["upper", "least", "lower"], "layer")
 table.insert(0, "weights", ["×".join(map(str, layer.weight.shape)) for layer in linear.values()])
 caption = (
     "Frame bounds of every layer of the digits' networks, recorded at the paper's scale above this build's: the largest "
     "singular value, the least, and the lower frame bound."
 )
-Markdown(paper.to_markdown(table, caption, "tab-own-bounds"))
+Markdown(markdown.to_markdown(table, caption, "tab-own-bounds"))
 
 # %% [markdown]
 # The last two columns differ, and this is worth a moment. The lower frame bound is the smallest ratio
@@ -152,7 +144,7 @@ for row, layer in linear.items():
     )
     panel, label = ("softmax", name) if name in mnist.LINEAR else (name, label)
     own_spectra.setdefault(panel, {})[label] = values
-spectral_plots.spectra(own_spectra, "How far the digits' networks stretch")
+curves.spectra(own_spectra, "How far the digits' networks stretch")
 
 # %% tags=["remove-cell"]
 last_two = {name: torch.linalg.svdvals(chains[name][-1].weight)[-2:] for name in names}
@@ -190,7 +182,7 @@ glue("num_networks", len(names), display=False)
 # matrix decides:
 
 # %%
-kernels = torch.randn(3, 2, 3, 3, generator=config.generator(run.seeds.noise), dtype=torch.float64)
+kernels = torch.randn(3, 2, 3, 3, generator=seeds.generator(run.seeds.noise), dtype=torch.float64)
 toy = Convolution(kernels, size=(8, 8), stride=(2, 2))
 written_down = float(torch.linalg.svdvals(spectral.torus_matrix(toy, side=8))[0])
 by_blocks = spectral.torus_bounds(toy, side=8).upper
@@ -227,7 +219,7 @@ assert kernel_grid <= response.max() * 1.01
 
 # %% mystnb={"figure": {"caption": "How far the first layer of the network Conv stretches a wave, by the wave's frequency.", "name": "fig-frequencies"}, "image": {"alt": "A map over horizontal and vertical frequency, with a coarse grid of 25 dots and a star where the norm is largest."}} tags=["hide-input"]
 grid = np.stack(np.meshgrid(np.arange(5), np.arange(5)), axis=-1).reshape(-1, 2) / 5
-spectral_plots.norm_by_frequency(response, grid, "Where a convolution stretches most")
+curves.norm_by_frequency(response, grid, "Where a convolution stretches most")
 
 # %% [markdown]
 # The coarse grid finds {glue:text}`kernel_grid:.3f`, the fine one {glue:text}`supremum:.3f`. (For the layers of Table 5 it
@@ -274,18 +266,18 @@ five, spectra = {}, {}
 for row, name in {"conv1, AlexNet": "AlexNet", "conv1, Caffe's": "Caffe's network"}.items():
     if row in layers:
         layer = per_pixel(found[name], layers[row])
-        norm, _ = table5.norm(layer, run.seeds.noise, run.store)
+        norm, _ = layers.norm(layer, run.seeds.noise, run.store)
         five[row, "upper, of pixels in [0, 1]"] = Estimate(
-            norm, norm, float(table5.spectrum(layer, run.store).max()), 1
+            norm, norm, float(layers.spectrum(layer, run.store).max()), 1
         )
 for row, layer in layers.items():
-    spectra[row] = table5.spectrum(layer, run.store)
+    spectra[row] = layers.spectrum(layer, run.store)
     if row.startswith("FC"):  # nothing wraps around a single pixel
         five[row, "upper"] = effects.exactly(float(spectra[row].max()))
         five[row, "least"] = effects.exactly(float(spectra[row].min()))
         continue
-    upper, seconds[row] = table5.norm(layer, run.seeds.noise, run.store)
-    least = table5.least(layer, run.seeds.noise, run.profile.num_lanczos, run.store)
+    upper, seconds[row] = layers.norm(layer, run.seeds.noise, run.store)
+    least = layers.least(layer, run.seeds.noise, run.profile.num_lanczos, run.store)
     five[row, "least"] = Estimate(least, 0.0, least, 1)
     on_torus, stride = float(spectra[row].max()), math.sqrt(math.prod(layer.stride))
     assert upper <= on_torus * (1 + 1e-5), row
@@ -301,8 +293,8 @@ for row, layer in layers.items():
 
 # %% tags=["remove-cell"]
 if run.records:
-    paper.record("table5", five)
-recorded = paper.recorded_values("table5")
+    tables.record("table5", five)
+recorded = tables.recorded_values("table5")
 now = {cell: estimate.value for cell, estimate in five.items()}
 for cell, value in now.items():  # real weights: the same numbers wherever this is built
     if cell[1] != "least" and cell in recorded:
@@ -312,14 +304,14 @@ attained = {cell: min(value, recorded.get(cell, value)) for cell, value in now.i
 known = recorded | now | attained
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
-published = paper.published("table5").set_index(["row", "column"])["value"].unstack().fillna("*lost*")  # noqa: PD010
-rows = list(dict.fromkeys(paper.published("table5")["row"]))
+published = tables.published("table5").set_index(["row", "column"])["value"].unstack().fillna("*lost*")  # noqa: PD010
+rows = list(dict.fromkeys(tables.published("table5")["row"]))
 published = published.loc[rows]
 
 
 def beside(suffix: str, column: str) -> list[str]:
     ours = [f"{row}, {suffix}" for row in rows]
-    return paper.two_lines("table5", five, ours, [column], "layer")[column].to_list()
+    return markdown.two_lines("table5", five, ours, [column], "layer")[column].to_list()
 
 
 upper_end = pd.DataFrame(
@@ -335,7 +327,7 @@ caption = (
     "Table 5, upper bounds: the paper's first and last version, and the norms of public counterparts, recorded above this "
     "build's. *lost*: illegible in the only copy of the first version that we had. –: no weights here."
 )
-Markdown(paper.to_markdown(upper_end, caption, "tab-five"))
+Markdown(markdown.to_markdown(upper_end, caption, "tab-five"))
 
 # %% tags=["remove-cell"]
 
@@ -385,12 +377,12 @@ ways = {
     "factor 1/D, the kernel's grid": "upper on the kernel's grid",
     "the operator, of pixels in [0, 1]": "upper, of pixels in [0, 1]",
 }
-conv1 = paper.two_lines("table5", five, ["conv1, Caffe's", "conv1, AlexNet"], list(ways.values()), "layer").T
+conv1 = markdown.two_lines("table5", five, ["conv1, Caffe's", "conv1, AlexNet"], list(ways.values()), "layer").T
 conv1.index = pd.Index(list(ways), name="norm of conv1")
 caption = "The first layer's norm, six ways, recorded above this build's. The paper: {} in the first version, {} in the last.".format(
     *published.loc["conv1", ["upper (v1)", "upper (v4)"]]
 )
-Markdown(paper.to_markdown(conv1, caption, "tab-first"))
+Markdown(markdown.to_markdown(conv1, caption, "tab-first"))
 
 # %% tags=["remove-cell"]
 for version in ("v1", "v4"):
@@ -448,7 +440,7 @@ caption = (
     "Table 5, lower bounds: the first version's, and the least singular values of public counterparts, on a torus and of "
     "the zero-padded operator, recorded above this build's (which takes fewer steps down in profile quick)."
 )
-Markdown(paper.to_markdown(lower_end, caption, "tab-lower"))
+Markdown(markdown.to_markdown(lower_end, caption, "tab-lower"))
 
 # %% [markdown]
 # Of the paper's layers conv5 (192 channels to 128 in each of its groups), FC1 and FC3 have fewer outputs than inputs, so
@@ -464,7 +456,7 @@ series = {
     },
     "AlexNet": {row: known[f"{row}, AlexNet", "upper"] for row in rows if (f"{row}, AlexNet", "upper") in known},
 }
-spectral_plots.bounds_beside({name: line for name, line in series.items() if line}, rows, "All layers stretch")
+comparisons.bounds_beside({name: line for name, line in series.items() if line}, rows, "All layers stretch")
 
 # %% [markdown]
 # Whole spectra say more than their ends:
@@ -474,7 +466,7 @@ panels: dict[str, dict[str, torch.Tensor]] = {}
 for row, values in spectra.items():
     label, network = row.split(", ")
     panels.setdefault(network, {})[label] = values
-spectral_plots.spectra(panels or {"Conv": own_spectra["Conv"]}, "How far convolutions stretch")
+curves.spectra(panels or {"Conv": own_spectra["Conv"]}, "How far convolutions stretch")
 
 # %% [markdown]
 # ## SqueezeNet
@@ -498,16 +490,16 @@ small, small_spectra = {}, {}
 if "SqueezeNet 1.1" in found:
     for name, layer in spectral.convolutions(found["SqueezeNet 1.1"], image).items():
         module, part = published_name(name)
-        norm, _ = table5.norm(layer.to(run.device), run.seeds.noise, run.store)
-        spectrum = table5.spectrum(layer.to(run.device), run.store)
+        norm, _ = layers.norm(layer.to(run.device), run.seeds.noise, run.store)
+        spectrum = layers.spectrum(layer.to(run.device), run.store)
         small[module, part] = Estimate(norm, norm, float(spectrum.max()), 1)
         small[module, f"{part}, least"] = effects.exactly(float(spectrum.min()))
         small_spectra.setdefault(part, {})[module] = spectrum
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
-    paper.record("squeezenet_bounds", small)
-small_known = paper.recorded_values("squeezenet_bounds") | {cell: e.value for cell, e in small.items()}
+    tables.record("squeezenet_bounds", small)
+small_known = tables.recorded_values("squeezenet_bounds") | {cell: e.value for cell, e in small.items()}
 modules = list(dict.fromkeys(row for row, _ in small_known))
 parts = [f"{part}{end}" for part in ("alone", "squeeze", "expand1x1", "expand3x3") for end in ("", ", least")]
 caption = (
@@ -515,7 +507,9 @@ caption = (
     "this build's."
 )
 Markdown(
-    paper.to_markdown(paper.two_lines("squeezenet_bounds", small, modules, parts, "module"), caption, "tab-squeezenet")
+    markdown.to_markdown(
+        markdown.two_lines("squeezenet_bounds", small, modules, parts, "module"), caption, "tab-squeezenet"
+    )
     if modules
     else "SqueezeNet's weights are not here, and no bounds have been recorded."
 )
@@ -531,7 +525,7 @@ Markdown(
 )
 
 # %% mystnb={"figure": {"caption": "All singular values of SqueezeNet's convolutions on a torus, by their part in a module. Where its weights are absent the network Conv stands in.", "name": "fig-squeezenet-spectra"}, "image": {"alt": "Falling curves on logarithmic axes, one for each module, in a panel for each part."}} tags=["hide-input"]
-spectral_plots.spectra(small_spectra or {"Conv": own_spectra["Conv"]}, "Squeezing and expanding")
+curves.spectra(small_spectra or {"Conv": own_spectra["Conv"]}, "Squeezing and expanding")
 
 # %% [markdown]
 # ## Pooling, and contrast normalisation
@@ -556,7 +550,7 @@ glue("pools", expansion**3, display=False)
 glue("alexnet_product", word(alexnet_product), display=False)
 glue("alexnet_pooled", word(alexnet_product and alexnet_product * expansion**3), display=False)
 glue("alexnet_pixels", word(alexnet_product and alexnet_product * expansion**3 / float(stds)), display=False)
-gentle = paper.recorded_values("mnist_bounds").get(("softmax 1, layer 1", "upper"), own["softmax 1, layer 1"].upper)
+gentle = tables.recorded_values("mnist_bounds").get(("softmax 1, layer 1", "upper"), own["softmax 1, layer 1"].upper)
 glue("gentle", gentle, display=False)
 glue("paper_product", word(math.prod(paper_upper)), display=False)
 glue("paper_convolutions", word(math.prod(paper_upper[row] for row in rows if row.startswith("conv"))), display=False)
@@ -620,7 +614,7 @@ def reached(result, inputs):
 
 for name in names:
     lengths[name] = reached(run.adversarial(trained[name], images), images.inputs)
-    certified[name] = table5.certify(trained[name].network, images, targets, run.profile.num_enclosed, run.store)
+    certified[name] = layers.certify(trained[name].network, images, targets, run.profile.num_enclosed, run.store)
 distances = {name: each.distances for name, each in certified.items()}
 estimates = {name: each.linear_estimate for name, each in certified.items()}
 # %% [markdown]
@@ -630,9 +624,9 @@ estimates = {name: each.linear_estimate for name, each in certified.items()}
 
 # %%
 trials = {(name, "largest share"): (distances[name], lengths[name]) for name in names}
-for name, row in experiment.TABLE3.items():
+for name, row in digits.TABLE3.items():
     half = run.trained_on_half(name)
-    there = table5.certify(half.network, run.test, run.targets(run.test), run.profile.num_enclosed, run.store)
+    there = layers.certify(half.network, run.test, run.targets(run.test), run.profile.num_enclosed, run.store)
     trials[row, "largest share"] = there.distances, reached(run.adversarial(half, run.test), run.test.inputs)
 some = slice(0, run.profile.num_tightened)
 for name in names:
@@ -665,13 +659,13 @@ orders = {
     for kind, distance in (distances[name] | {ESTIMATE: estimates[name]}).items()
 }
 if run.records:
-    paper.record("certificates", orders | share)
-recorded_orders = paper.recorded_values("certificates")
+    tables.record("certificates", orders | share)
+recorded_orders = tables.recorded_values("certificates")
 judged = recorded_orders or {cell: estimate.value for cell, estimate in orders.items()}
 glue("source", "At the paper's scale" if recorded_orders else "In this build", display=False)
 num_positive = sum(int((distance > 0).sum()) for kinds, _ in trials.values() for distance in kinds.values())
 glue("num_checked", num_positive, display=False)
-recorded_n = {cell: e.n for cell, e in (paper.recorded_estimates("certificates") or orders).items()}
+recorded_n = {cell: e.n for cell, e in (tables.recorded_estimates("certificates") or orders).items()}
 glue("num_enclosed", recorded_n["100-100-10", certificates.ENCLOSED], display=False)
 glue("num_certified", recorded_n["100-100-10", certificates.PRODUCT], display=False)
 glue("closest", 100 * max(estimate.value for estimate in share.values()), display=False)
@@ -707,7 +701,7 @@ panels_of_distances = {
     }
     for name in names
 }
-spectral_plots.distances(panels_of_distances, "What is certified, and what is so")
+comparisons.distances(panels_of_distances, "What is certified, and what is so")
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 caption = (
@@ -716,8 +710,8 @@ caption = (
     f"images, all else of {recorded_n['100-100-10', certificates.PRODUCT]:,}, as recorded (else in this build)."
 )
 Markdown(
-    paper.to_markdown(
-        paper.two_lines("certificates", orders, names, [*kinds, ESTIMATE], "network"), caption, "tab-orders"
+    markdown.to_markdown(
+        markdown.two_lines("certificates", orders, names, [*kinds, ESTIMATE], "network"), caption, "tab-orders"
     )
 )
 
@@ -754,14 +748,16 @@ for name in names:
     }.items():
         lipschitz[name, column] = effects.exactly(value, len(images))
 if run.records:
-    paper.record("lipschitz", lipschitz)
+    tables.record("lipschitz", lipschitz)
 columns = ["product of norms", "sharpest constant", "steepest slope met"]
 caption = (
     "How fast the difference of two logits can change, per unit of length in pixels: two upper bounds that hold "
     "everywhere, and the steepest slope at any of the images. Recorded at the paper's scale above this build's."
 )
 Markdown(
-    paper.to_markdown(paper.two_lines("lipschitz", lipschitz, names, columns, "network"), caption, "tab-lipschitz")
+    markdown.to_markdown(
+        markdown.two_lines("lipschitz", lipschitz, names, columns, "network"), caption, "tab-lipschitz"
+    )
 )
 
 # %% [markdown]
@@ -786,7 +782,7 @@ Markdown(
 
 # %% tags=["remove-cell"]
 if run.records:
-    paper.record_claim(
+    claims.record_claim(
         "bounds-explain",
         {name: orders[name, certificates.PRODUCT].value for name in mnist.TABLE1},
         "orders of magnitude short of the attack: "
@@ -796,14 +792,14 @@ if run.records:
         + f"; Conv, with rectifiers as in the text, {orders['Conv', certificates.PRODUCT].value:.1f}"
         + "; no certificate is refuted by any image attacked",
     )
-    paper.record_claim(
+    claims.record_claim(
         "pooling-contractive",
         {"3 x 3 windows every 2 pixels": expansion},
         f"one pixel that is the maximum of four windows grows by {expansion:.0f}",
     )
     if not missing:
         ratios = {row: known[f"{row}, {network}", "upper"] / paper_upper[row] for row, network in near.items()}
-        paper.record_claim(
+        claims.record_claim(
             "table5-upper",
             {row: math.log2(ratio) for row, ratio in ratios.items()},
             "ours over the paper's: " + ", ".join(f"{row} {ratio:.2f}" for row, ratio in ratios.items()),
@@ -813,7 +809,7 @@ if run.records:
             for row, layer in layers.items()
             if max(layer.stride) > 1
         }
-        paper.record_claim(
+        claims.record_claim(
             "operator-norm", off, "printed formula: " + ", ".join(f"{row} {value:+.1f} %" for row, value in off.items())
         )
         firsts = {
@@ -821,7 +817,7 @@ if run.records:
             "AlexNet": known["conv1, AlexNet", "upper"],
             "SqueezeNet 1.1": small_known["conv1", "alone"],
         }
-        paper.record_claim(
+        claims.record_claim(
             "first-layer",
             {name: 1 / norm for name, norm in firsts.items()},
             "norm of the first convolution, in units of its own inputs: "

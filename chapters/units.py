@@ -33,10 +33,14 @@ from IPython.display import HTML, Markdown
 from myst_nb import glue
 from torch import nn
 
-from lib import blind, config, effects, experiment, features, files, intervals, paper, pictures, plots, units
-from lib.models import imagenet, mnist
+from lib.data import downloads, photographs
+from lib.experiments import digits, layers, seeds
+from lib.figures import blind_test, comparisons, grids
+from lib.measures import effects, intervals, units
+from lib.networks import imagenet, mnist
+from lib.record import claims, markdown, tables
 
-run = experiment.begin("units", profile, data, device, seed)
+run = digits.begin("units", profile, data, device, seed)
 settings = run.profile.units
 test, reference = run.test.take(settings.num_images), run.train.take(settings.num_images)
 
@@ -48,7 +52,7 @@ glue("num_sample", settings.num_sample, display=False)
 glue("num_tiny", settings.num_classes * settings.num_per_class, display=False)
 glue("num_directions", settings.num_directions, display=False)
 glue("num_axes", settings.num_axes, display=False)
-limit = paper.limit("no-distinction")
+limit = claims.limit("no-distinction")
 glue("limit", limit, display=False)
 Markdown(run.banner)
 
@@ -65,7 +69,7 @@ Markdown(run.banner)
 # $$ (directions)
 #
 # where $e_i$ is the $i$-th vector of the natural basis, so that the first picks what excites unit $i$, and $v$ is a
-# random vector. A row holds the {glue:text}`k` best images instead of the best alone. In `lib/units.py` that is
+# random vector. A row holds the {glue:text}`k` best images instead of the best alone. In `lib/measures/units.py` that is
 # `units.responses` followed by `units.top_activating`.
 #
 # The network is Conv, and the layer its last hidden one, 256 rectified units. Some of them are *dead*: they fire on
@@ -128,7 +132,7 @@ judges = {
 
 def look(activations, others, judges):
     """Units and directions of a layer; scales and axes are fitted to its activations on other images."""
-    return units.study(activations, others, judges, settings, config.generator(run.seeds.directions), seed)
+    return units.study(activations, others, judges, settings, seeds.generator(run.seeds.directions), seed)
 
 
 studies = {"Conv, hidden layer": look(phi, units.activations(hidden, reference.inputs), judges)}
@@ -149,7 +153,7 @@ def chosen(study, family, numbers, show):
 
 def lot(study, family, num):
     """Numbers of rows, drawn at random."""
-    return torch.randperm(len(study.top[family]), generator=config.generator(run.seeds.rows))[:num].tolist()
+    return torch.randperm(len(study.top[family]), generator=seeds.generator(run.seeds.rows))[:num].tolist()
 
 
 def digits(rows):
@@ -168,7 +172,7 @@ def side_by_side(study, show, num=4):
 
 
 # %% mystnb={"figure": {"caption": "Figures 1 (left) and 2 (right) of the paper, rebuilt: the ten test images that excite each of four units of Conv's last hidden layer most, best first, and the same for four random directions among the units.", "name": "fig-digits-liked"}, "image": {"alt": "Two columns of four blocks of ten handwritten digits, one block for each unit on the left and for each direction on the right."}} tags=["hide-input"]
-plots.picture_rows(side_by_side(study, digits), "The last hidden layer")
+grids.picture_rows(side_by_side(study, digits), "The last hidden layer")
 # %% [markdown]
 # One layer down, after the convolution, there are $32 \times 12 \times 12$ units. Taken literally, equation
 # {eq}`directions` speaks of each of them, and of mixtures of all.
@@ -178,7 +182,7 @@ below, below_reference = (units.activations(convolution, images.inputs) for imag
 studies["Conv, convolution"] = look(below, below_reference, judges)
 
 # %% mystnb={"figure": {"caption": "Four units of the convolutional layer, each a filter at one place, and four random directions.", "name": "fig-lower"}, "image": {"alt": "Two columns of four blocks of ten handwritten digits, units on the left, directions on the right."}} tags=["hide-input"]
-plots.picture_rows(side_by_side(studies["Conv, convolution"], digits), "One layer lower")
+grids.picture_rows(side_by_side(studies["Conv, convolution"], digits), "One layer lower")
 
 # %% [markdown]
 # ## Which is which?
@@ -195,12 +199,12 @@ def questions(study, show, words, num=10):
         numbers = lot(study, family, 4 + num)[4:]
         for i, (name, images) in zip(numbers, chosen(study, family, numbers, show).items(), strict=True):
             shown = [words[int(n)] for n in study.top[family][i, : settings.k]]
-            rows.append(blind.Row(images, kind, name, f"Ten pictures: {', '.join(shown)}."))
+            rows.append(blind_test.Row(images, kind, name, f"Ten pictures: {', '.join(shown)}."))
     return rows
 
 
 labels_in_words = [str(int(label)) for label in test.labels]
-HTML(blind.element(questions(study, digits, labels_in_words), config.generator(run.seeds.rows)))
+HTML(blind_test.element(questions(study, digits, labels_in_words), seeds.generator(run.seeds.rows)))
 
 # %% [markdown]
 # ## All of them
@@ -217,7 +221,7 @@ HTML(blind.element(questions(study, digits, labels_in_words), config.generator(r
 # - *chance*: images drawn at random, no direction at all.
 
 # %% mystnb={"figure": {"caption": "How far the ten best images of each unit and each direction agree in the eyes of four judges; Conv's last hidden layer, this build. Boxes are quartiles, diamonds means.", "name": "fig-agreement"}, "image": {"alt": "Box plots in four panels, one for each judge, with a box for units and one for each family of directions."}} tags=["hide-input"]
-plots.agreements(study.agreement, "Do the pictures in a row agree?")
+comparisons.agreements(study.agreement, "Do the pictures in a row agree?")
 
 # %% [markdown]
 # ## Controls
@@ -230,7 +234,7 @@ plots.agreements(study.agreement, "Do the pictures in a row agree?")
 #   answer with the maximum over the image.
 
 # %%
-untrained = mnist.build(mnist.SPECS["Conv"], config.generator(run.seeds.twin)).to(run.device).requires_grad_(False)
+untrained = mnist.build(mnist.SPECS["Conv"], seeds.generator(run.seeds.twin)).to(run.device).requires_grad_(False)
 _, untrained_hidden = layers_of(untrained)
 num_maps = conv.num_filters
 controls = {
@@ -261,11 +265,11 @@ studies |= {name: look(*activations, judges) for name, activations in controls.i
 wanted = {
     "AlexNet": imagenet.alexnet,
     "SqueezeNet 1.1": imagenet.squeezenet,
-    "Tiny ImageNet": pictures.tiny_imagenet,
-    "imagenet-sample": pictures.imagenet_sample,
+    "Tiny ImageNet": photographs.tiny_imagenet,
+    "imagenet-sample": photographs.imagenet_sample,
 }
-there, lacking = files.gather(wanted, download=profile == "paper")
-Markdown(files.banner(there, lacking))
+there, lacking = downloads.gather(wanted, download=profile == "paper")
+Markdown(downloads.banner(there, lacking))
 
 # %%
 ON_TINY, ON_IMAGENET = "", ", on ImageNet"
@@ -276,14 +280,14 @@ if not lacking:
     networks = {
         "AlexNet, conv5": there["AlexNet"],
         "SqueezeNet, fire9": there["SqueezeNet 1.1"],
-        "AlexNet untrained, conv5": features.untrained(imagenet.AlexNet, run.seeds.init),
+        "AlexNet untrained, conv5": layers.untrained(imagenet.AlexNet, run.seeds.init),
     }
     maps = {
-        (layer, name): features.maps(network, images, run.store, run.device)
+        (layer, name): layers.maps(network, images, run.store, run.device)
         for layer, network in networks.items()
         for name, images in sets.items()
     }
-    small = {name: units.unit_vectors(features.thumbnails(images, run.store)) for name, images in sets.items()}
+    small = {name: units.unit_vectors(layers.thumbnails(images, run.store)) for name, images in sets.items()}
     classes = {ON_TINY: {"labels": units.label_vectors(sets[ON_TINY].labels)}, ON_IMAGENET: {}}
 
 
@@ -326,9 +330,9 @@ def photograph_rows(layer):
 
 
 # %% mystnb={"figure": {"caption": "Figures 3 (left) and 4 (right) of the paper, rebuilt on AlexNet's last convolution: the photographs that excite single units and random directions most, among those of imagenet-sample and of Tiny ImageNet.", "name": "fig-photographs-alexnet"}, "image": {"alt": "Two columns of blocks of ten photographs each, of single units of AlexNet on the left and of random directions on the right, if this build has photographs."}} tags=["hide-input"]
-plots.picture_rows(photograph_rows("AlexNet, conv5"), "AlexNet, conv5")
+grids.picture_rows(photograph_rows("AlexNet, conv5"), "AlexNet, conv5")
 # %% mystnb={"figure": {"caption": "The same for SqueezeNet 1.1, fire 9.", "name": "fig-photographs-squeezenet"}, "image": {"alt": "Two columns of blocks of ten photographs each, of single units of SqueezeNet on the left and of random directions on the right, if this build has photographs."}} tags=["hide-input"]
-plots.picture_rows(photograph_rows("SqueezeNet, fire9"), "SqueezeNet 1.1, fire 9")
+grids.picture_rows(photograph_rows("SqueezeNet, fire9"), "SqueezeNet 1.1, fire 9")
 # %% [markdown]
 # Guess again, with photographs, if this build has them:
 
@@ -336,14 +340,14 @@ plots.picture_rows(photograph_rows("SqueezeNet, fire9"), "SqueezeNet 1.1, fire 9
 HTML(
     ""
     if lacking
-    else blind.element(
+    else blind_test.element(
         questions(
             studies[f"AlexNet, conv5{ON_IMAGENET}"],
             photographs(ON_IMAGENET),
             [sets[ON_IMAGENET].words[int(label)] for label in sets[ON_IMAGENET].labels],
             num=6,
         ),
-        config.generator(run.seeds.rows),
+        seeds.generator(run.seeds.rows),
     )
 )
 
@@ -351,7 +355,7 @@ HTML(
 # ## The numbers
 
 # %%
-resampling = config.generator(run.seeds.resampling)
+resampling = seeds.generator(run.seeds.resampling)
 cells = units.cells(studies, settings, resampling)
 by_another = study.agreement["another network"]
 guessed = effects.best_guess(by_another["units"], by_another["random"])
@@ -359,8 +363,8 @@ cells["Conv, hidden layer", "blind guess (%)"] = effects.exactly(100 * guessed, 
 
 # %% tags=["remove-cell"]
 if run.records:
-    paper.record("units", cells)
-kept = paper.recorded_estimates("units")
+    tables.record("units", cells)
+kept = tables.recorded_estimates("units")
 source = kept or cells
 glue("source", "At the paper's scale" if kept else "In this build", display=False)
 
@@ -380,15 +384,17 @@ caption = (
     "Mean agreement of the ten best images of live units and of Gaussian directions in the eyes of labels, with 95 % "
     "intervals. The paper has no such table."
 )
-Markdown(paper.to_markdown(paper.compare("units", cells, columns, "layer", rows), caption, "tab-agreement"))
+Markdown(markdown.to_markdown(markdown.compare("units", cells, columns, "layer", rows), caption, "tab-agreement"))
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 columns = ["another network: units", "another network: random"]
 caption = "The same in the eyes of another network."
-Markdown(paper.to_markdown(paper.compare("units", cells, columns, "layer", rows), caption, "tab-agreement-network"))
+Markdown(
+    markdown.to_markdown(markdown.compare("units", cells, columns, "layer", rows), caption, "tab-agreement-network")
+)
 
 # %% mystnb={"figure": {"caption": "Cliff's delta of units against every family of directions, judged by another network, with 95 % bootstrap intervals over units and directions. Recorded at the paper's scale, or else this build's.", "name": "fig-effects"}, "image": {"alt": "Effect sizes with intervals by layer, one mark for each family of directions, and a band of negligible ones around zero."}} tags=["hide-input"]
-plots.effect_sizes(
+comparisons.effect_sizes(
     {
         row: {
             family: source[row, f"another network: delta, {family}"]
@@ -431,7 +437,7 @@ verdicts = pd.DataFrame(
     index=pd.Index([row for row, _ in parts], name="layer"),
 )
 caption = "Single units against Gaussian directions; recorded at the paper's scale, or else this build's."
-Markdown(paper.to_markdown(verdicts, caption, "tab-verdict"))
+Markdown(markdown.to_markdown(verdicts, caption, "tab-verdict"))
 
 # %% tags=["remove-cell"]
 row = "Conv, hidden layer"
@@ -455,7 +461,7 @@ glue("num_inside", num_inside, display=False)
 glue("num_parts", len(parts), display=False)
 sizes = {f"{row}, {judge}": e.value for (row, judge), e in delta.items()}
 outcomes = {"reproduced": "holds", "partly": "holds in part only", "not reproduced": "does not hold"}
-glue("outcome", outcomes[paper.judge("no-distinction", sizes)], display=False)
+glue("outcome", outcomes[claims.judge("no-distinction", sizes)], display=False)
 significant = [
     f"{part} (delta {sizes[part]:+.2f}: units agree {'more' if sizes[part] > 0 else 'less'})"
     for part, p in zip(sizes, adjusted.values(), strict=True)
@@ -526,19 +532,19 @@ replicas = {}
 for other_seed in seeds:
     replica = run.with_seed(other_seed).trained("Conv").network
     found = units.activations(layers_of(replica)[1], test.inputs)
-    generator = config.generator(run.seeds.directions)
+    generator = seeds.generator(run.seeds.directions)
     for judge, value in units.deltas(found, judges, settings, generator).items():
         replicas[f"Conv, seed {other_seed}", f"{judge}: delta, random"] = value
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
-    paper.record("units", replicas)
-again = list(dict.fromkeys(row for row, _ in paper.recorded_estimates("units") | replicas if "seed" in row))
+    tables.record("units", replicas)
+again = list(dict.fromkeys(row for row, _ in tables.recorded_estimates("units") | replicas if "seed" in row))
 columns = [f"{judge}: delta, random" for judge in ("labels", "another network", "pixels")]
 caption = (
     "Cliff's delta of live units against Gaussian directions in Conv's last hidden layer, trained with several seeds."
 )
-Markdown(paper.to_markdown(paper.compare("units", replicas, columns, "network", again), caption, "tab-seeds"))
+Markdown(markdown.to_markdown(markdown.compare("units", replicas, columns, "network", again), caption, "tab-seeds"))
 
 # %% [markdown]
 # ## Rotating the whole basis
@@ -557,7 +563,7 @@ for layer in () if lacking else ("AlexNet, conv5", "SqueezeNet, fire9"):
 rotations = {}
 for layer, (activations, by) in turned.items():
     live = activations[:, studies[layer].live]
-    drawn = features.rotations(live, by, settings.k, settings.num_rotations, run.seeds.resampling, run.store)
+    drawn = layers.rotations(live, by, settings.k, settings.num_rotations, run.seeds.resampling, run.store)
     for judge, means in drawn.items():
         own = float(studies[layer].agreement[judge]["units"].mean())
         rotations[layer, f"{judge}: rotations"] = effects.spread(means)
@@ -565,17 +571,19 @@ for layer, (activations, by) in turned.items():
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
-    paper.record("units", rotations)
+    tables.record("units", rotations)
 columns = ["labels: rotations", "labels: p, rotations", "another network: rotations", "another network: p, rotations"]
 turned_rows = [row for row in ("Conv, hidden layer", *foreign) if (row, columns[0]) in kept | rotations]
 caption = (
     "Mean agreement over the basis under random rotations, with the range of 95 % of them, and how often a rotation is as "
     "far from the middle as the natural basis. Compare with the column of units in the table above."
 )
-Markdown(paper.to_markdown(paper.compare("units", rotations, columns, "layer", turned_rows), caption, "tab-rotations"))
+Markdown(
+    markdown.to_markdown(markdown.compare("units", rotations, columns, "layer", turned_rows), caption, "tab-rotations")
+)
 
 # %% tags=["hide-input"]
-told, where = paper.recorded_estimates("units"), "At the paper's scale"
+told, where = tables.recorded_estimates("units"), "At the paper's scale"
 if not any(column.endswith(": rotations") for _, column in told):
     told, where = cells | rotations, "In this build"
 cases = [
@@ -640,8 +648,8 @@ for layer, classes_of in labels.items():
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 if run.records:
-    paper.record("units", composition)
-known = paper.recorded_estimates("units")
+    tables.record("units", composition)
+known = tables.recorded_estimates("units")
 found_rows = [row for row in ("Conv, hidden layer", *foreign) if (row, "detected: units") in known | composition]
 
 
@@ -664,7 +672,7 @@ caption = (
     "Recorded / this build: classes with a detector, of 10 digits or of the classes of Tiny ImageNet that were shown; the "
     "share of the most frequent class in a row; the entropy of its classes in bits."
 )
-Markdown(paper.to_markdown(table, caption, "tab-composition"))
+Markdown(markdown.to_markdown(table, caption, "tab-composition"))
 
 # %% tags=["hide-input"]
 composed = known or composition
@@ -713,8 +721,8 @@ importances = {
     ),
 }
 if run.records:
-    paper.record("units", importances)
-now_or_then = paper.recorded_estimates("units") or importances
+    tables.record("units", importances)
+now_or_then = tables.recorded_estimates("units") or importances
 correlation, importance_delta = (now_or_then[cell] for cell in importances)
 glue("correlation", correlation.value, display=False)
 glue("correlation_low", correlation.low, display=False)
@@ -730,7 +738,7 @@ against = {
 glue("num_against_chance", len(against), display=False)
 by_seed = [
     estimate.value
-    for (layer, column), estimate in (paper.recorded_estimates("units") or replicas).items()
+    for (layer, column), estimate in (tables.recorded_estimates("units") or replicas).items()
     if "seed" in layer and column == "another network: delta, random"
 ]
 glue("num_seeds", len(by_seed), display=False)
@@ -769,7 +777,7 @@ for name, looked in studies.items():
 assert cells["Conv, logits", "labels: units"].value > cells["Conv, logits", "labels: random"].value
 first, shifted = (
     units.top_activating(units.responses(values, study.directions["random"] @ spread_out), settings.k, generator)
-    for values, generator in ((phi, config.generator(seed)), (phi + 1, config.generator(seed)))
+    for values, generator in ((phi, seeds.generator(seed)), (phi + 1, seeds.generator(seed)))
 )
 same = (first == shifted).float().mean()
 assert same > 0.99, "centring must not matter"
@@ -798,10 +806,10 @@ if run.records:
         f"{value:+.2f}" for value in by_seed
     )
     if not lacking:  # one network alone is not what the claims are about
-        paper.record_claim("random-meaningful", overlap, against_chance)
+        claims.record_claim("random-meaningful", overlap, against_chance)
         means = [source["AlexNet, conv5, mean over the map", f"{judge}: delta, random"].value for _, judge in parts[:2]]
         in_words += "; AlexNet with means over maps {:+.2f} and {:+.2f}".format(*means)
-        paper.record_claim("no-distinction", sizes, f"Cliff's delta of units against random directions: {in_words}")
+        claims.record_claim("no-distinction", sizes, f"Cliff's delta of units against random directions: {in_words}")
         best = {
             layer: {
                 "units": looked.live.nonzero()[:, 0].tolist(),
@@ -812,5 +820,5 @@ if run.records:
             if layer
             in ("Conv, hidden layer", "Conv, convolution", *(f"{row}{name}" for row in networks for name in sets))
         }
-        paper.write_atomically(paper.RESULTS / "units_top.json", json.dumps(best) + "\n")
+        tables.write_atomically(tables.RESULTS / "units_top.json", json.dumps(best) + "\n")
 run.finish()

@@ -29,13 +29,13 @@ import pandas as pd
 from IPython.display import Markdown
 from myst_nb import glue
 
-from lib import paper
+from lib.record import claims, markdown, tables
 
 glue("dataset", "as recorded", display=False)
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
-claims = paper.published("claims").set_index("id")
-judged = paper.recorded_claims().set_index("id").reindex(claims.index)
+claims = tables.published("claims").set_index("id")
+judged = claims.recorded_claims().set_index("id").reindex(claims.index)
 table = pd.DataFrame(
     {
         "claim": claims["claim"],
@@ -45,13 +45,13 @@ table = pd.DataFrame(
         "chapter": [f"[]({chapter})" for chapter in claims["chapter"]],
     }
 ).set_index(claims["section"].rename("section"))
-Markdown(paper.to_markdown(table, "The paper's claims so far.", "tab-claims", align="left"))
+Markdown(markdown.to_markdown(table, "The paper's claims so far.", "tab-claims", align="left"))
 
 # %% [markdown]
 # ## On what this was measured
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
-path = paper.RESULTS / "run.json"
+path = tables.RESULTS / "run.json"
 runs = json.loads(path.read_text()) if path.exists() else {}
 facts = {
     chapter: {
@@ -65,7 +65,7 @@ facts = {
     for chapter, run in runs.items()
 }
 Markdown(
-    paper.to_markdown(pd.DataFrame(facts).T.rename_axis("chapter"), "The recorded runs.", "tab-runs", align="left")
+    markdown.to_markdown(pd.DataFrame(facts).T.rename_axis("chapter"), "The recorded runs.", "tab-runs", align="left")
     if facts
     else "No run at the paper's scale has been recorded yet."
 )

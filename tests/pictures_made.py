@@ -6,7 +6,7 @@ from pathlib import Path
 
 import PIL.Image
 
-from lib import pictures
+from lib.data import photographs
 
 WNIDS = ("n00000001", "n00000002", "n00000003")
 
@@ -45,7 +45,7 @@ def write_zip(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
-def tiny_imagenet(folder: Path, per_class: int = 2) -> pictures.Split:
+def tiny_imagenet(folder: Path, per_class: int = 2) -> photographs.Split:
     """Three classes, a red, a green and a blue one, in a DATA_DIR."""
     write_zip(folder / "tiny-imagenet" / "tiny-imagenet-200.zip", tiny_members(per_class))
-    return pictures.tiny_imagenet(folder)
+    return photographs.tiny_imagenet(folder)

@@ -7,36 +7,38 @@ import torch
 
 from benchmarks import peers, report, scaling
 from benchmarks.attack import Counted, compare, measure, ratio, table
-from lib import attack, data, exact, experiment, training
-from lib.models import mnist
+from lib.attacks import exact, penalized
+from lib.data import dataset, sources
+from lib.experiments import digits
+from lib.networks import mnist, training
 
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
 def problem():
-    train, test, *_ = data.digits()
+    train, test, *_ = sources.digits()
     spec = mnist.SPECS["softmax 1e-2"]
     network = mnist.build(spec, torch.Generator().manual_seed(0))
     training.fit(network, train.inputs, train.labels, spec.decay)
     images = test.take(12)
-    targets = attack.random_targets(images.labels, data.NUM_CLASSES, torch.Generator().manual_seed(1))
+    targets = penalized.random_targets(images.labels, dataset.NUM_CLASSES, torch.Generator().manual_seed(1))
     return network.requires_grad_(False), images.inputs, targets
 
 
 def test_bisection_finds_what_the_search_finds(problem):
     network, inputs, targets = problem
     few = slice(0, 3)
-    ours = attack.find_adversarial(network, inputs[few], targets[few]).distortion
+    ours = penalized.find_adversarial(network, inputs[few], targets[few]).distortion
     bisected = peers.scipy_bisection(network, inputs[few], targets[few])
     # Twelve bisections of a price over three decades leave 0.2 % in c, and the minimiser of the last success is kept.
-    torch.testing.assert_close(attack.distortion(bisected, inputs[few]), ours, rtol=2e-2, atol=0)
+    torch.testing.assert_close(penalized.distortion(bisected, inputs[few]), ours, rtol=2e-2, atol=0)
 
 
 def test_figures_are_those_of_the_same_images(problem):
     network, inputs, targets = problem
     figures = compare(network, inputs, targets, inputs, budget=2, foolbox=False)
-    ours = attack.find_adversarial(network, inputs, targets)
+    ours = penalized.find_adversarial(network, inputs, targets)
     optimum = exact.minimum_perturbation(network[0], inputs, targets)
     methods = figures["methods"]
     assert {run["num_images"] for run in methods.values()} == {12}
@@ -55,7 +57,7 @@ def test_figures_are_those_of_the_same_images(problem):
 def test_a_slow_method_gets_fewer_images_and_ratios_are_over_those(problem):
     network, inputs, targets = problem
     more, more_targets = inputs.repeat(3, 1), targets.repeat(3)
-    fast = measure(lambda n, x, t: attack.find_adversarial(n, x, t).adversarial, network, more, more_targets, 100)
+    fast = measure(lambda n, x, t: penalized.find_adversarial(n, x, t).adversarial, network, more, more_targets, 100)
     slow = measure(peers.scipy_in_our_search, network, more, more_targets, budget=0)
     assert (fast["num_images"], slow["num_images"]) == (36, 20)
     expected = fast["distortion"][:20].mean() / slow["distortion"].mean()
@@ -76,7 +78,7 @@ def test_the_readme_tells_the_recorded_figures():
 def test_gradients_are_counted(problem):
     network, inputs, targets = problem
     counted = Counted(network)
-    attack.loss_gradient(counted, inputs, targets)
+    penalized.loss_gradient(counted, inputs, targets)
     counted(inputs)
     assert counted.num_gradients == 12
     few = slice(0, 2)
@@ -95,7 +97,7 @@ def test_foolbox_agrees_about_who_succeeds(problem):
 def test_scaling_reports_every_field(monkeypatch, tmp_path):
     monkeypatch.setattr(scaling, "SIDES", (14, 28))
     monkeypatch.setattr(scaling, "NUM_IMAGES", (1, 10))
-    run = experiment.begin("benchmark", "quick", "digits", "cpu", seed=0)
+    run = digits.begin("benchmark", "quick", "digits", "cpu", seed=0)
     figures = scaling.measure(run, ["softmax 1e-4"])
     assert figures.keys() == set(scaling.FIELDS)
     assert [f["num_images"] for f in figures["images"]] == [1, 10, len(run.train)]

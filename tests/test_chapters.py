@@ -14,8 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from lib import plots, spectral_plots
-from lib.experiment import Experiment
+from lib.experiments.digits import Experiment
 from tools.build import pages
 
 REPOSITORY = Path(__file__).parent.parent

@@ -12,8 +12,9 @@ import safetensors.torch
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 
-from lib import data, paper
-from lib.models import imagenet
+from lib.data import downloads
+from lib.networks import imagenet
+from lib.record import tables
 
 CHAPTERS = Path(__file__).parents[1] / "chapters"
 FILES = ("SqueezeNet 1.1", "AlexNet", "imagenet-sample", "Tiny ImageNet")
@@ -47,7 +48,7 @@ def nothing(tmp_path, monkeypatch):
     monkeypatch.delenv("DATA_DIR", raising=False)
     monkeypatch.setenv("OFFLINE", "1")
     monkeypatch.setenv("STORE_DIR", str(tmp_path / "store"))
-    monkeypatch.setattr(data, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr(downloads, "cache_dir", lambda: tmp_path / "cache")
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def real_pictures() -> Path:
 @pytest.mark.parametrize("recorded", [True, False])
 def test_without_data_it_says_what_is_missing_and_shows_what_was_recorded(nothing, tmp_path, monkeypatch, recorded):
     if not recorded:
-        monkeypatch.setattr(paper, "RESULTS", tmp_path / "results")
+        monkeypatch.setattr(tables, "RESULTS", tmp_path / "results")
     banner, *others = execute("imagenet", data="digits", device="cpu")
     for name in FILES:
         assert f"**{name}** is missing" in banner.data
@@ -73,12 +74,12 @@ def test_without_data_it_says_what_is_missing_and_shows_what_was_recorded(nothin
     assert all(figure.axes for figure in figures)  # without, a notebook shows "Figure with 0 Axes"
     for name in ("SqueezeNet 1.1, to ostrich", "AlexNet features, to goldfish"):
         assert (f"| {name}" in texts(others)) == recorded
-    assert ("Nothing has been recorded" in texts(others)) != (recorded and bool(paper.recorded_values("figure5")))
+    assert ("Nothing has been recorded" in texts(others)) != (recorded and bool(tables.recorded_values("figure5")))
 
 
 @pytest.mark.parametrize("chapter", ["units", "spectral_analysis"])
 def test_the_other_chapters_do_without_imagenet(nothing, tmp_path, monkeypatch, chapter):
-    monkeypatch.setattr(paper, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path / "results")
     shown = execute(chapter, data="digits", device="cpu")
     assert "**AlexNet** is missing" in texts(shown)
     figures = [value for value in shown if isinstance(value, Figure)]
@@ -91,7 +92,7 @@ def test_with_the_whole_of_alexnet_its_dense_layers_have_bounds(nothing, tmp_pat
     (tmp_path / "data" / "weights").mkdir(parents=True)
     safetensors.torch.save_file(weights, tmp_path / "data" / "weights" / "alexnet.safetensors")
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setattr(paper, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path / "results")
     shown = texts(execute("spectral_analysis", data="digits", device="cpu"))
     lines = [line for line in shown.splitlines() if line.startswith("| FC2")]
     assert any(re.search(r"<br>1\.\d", line) for line in lines)  # about 2 / sqrt(3) for entries uniform in 1 / sqrt(n)
@@ -103,14 +104,14 @@ def test_what_can_be_measured_but_was_not_recorded_stops_nothing(
     real_pictures, nothing, tmp_path, monkeypatch, chapter, column
 ):
     """As after a change that measures more, before the next run at the paper's scale."""
-    shutil.copytree(paper.RESULTS, tmp_path / "results")
+    shutil.copytree(tables.RESULTS, tmp_path / "results")
     table = tmp_path / "results" / {"units": "units.csv", "imagenet": "photographs_coarse.csv"}[chapter]
     lines = table.read_text().splitlines(keepends=True)
     fewer = [line for line in lines if not ("SqueezeNet" in line and column in line)]
     assert len(fewer) < len(lines)
     table.write_text("".join(fewer))
     monkeypatch.setenv("DATA_DIR", str(real_pictures))
-    monkeypatch.setattr(paper, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path / "results")
     assert "SqueezeNet" in texts(execute(chapter, data="digits", device="cpu"))
 
 
@@ -123,7 +124,7 @@ def test_with_some_of_the_files_it_measures_what_these_allow(real_pictures, noth
         if name != lacking:
             (place / path).symlink_to(real_pictures / path)
     monkeypatch.setenv("DATA_DIR", str(place))
-    monkeypatch.setattr(paper, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path / "results")
     banner, *others = execute("imagenet", data="digits", device="cpu")
     assert f"**{lacking}** is missing" in banner.data
     if lacking != "AlexNet":

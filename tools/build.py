@@ -9,7 +9,6 @@ Everything happens under `_build/`:
 """
 
 import argparse
-import ast
 import hashlib
 import json
 import os
@@ -25,6 +24,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
+from lib.store import code
 from tools import machine
 
 BUILD = Path("_build")
@@ -71,42 +71,6 @@ def find_chapters() -> list[Path]:
     return chapters
 
 
-def imported_names(path: Path) -> set[str]:
-    """Dotted names that a file imports; `from lib import x` may mean the module lib.x, so it gives both."""
-    try:
-        tree = ast.parse(path.read_text())
-    except SyntaxError:
-        return set()  # executing the chapter says where
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            package = path.parent.parts[: len(path.parent.parts) + 1 - node.level] if node.level else ()
-            base = ".".join([*package, *filter(None, [node.module])])
-            names.update([base, *(f"{base}.{alias.name}" for alias in node.names)])
-    return names
-
-
-def module_files(name: str) -> set[Path]:
-    """The files of this project that importing `name` executes: its parents' __init__.py and its own."""
-    parts = name.split(".")
-    steps = [Path(*parts[:n]) for n in range(1, len(parts) + 1)] if parts[0] == "lib" else []
-    candidates = [file for step in steps for file in (step.with_suffix(".py"), step / "__init__.py")]
-    return {file for file in candidates if file.exists()}
-
-
-def dependencies(chapter: Path) -> set[Path]:
-    """The modules of lib that a chapter imports, directly or through others."""
-    found: set[Path] = set()
-    todo = [chapter]
-    while todo:
-        fresh = {file for name in imported_names(todo.pop()) for file in module_files(name)} - found
-        found |= fresh
-        todo += fresh
-    return found
-
-
 def files_under(*folders: str) -> list[Path]:
     found = (path for folder in folders for path in Path(folder).rglob("*") if path.is_file())
     return [path for path in found if not any(part.startswith(".") or part == "__pycache__" for part in path.parts)]
@@ -127,7 +91,9 @@ def data_files(data_dir: str) -> list[tuple[str, int, int]]:
 def chapter_key(chapter: Path, settings: Settings) -> str:
     """Changes when the chapter, its modules, its settings or its data do."""
     published = [*files_under("paper"), *Path("benchmarks").glob("*.json")]
-    files = {chapter, EXECUTE, Path("requirements.txt"), *dependencies(chapter), *published}
+    here = Path().resolve()
+    sources = {path.relative_to(here) for path in code.closure([chapter], here)}
+    files = {EXECUTE, Path("requirements.txt"), *sources, *published}
     # Profile paper writes results/: what a chapter reads there it has just written itself, but for the summaries.
     if settings.profile != "paper" or chapter.stem in SUMMARIES:
         files.update(files_under("results"))

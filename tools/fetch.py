@@ -3,18 +3,18 @@
 What DATA_DIR or the cache already holds is not downloaded. Prints one line per file.
 """
 
-from lib import files, pictures
-from lib.data import DataError
-from lib.models import imagenet
+from lib.data import downloads, photographs
+from lib.data.dataset import DataError
+from lib.networks import imagenet
 
-FILES = (imagenet.SQUEEZENET, imagenet.ALEXNET, pictures.IMAGENET_SAMPLE, pictures.TINY_IMAGENET)
+FILES = (imagenet.SQUEEZENET, imagenet.ALEXNET, photographs.IMAGENET_SAMPLE, photographs.TINY_IMAGENET)
 
 
 def main() -> None:
     failed = []
     for file in FILES:
         try:
-            print(files.obtain(file), flush=True)
+            print(downloads.obtain(file), flush=True)
         except DataError as error:
             failed.append(str(error))
     if failed:

@@ -2,23 +2,27 @@
 
 import torch
 
-from lib import attack, config, data, plots, training
-from lib.models import mnist
+from lib.attacks import penalized
+from lib.data import dataset, sources
+from lib.experiments import seeds
+from lib.experiments.seeds import Seeds
+from lib.figures import grids
+from lib.networks import mnist, training
 
 
 def main() -> None:
-    seeds = config.Seeds.derive(0)
-    train, test, *_ = data.digits()
+    roles = Seeds.derive(0)
+    train, test, *_ = sources.embedded()
     spec = mnist.SPECS["100-100-10"]
-    network = mnist.build(spec, config.generator(seeds.init))
+    network = mnist.build(spec, seeds.generator(roles.init))
     training.fit(network, train.inputs, train.labels, spec.decay)
     with torch.no_grad():
         right = (network(test.inputs).argmax(dim=1) == test.labels).nonzero()[:10, 0]
     shown = test.subset(right)
-    targets = attack.random_targets(shown.labels, data.NUM_CLASSES, config.generator(seeds.targets))
-    found = attack.find_adversarial(network, shown.inputs, targets)
+    targets = penalized.random_targets(shown.labels, dataset.NUM_CLASSES, seeds.generator(roles.targets))
+    found = penalized.find_adversarial(network, shown.inputs, targets)
     title = "A digit, the smallest change that makes the network say another one, and their sum"
-    figure = plots.attack_strip(shown.inputs, found.adversarial, shown.labels, targets, title)
+    figure = grids.attack_strip(shown.inputs, found.adversarial, shown.labels, targets, title)
     figure.savefig("_static/adversarial-digits.png", dpi=120, transparent=True)
 
 

@@ -3,54 +3,42 @@
     make spread DATA_DIR=folder                  # at the paper's scale: hours; interrupted, it goes on where it was
     python -m tools.spread --seeds 1 2 --profile quick
 
-Every seed draws first weights, halves, minibatches, targets and noise anew; 2,000 images a cell suffice. The networks
-are trained first, on all cores. What was trained and attacked lies in the store, so that a run which was killed repeats
-next to nothing. When all is done, and only at the paper's scale with the seeds and images that are the defaults here,
-results/spread_table1.csv ... spread_table4.csv are written: mean, smallest and largest value, n seeds.
+Every seed draws first weights, halves, minibatches, targets and noise anew, and is measured on the same images as the
+recorded values, so that seed 0 gives these. Networks are trained and attacked first, on all cores; what was made lies in
+the store, so that a run which was killed repeats next to nothing. When all is done, and only at the paper's scale with the
+seeds that are the defaults here, results/ gets spread_table1.csv ... spread_table4.csv (mean, smallest and largest
+value, n seeds) and seeds.csv (each seed's value).
 """
 
 import argparse
 import time
-from collections import defaultdict
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
-from lib import config, data, experiment, paper, provenance, transfer
-from lib.experiment import Experiment
-from lib.intervals import Estimate
-from lib.models import mnist
+from lib.data.dataset import DataError
+from lib.experiments import generalisation, plan, provenance
+from lib.experiments.digits import Experiment
+from lib.experiments.plan import Settings
+from lib.measures.intervals import Estimate
+from lib.networks import mnist
+from lib.record import ledger
+from lib.record.ledger import Cells
 from tools import machine, prepare
-from tools.prepare import Settings
 
-NUM_IMAGES = 2000
 SEEDS = (0, 1, 2, 3, 4)
 
 
-def tables(run: Experiment, num_images: int) -> dict[str, dict]:
-    """The cells of Tables 1 to 4 for one seed: {table: {(row, column): Estimate}}."""
-    images = run.train.take(num_images)
-    trained = {name: run.trained(name) for name in mnist.TABLE1}
-    adversarial = {name: run.adversarial(network, images).adversarial for name, network in trained.items()}
-    networks = {name: network.network for name, network in trained.items()}
-    distortions = transfer.distortions(adversarial, images.inputs)
-    errors = {(name, column): e for name, t in trained.items() for column, e in run.errors(t).items()}
-    rows = transfer.table2_images(adversarial, images.inputs, config.generator(run.seeds.noise))
-    found = {
-        "table1": errors | distortions,
-        "table2": transfer.error_rates(transfer.answers(networks, rows), images.labels)
-        | transfer.distortions(rows, images.inputs),
-    }
-
-    trained = {name: run.trained_on_half(name) for name in experiment.HALVES}
-    test = run.test.take(num_images)
-    adversarial = {name: run.adversarial(network, test).adversarial for name, network in trained.items()}
-    networks = {name: network.network for name, network in trained.items()}
-    rows = transfer.table4_images(adversarial, test.inputs, config.generator(run.seeds.noise))
-    table3 = transfer.table3(networks, run.parts) | transfer.distortions(adversarial, test.inputs)
-    return found | {
-        "table3": {(experiment.TABLE3[name], column): estimate for (name, column), estimate in table3.items()},
-        "table4": transfer.error_rates(transfer.answers(networks, rows), test.labels),
+def tables(run: Experiment) -> dict[str, Cells]:
+    """Tables 1 to 4 for one seed, on the same images as in the chapters."""
+    models = generalisation.across_networks(run, mnist.TABLE1)
+    halves = generalisation.across_training_sets(run)
+    return {
+        "table1": generalisation.table1(run, models),
+        "table2": generalisation.table2(models),
+        "table3": generalisation.table3(run, halves),
+        "table4": generalisation.table4(halves),
     }
 
 
@@ -59,37 +47,52 @@ def spread(values: list[float]) -> Estimate:
     return Estimate(float(np.mean(values)), min(values), max(values), len(values))
 
 
-def main() -> None:
+def by_table(each: dict[int, dict[str, Cells]]) -> pd.DataFrame:
+    """Columns table, row, column, seed, value: a line for every cell that a seed gave."""
+    lines = [
+        (table, *cell, seed, estimate.value)
+        for seed, found in each.items()
+        for table, cells in found.items()
+        for cell, estimate in cells.items()
+    ]
+    return pd.DataFrame(lines, columns=["table", "row", "column", "seed", "value"])
+
+
+def spreads(values: pd.DataFrame) -> dict[str, Cells]:
+    """{table: {cell: spread over the seeds}}, in the order in which they were measured."""
+    found: dict[str, dict] = {}
+    for (table, row, column), group in values.groupby(["table", "row", "column"], sort=False):
+        found.setdefault(table, {})[row, column] = spread(group["value"].to_list())
+    return found
+
+
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--profile", default="paper", choices=["quick", "paper"])
     parser.add_argument("--data", default="auto", choices=["auto", "mnist", "digits"])
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--num-images", type=int, default=NUM_IMAGES, help="attacked for each cell")
-    parser.add_argument("--jobs", type=int, default=machine.available_cores(), help="networks trained at once")
-    arguments = parser.parse_args()
+    parser.add_argument("--jobs", type=int, default=machine.available_cores(), help="steps at once")
+    return parser.parse_args()
 
-    usual = arguments.profile == "paper" and (tuple(arguments.seeds), arguments.num_images) == (SEEDS, NUM_IMAGES)
 
-    began = time.perf_counter()
+def main() -> None:
+    arguments, began = parse_arguments(), time.perf_counter()
     each = [Settings(arguments.profile, arguments.data, arguments.device, seed) for seed in arguments.seeds]
     try:
-        run = prepare.begin(each[0])
-    except (ValueError, data.DataError) as error:
+        run = plan.begin(each[0])
+    except (ValueError, DataError) as error:
         raise SystemExit(str(error)) from None
-    prepare.carry_out(prepare.longest_first([step for s in each for step in prepare.networks(s)]), arguments.jobs)
-    values = defaultdict(lambda: defaultdict(list))
-    for settings in tqdm(each, desc="seeds", disable=None):
-        for table, cells in tables(prepare.begin(settings), arguments.num_images).items():
-            for cell, estimate in cells.items():
-                values[table][cell].append(estimate.value)
-    spreads = {table: {cell: spread(found) for cell, found in cells.items()} for table, cells in values.items()}
-    for table, cells in spreads.items():
-        if usual:
-            paper.record(f"spread_{table}", cells)
+    prepare.carry_out([step for settings in each for step in plan.seed(settings)], arguments.jobs)
+    values = by_table({s.seed: tables(plan.begin(s)) for s in tqdm(each, desc="seeds", disable=None)})
+    found = spreads(values)
+    for table, cells in found.items():
         for (row, column), (mean, low, high, n) in cells.items():
             print(f"{table}  {row}, {column}: {mean:.4g} [{low:.4g}, {high:.4g}], {n} seeds")
-    if usual:
+    if arguments.profile == "paper" and tuple(arguments.seeds) == SEEDS:
+        for table, cells in found.items():
+            ledger.record(f"spread_{table}", cells)
+        ledger.write("seeds.csv", values.to_csv(index=False, float_format="%.6g"))
         facts = provenance.describe(run.profile, run.split, str(run.device), run.seeds)
         provenance.record_run("spread", facts | {"seeds": arguments.seeds}, time.perf_counter() - began)
 

@@ -7,7 +7,7 @@ import torch
 from conftest import REPOSITORY, find_browser
 from playwright.sync_api import sync_playwright
 
-from lib import blind
+from lib.figures import blind_test
 
 pytestmark = pytest.mark.browser
 
@@ -30,8 +30,10 @@ def page_of(*tests: str, scripts: bool = True) -> str:
 
 def specimen_test(seed: int) -> str:
     pictures = torch.rand(10, 784, generator=torch.Generator().manual_seed(seed))
-    rows = [blind.Row(pictures, ("a unit", "a direction")[i % 2], f"number {i}", f"row {i}") for i in range(NUM_ROWS)]
-    return blind.element(rows, torch.Generator().manual_seed(seed))
+    rows = [
+        blind_test.Row(pictures, ("a unit", "a direction")[i % 2], f"number {i}", f"row {i}") for i in range(NUM_ROWS)
+    ]
+    return blind_test.element(rows, torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,426 @@
+"""The paper's attack (section 4.1): the smallest perturbation inside [0, 1]^n that makes a network say `targets`.
+
+D(x, l) = argmin |r| subject to f(x + r) = l is replaced by  min_r c|r| + loss_f(x + r, l)  over the box, with a search
+over c > 0 for the largest c whose minimiser still succeeds: with c on |r|, the largest c gives the smallest |r|.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lib.solvers import lbfgs
+
+Network = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class AttackConfig:
+    """Accuracy and effort of the attack."""
+
+    tolerance: float = 3e-4  # stop when the next c promises to shorten |r| by less than this fraction
+    max_searches: int = 24  # values of c tried for one example
+    max_secants: int = 8  # of which the first ones are secant steps, the rest bisections
+    inner_tolerance: float = 1e-2  # projected gradient at which c|r| + loss is minimal, as a fraction of c
+    # Networks with kinks (ReLU, max pooling) have minima where no gradient vanishes: there progress decides.
+    decrease: float = 1e-3  # of c|r| + loss, the least that counts as progress, as a fraction of c|r|
+    confidence: float = 1e-4  # lead that counts as success, as a fraction of the lead to make up; at least rounding
+    chunk_size: int = 1024  # examples attacked at once: bounds working memory, changes nothing beyond rounding
+    solver: lbfgs.LBFGSConfig = field(default_factory=lambda: lbfgs.LBFGSConfig(patience=3))
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """Verified facts about N attacks. All fields but `adversarial` (N, n) are (N,)."""
+
+    adversarial: Tensor  # inside [0, 1]; equal to the input where no adversarial example was found
+    distortion: Tensor  # sqrt(mean((adversarial - inputs)^2))
+    success: Tensor  # the network, asked once more, gives the target
+    c: Tensor  # the largest c whose minimiser succeeded; nan where none did
+    num_evaluations: Tensor  # gradients of the loss
+    converged: Tensor  # the search over c ended by its tolerance, not by its budget
+
+    def to(self, device: torch.device | str) -> "AttackResult":
+        """The same facts on another device."""
+        return AttackResult(**{name: values.to(device) for name, values in vars(self).items()})
+
+
+def distortion(adversarial: Tensor, inputs: Tensor) -> Tensor:
+    """Root mean square difference of each example, (N,); the paper's sqrt(sum((x' - x)^2) / n)."""
+    return (adversarial - inputs).flatten(1).square().mean(dim=1).sqrt()
+
+
+def penalized_loss(logits: Tensor, norm: Tensor, targets: Tensor, c: Tensor) -> Tensor:
+    """c|r| + loss_f(x + r, l) for each example, from its logits and norm |r|, section 4.1. Shape (N,)."""
+    return c * norm + F.cross_entropy(logits, targets, reduction="none")
+
+
+def lead(logits: Tensor, targets: Tensor) -> Tensor:
+    """Logits by which the target leads the best other class, (N,): positive exactly when it is ahead of all others.
+
+    In a tie, lead 0, the network says the first of the classes that tie: the attack goes on until the target is ahead.
+    """
+    target = logits.gather(1, targets[:, None])
+    others = logits.scatter(1, targets[:, None], -torch.inf)
+    return target[:, 0] - others.max(dim=1).values
+
+
+def needed_lead(logits: Tensor, targets: Tensor, confidence: float) -> Tensor:
+    """The lead that counts as success, (N,): a fraction of what the input's `logits` lack, and no less than rounding.
+
+    In another batch the same image's logits may differ by rounding, for which 32 units in the last place are generous.
+    """
+    rounding = 32 * torch.finfo(logits.dtype).eps * logits.abs().amax(dim=1)
+    needed = torch.maximum(confidence * lead(logits, targets).abs(), rounding)
+    return needed.clamp_min(torch.finfo(logits.dtype).tiny)  # all logits can be zero
+
+
+def random_targets(labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
+    """A wrong class for each label, uniformly among the other num_classes - 1. Shape (N,)."""
+    shift = torch.randint(1, num_classes, labels.shape, generator=generator, device=generator.device)
+    return (labels + shift.to(labels.device)) % num_classes
+
+
+@torch.enable_grad()
+def find_adversarial(
+    network: Network,
+    inputs: Tensor,
+    targets: Tensor,
+    config: AttackConfig = AttackConfig(),
+    minimize: Callable[..., lbfgs.MinimizeResult] = lbfgs.minimize,
+) -> AttackResult:
+    """For each input the nearest image found that the network gives the class `targets`.
+
+    Parameters
+    ----------
+    network : callable, inputs (k, ...) -> logits (k, K), differentiable, in evaluation mode.
+    inputs : Tensor (N, ...), float32 or float64, values in [0, 1].
+    targets : Tensor (N,), int64. Where the network gives the target already, the answer is the input itself.
+    config : AttackConfig.
+    minimize : the inner solver, anything with the signature of `lbfgs.minimize`.
+
+    Returns
+    -------
+    AttackResult : the shortest of all successful images that the whole search came across, verified.
+
+    Raises
+    ------
+    ValueError : inputs outside [0, 1], targets that are no classes, a network in training mode or with logits that are
+        not finite.
+
+    Reference: section 4.1.
+    """
+    check_arguments(network, inputs, targets)
+    chunks = zip(inputs.split(config.chunk_size), targets.split(config.chunk_size), strict=True)
+    return concatenate([_attack_chunk(network, x, t, config, minimize) for x, t in chunks])
+
+
+def concatenate(results: Sequence[AttackResult]) -> AttackResult:
+    """The attacks of several batches as one."""
+    return AttackResult(**{name: torch.cat([getattr(r, name) for r in results]) for name in vars(results[0])})
+
+
+def find_nearest_adversarial(
+    network: Network, inputs: Tensor, labels: Tensor, config: AttackConfig = AttackConfig()
+) -> AttackResult:
+    """Untargeted: the nearest image of any class but `labels`, the minimum of D(x, l) over all l != label.
+
+    Parameters, result and errors as in `find_adversarial`, with labels (N,) in place of targets. An input that the
+    network already gives another class than its label is its own answer. Costs K - 1 targeted attacks, all counted.
+    """
+    num_classes = check_arguments(network, inputs, labels)
+    results = [
+        find_adversarial(network, inputs, (labels + shift) % num_classes, config) for shift in range(1, num_classes)
+    ]
+    each = {name: torch.stack([getattr(r, name) for r in results]) for name in vars(results[0])}
+    nearest = torch.where(each["success"], each["distortion"], torch.inf).min(dim=0).indices
+    rows = torch.arange(len(inputs), device=inputs.device)
+    of_nearest = {name: values[nearest, rows] for name, values in each.items()}
+    whole = {"num_evaluations": each["num_evaluations"].sum(dim=0), "converged": each["converged"].all(dim=0)}
+    return AttackResult(**(of_nearest | whole))
+
+
+def check_arguments(network: Network, inputs: Tensor, targets: Tensor) -> int:
+    """The number of classes, after what the caller gave has been found to fit together."""
+    if len(inputs) == 0 or targets.shape != (len(inputs),) or targets.dtype != torch.int64:
+        raise ValueError(
+            f"expected N >= 1 inputs and int64 targets (N,), "
+            f"got {tuple(inputs.shape)} and {targets.dtype} {tuple(targets.shape)}"
+        )
+    if not inputs.is_floating_point() or not ((inputs >= 0) & (inputs <= 1)).all():
+        raise ValueError("inputs must be floating and lie in [0, 1]; scale the pixels first")
+    if getattr(network, "training", False):
+        raise ValueError(
+            "the network is in training mode, where dropout makes the loss random; call network.eval() first"
+        )
+    with torch.no_grad():
+        num_classes = network(inputs[:1]).shape[1]
+    if ((targets < 0) | (targets >= num_classes)).any():
+        raise ValueError(f"targets must be classes 0 to {num_classes - 1}, got {targets.min()} to {targets.max()}")
+    return num_classes
+
+
+def minimize_penalized(
+    network: Network,
+    inputs: Tensor,
+    targets: Tensor,
+    c: Tensor,
+    config: AttackConfig = AttackConfig(),
+    minimize: Callable[..., lbfgs.MinimizeResult] = lbfgs.minimize,
+) -> lbfgs.MinimizeResult:
+    """The minimisers of c|r| + loss_f(x + r, l) over the box for given c (N,), started at r = 0; inputs (N, n)."""
+
+    def objective(images: Tensor, problem: Tensor) -> tuple[Tensor, Tensor]:
+        return _penalized(network, images, inputs[problem], targets[problem], c[problem], inputs.shape[1:])[:2]
+
+    first_step = 1e-2 * inputs.shape[1] ** 0.5  # rms 0.01
+    return minimize(objective, inputs, 0.0, 1.0, config.inner_tolerance * c, first_step, config=config.solver)
+
+
+def lengths_at(
+    network: Network, inputs: Tensor, targets: Tensor, c: Tensor, config: AttackConfig = AttackConfig()
+) -> Tensor:
+    """Distortions (N,) of the minimisers of c|r| + loss_f(x + r, l) for given c (N,); nan where one fails."""
+    images = minimize_penalized(network, inputs, targets, c, config).minimizer
+    with torch.no_grad():
+        reached = torch.cat([network(chunk).argmax(dim=1) for chunk in images.split(config.chunk_size)]) == targets
+    return torch.where(reached, distortion(images, inputs), torch.nan)
+
+
+@dataclass
+class _Minima:
+    """Each example's minimiser of c|r| + loss on one side of the boundary, the one found last; nan where none was."""
+
+    c: Tensor
+    lead: Tensor  # beyond the lead that counts as success
+    norm: Tensor  # |r|
+    images: Tensor
+
+    @classmethod
+    def none_yet(cls, inputs: Tensor) -> "_Minima":
+        nan = torch.full_like(inputs[:, 0], torch.nan)
+        return cls(c=nan, lead=nan.clone(), norm=nan.clone(), images=inputs.clone())
+
+    def known(self) -> Tensor:
+        return torch.isfinite(self.c)
+
+    def put(self, rows: Tensor, found: "_Minima", where: Tensor) -> None:
+        for name, values in vars(self).items():
+            values[rows[where]] = vars(found)[name][where]
+
+    def select(self, rows: Tensor) -> "_Minima":
+        return _Minima(**{name: values[rows] for name, values in vars(self).items()})
+
+
+@dataclass
+class Shortest:
+    """The shortest successful perturbation that any evaluation has come across."""
+
+    images: Tensor
+    norm: Tensor
+
+    def offer(self, rows: Tensor, images: Tensor, norm: Tensor, success: Tensor) -> None:
+        better = success & (norm < self.norm[rows])
+        self.images[rows[better]] = images[better]
+        self.norm[rows[better]] = norm[better]
+
+
+@dataclass
+class _Trial:
+    """What to minimise next: the price, where from, and with which first step."""
+
+    c: Tensor
+    start: Tensor
+    first_step: Tensor
+
+    def put(self, rows: Tensor, trial: "_Trial") -> None:
+        for name, values in vars(self).items():
+            values[rows] = vars(trial)[name]
+
+
+def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
+    """`find_adversarial` for examples that are attacked together; nothing couples them but the arithmetic."""
+    x, shape = inputs.detach().flatten(1), inputs.shape[1:]
+    first_lead, ascent, enough = _lead_and_gradient(network, x, targets, shape, config.confidence)
+    if not torch.isfinite(first_lead).all():
+        bad = (~torch.isfinite(first_lead)).sum()
+        raise ValueError(f"the network's logits are not finite for {bad} of {len(x)} inputs")
+    done = first_lead > 0
+    best = Shortest(images=x.clone(), norm=torch.zeros_like(first_lead).masked_fill(~done, torch.inf))
+    failed, succeeded = _Minima.none_yet(x), _Minima.none_yet(x)
+    trial = _first_trial(network, x, targets, shape, first_lead, ascent)
+    num_evaluations = torch.full_like(targets, 2)
+
+    for search in range(config.max_searches):
+        active = (~done).nonzero()[:, 0]
+        if len(active) == 0:
+            break
+
+        def objective(images: Tensor, problem: Tensor, active: Tensor = active) -> tuple[Tensor, Tensor]:
+            rows = active[problem]
+            originals = x[rows]
+            value, gradient, leads, norm = _penalized(network, images, originals, targets[rows], trial.c[rows], shape)
+            best.offer(rows, images, norm, leads > enough[rows])
+            return value, gradient
+
+        c, start, first_step = trial.c[active], trial.start[active], trial.first_step[active]
+        tolerance = config.inner_tolerance * c
+        decrease = config.decrease * c * torch.maximum((start - x[active]).norm(dim=1), first_step)
+        minimum = minimize(objective, start, 0.0, 1.0, tolerance, first_step, decrease, config.solver)
+        num_evaluations[active] += minimum.num_evaluations
+
+        images = minimum.minimizer
+        leads = lead(_logits(network, images, shape).detach(), targets[active]) - enough[active]
+        found = _Minima(c, leads, (images - x[active]).norm(dim=1), images)
+        best.offer(active, images, found.norm, leads > 0)  # in another batch than on the way
+        succeeded.put(active, found, leads > 0)
+        failed.put(active, found, leads <= 0)
+        bisect = search >= config.max_secants
+        done |= _nothing_to_gain(failed, succeeded, best, config.tolerance, bisect)
+
+        between = (~done & failed.known() & succeeded.known()).nonzero()[:, 0]
+        sides = failed.select(between), succeeded.select(between)
+        trial.put(between, _trial_between(*sides, best.norm[between], config.tolerance, bisect))
+        for side, other in ((failed, succeeded), (succeeded, failed)):
+            rows = (~done & side.known() & ~other.known()).nonzero()[:, 0]
+            if len(rows):
+                known = side.select(rows)
+                progress = 1 + 0.02 * 2**search  # at least; twice as much each time the other side is not met
+                trial.put(
+                    rows, _trial_beyond(network, x[rows], targets[rows], shape, first_lead[rows], known, progress)
+                )
+                num_evaluations[rows] += 1
+
+    with torch.no_grad():
+        success = _logits(network, best.images, shape).argmax(dim=1) == targets
+    return AttackResult(
+        adversarial=best.images.view_as(inputs),
+        distortion=distortion(best.images, x),
+        success=success,
+        c=succeeded.c,
+        num_evaluations=num_evaluations,
+        converged=done,
+    )
+
+
+def _logits(network: Network, images: Tensor, shape: torch.Size) -> Tensor:
+    return network(images.view(-1, *shape))
+
+
+def loss_gradient(network: Network, images: Tensor, targets: Tensor) -> Tensor:
+    """The gradient of the cross-entropy towards `targets` with respect to `images` (N, ...), of their shape."""
+    images = images.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(F.cross_entropy(network(images), targets, reduction="sum"), images)
+    return gradient
+
+
+def _lead_and_gradient(network, images, targets, shape, confidence) -> tuple[Tensor, Tensor, Tensor]:
+    """The lead (N,), its gradient (N, n), and the lead that counts as success."""
+    images = images.detach().requires_grad_()
+    logits = _logits(network, images, shape)
+    leads = lead(logits, targets)
+    (gradient,) = torch.autograd.grad(leads.sum(), images)
+    return leads.detach(), gradient, needed_lead(logits.detach(), targets, confidence)
+
+
+def _penalized(network, images, inputs, targets, c, shape) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Value and gradient of c|r| + loss, the target's lead and |r|, from one pass through the network."""
+    images = images.detach().requires_grad_()
+    logits = _logits(network, images, shape)
+    (gradient,) = torch.autograd.grad(F.cross_entropy(logits, targets, reduction="sum"), images)
+    images, logits = images.detach(), logits.detach()
+    perturbation = images - inputs
+    norm = perturbation.norm(dim=1)
+    value = penalized_loss(logits, norm, targets, c)
+    _add_length_gradient(gradient, c, perturbation, norm, images)
+    return value, gradient, lead(logits, targets), norm
+
+
+def _add_length_gradient(gradient: Tensor, c: Tensor, perturbation: Tensor, norm: Tensor, images: Tensor) -> None:
+    """Add to the loss' `gradient` that of c|r|, c r / |r|; at r = 0 the subgradient that makes the whole shortest.
+
+    With g the descent direction that the box allows there, the whole has length max(0, |g| - c): when c >= |g| no
+    direction leads down from r = 0, and else the steepest descent leaves it along g.
+    """
+    rows = (norm == 0).nonzero()[:, 0]
+    descent = _inward(images[rows], -gradient[rows])
+    length = descent.norm(dim=1).clamp_min(torch.finfo(c.dtype).tiny)
+    at_zero = gradient[rows] + (torch.minimum(c[rows], length) / length)[:, None] * descent
+    gradient.addcmul_((c / norm)[:, None], perturbation)
+    gradient[rows] = at_zero
+
+
+def _inward(images: Tensor, direction: Tensor) -> Tensor:
+    """`direction` without the coordinates that would leave [0, 1] at once."""
+    blocked = (images <= 0) & (direction < 0) | (images >= 1) & (direction > 0)
+    return torch.where(blocked, 0.0, direction)
+
+
+def _price(network: Network, images: Tensor, targets: Tensor, shape: torch.Size) -> Tensor:
+    """The c at which `images` might minimise c|r| + loss, (N,): off the bounds both gradients are equally long."""
+    gradient = loss_gradient(network, images.view(-1, *shape), targets).flatten(1)
+    return _inward(images, -gradient).norm(dim=1)
+
+
+def _first_trial(network, x, targets, shape, first_lead, ascent) -> _Trial:
+    """The price on the boundary of the network made linear at x, minimised from r = 0.
+
+    Where target and one rival tie, both have p = 1/2 and the price is half the lead's gradient; more rivals raise it,
+    a curved network changes it. Beyond a factor of 2 the linear network is not trusted.
+    """
+    direction = _inward(x, ascent)
+    step = -first_lead / direction.square().sum(dim=1).clamp_min(torch.finfo(x.dtype).tiny)
+    boundary = (x + step[:, None] * direction).clamp(0, 1)
+    tie = ascent.norm(dim=1) / 2
+    c = torch.clamp(0.95 * _price(network, boundary, targets, shape), tie / 2, tie)
+    return _Trial(c, x.clone(), (boundary - x).norm(dim=1))
+
+
+def _trial_beyond(network, x, targets, shape, first_lead, known: _Minima, progress: float) -> _Trial:
+    """The next price where all minimisers so far lie on one side: go on towards the other.
+
+    The lead grows about linearly along r: scale r so that the lead is zero, and ask for the price there.
+    """
+    scale = torch.nan_to_num(first_lead / (first_lead - known.lead), nan=1.0).clamp(0.2, 3)
+    start = (x + scale[:, None] * (known.images - x)).clamp(0, 1)
+    c = _price(network, start, targets, shape)
+    c = torch.where(known.lead > 0, torch.maximum(c, progress * known.c), torch.minimum(c, known.c / progress))
+    # From r = 0, which is the minimiser of every price that is too high, no direction leads on: just lower the price.
+    c = torch.where(known.norm > 0, c, 0.7 * known.c)
+    shortest = 1e-3 * x.shape[1] ** 0.5
+    return _Trial(c, start, (0.1 * (start - known.images).norm(dim=1)).clamp_min(shortest))
+
+
+def _trial_between(failed: _Minima, succeeded: _Minima, best_norm: Tensor, tolerance: float, bisect: bool) -> _Trial:
+    """The next price between a failing and a succeeding one, minimised from a point between their minimisers.
+
+    A secant step along log c, to a lead just above zero. Bisection where the secant has had its chance: the minimiser
+    can jump over the boundary as c falls.
+    """
+    aim = 0.3 * tolerance * best_norm / _length_per_lead(failed, succeeded)
+    weight = ((aim - failed.lead) / (succeeded.lead - failed.lead)).clamp(0.02, 0.98)
+    if bisect:
+        weight = torch.full_like(weight, 0.5)
+    step = succeeded.images - failed.images
+    return _Trial(
+        c=failed.c * (succeeded.c / failed.c) ** weight,
+        start=failed.images + weight[:, None] * step,
+        first_step=0.5 * torch.minimum(weight, 1 - weight) * step.norm(dim=1),
+    )
+
+
+def _length_per_lead(failed: _Minima, succeeded: _Minima) -> Tensor:
+    return (succeeded.norm - failed.norm) / (succeeded.lead - failed.lead)
+
+
+def _nothing_to_gain(failed: _Minima, succeeded: _Minima, best: Shortest, tolerance: float, bisect: bool) -> Tensor:
+    """Where the boundary is pinned down to the relative tolerance, (N,) bool.
+
+    It lies beyond the failing minimum, and about lead * d|r|/d(lead) short of the succeeding one. When bisection has
+    made the prices meet and the lengths have not, the minimiser jumps over the boundary there.
+    """
+    gain = torch.minimum(best.norm - failed.norm, succeeded.lead * _length_per_lead(failed, succeeded))
+    pinned = gain <= tolerance * best.norm
+    return pinned | (failed.c <= (1 + tolerance) * succeeded.c) if bisect else pinned

@@ -1,0 +1,75 @@
+"""All else that changes an image: noise, louder or quieter perturbations, other ones of equal size, bytes."""
+
+import torch
+from torch import Tensor
+
+
+def gaussian_noise(inputs: Tensor, stddev: float, generator: torch.Generator) -> Tensor:
+    """inputs + N(0, stddev^2) in every pixel, not clamped to [0, 1]; `generator` lives on the CPU."""
+    noise = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype)
+    return inputs + stddev * noise.to(inputs.device)
+
+
+def amplify(inputs: Tensor, adversarial: Tensor, stddev: float) -> Tensor:
+    """x + stddev sqrt(n) (x' - x) / |x' - x|: every perturbation brought to the same root mean square.
+
+    An image without perturbation stays as it is. Not clamped, as the paper's formula is not.
+
+    Reference: section 4.2, Table 4, whose formula lacks the factor sqrt(n).
+    """
+    return inputs + stddev * inputs.shape[1] ** 0.5 * directions(inputs, adversarial)
+
+
+def amplify_together(inputs: Tensor, adversarial: Tensor, stddev: float) -> Tensor:
+    """Every perturbation times the one factor that gives all pixels of all images a root mean square of stddev.
+
+    Reference: another reading of section 4.2, Table 4, in which large perturbations stay larger than small ones.
+    """
+    perturbation = adversarial - inputs
+    return inputs + stddev / perturbation.double().square().mean().sqrt().item() * perturbation
+
+
+def amplify_as_printed(inputs: Tensor, adversarial: Tensor, stddev: float) -> Tensor:
+    """x + stddev (x' - x) / |x' - x|, section 4.2 to the letter: its root mean square is stddev / sqrt(n)."""
+    return inputs + stddev * directions(inputs, adversarial)
+
+
+def directions(inputs: Tensor, adversarial: Tensor) -> Tensor:
+    """(x' - x) / |x' - x| for each image (N, n), zero where there is no perturbation."""
+    perturbation = adversarial - inputs
+    norm = perturbation.norm(dim=1, keepdim=True)
+    return torch.where(norm > 0, perturbation / norm, 0.0)
+
+
+def shuffled(inputs: Tensor, adversarial: Tensor, generator: torch.Generator) -> Tensor:
+    """Every image with another image's perturbation, at that one's own length; `generator` lives on the CPU."""
+    order = torch.randperm(len(inputs), generator=generator).to(inputs.device)
+    return inputs + (adversarial - inputs)[order]
+
+
+def random_signs(inputs: Tensor, adversarial: Tensor, generator: torch.Generator) -> Tensor:
+    """Every perturbation with the sign of each pixel drawn at random: same places, same sizes, no direction."""
+    signs = 2 * torch.randint(0, 2, inputs.shape, generator=generator) - 1
+    return inputs + signs.to(inputs) * (adversarial - inputs)
+
+
+def random_directions(inputs: Tensor, adversarial: Tensor, generator: torch.Generator) -> Tensor:
+    """Every image moved as far as its perturbation moves it, in a direction drawn uniformly from the sphere."""
+    drawn = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype).to(inputs.device)
+    length = (adversarial - inputs).norm(dim=1, keepdim=True)
+    return inputs + length * drawn / drawn.norm(dim=1, keepdim=True)
+
+
+def magnified(inputs: Tensor, adversarial: Tensor) -> Tensor:
+    """The difference as the paper shows it: times 10, shifted by 128 of 255 to grey, clamped to [0, 1]."""
+    return (10 * (adversarial - inputs) + 128 / 255).clamp(0, 1)
+
+
+def extended(inputs: Tensor, adversarial: Tensor, factor: float) -> Tensor:
+    """x + factor (x' - x), clipped to [0, 1]: the same way, farther."""
+    return (inputs + factor * (adversarial - inputs)).clamp(0, 1)
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Each value rounded to the nearest of the 256 that a PNG can hold: what survives being saved."""
+    return (255 * images).round() / 255

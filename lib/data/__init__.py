@@ -1,0 +1,1 @@
+"""Digits and photographs: where their files lie, and what is read from them."""

@@ -1,0 +1,206 @@
+"""What there is to make at the paper's scale, step by step: what chapters ask for, and how long it takes.
+
+Every step ends in the store, where the chapters then find it. What a chapter needs and does not find there, it makes
+itself.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from math import ceil
+
+from lib.data import downloads
+from lib.experiments import digits, photographs, profiles, seeds
+from lib.experiments.digits import Experiment
+from lib.networks import mnist
+from lib.networks.imagenet import Probe
+from lib.networks.training import DecayRule
+
+# About how long each takes at the paper's scale on one core: for the order, and for the first estimate.
+SECONDS_TO_TRAIN = {
+    "softmax 1e-4": 20,
+    "softmax 1e-2": 10,
+    "softmax 1": 5,
+    "100-100-10": 270,
+    "200-200-10": 810,
+    "AE400-10": 350,
+    "Conv": 120,
+    "M1": 140,
+    "M2": 300,
+    "M3": 140,
+}
+SECONDS_TO_ATTACK = dict.fromkeys(SECONDS_TO_TRAIN, 12) | {"Conv": 180}  # a piece
+SECONDS_TO_ENCODE, SECONDS_TO_ATTACK_PHOTOGRAPHS = 40, 450
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters of the experiment that a step belongs to."""
+
+    profile: str
+    data: str
+    device: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to make with `make(run)`; `seconds` is about how long it takes on one core."""
+
+    name: str
+    settings: Settings
+    seconds: float
+    make: Callable[[Experiment], object]
+
+
+def train(run: Experiment, name: str, rule: DecayRule = DecayRule.HALF) -> None:
+    run.trained(name, rule)
+
+
+def train_again(run: Experiment, name: str, seed: int) -> None:
+    run.with_seed(seed).trained(name)
+
+
+def train_on_half(run: Experiment, name: str) -> None:
+    run.trained_on_half(name)
+
+
+def train_variant(run: Experiment, label: str) -> None:
+    run.with_autoencoder(label).trained("AE400-10")
+
+
+def attack(run: Experiment, name: str, piece: int) -> None:
+    run.adversarial_piece(run.trained(name), run.attacked, piece)
+
+
+def attack_half(run: Experiment, name: str, piece: int) -> None:
+    run.adversarial_piece(run.trained_on_half(name), run.test, piece)
+
+
+def encode(run: Experiment, settings: Settings, piece: int) -> None:
+    found = public_files(settings)
+    train, _ = photographs.tiny_imagenet(found, profiles.PROFILES[settings.profile].photographs)
+    network = Probe(found["AlexNet"], len(train.wnids)).to(run.device).eval().requires_grad_(False)
+    photographs.encode_piece(network, train, piece, run.store)
+
+
+def attack_photographs(run: Experiment, settings: Settings, name: str, kind: int) -> None:
+    subject = under_attack(settings)[name]
+    targets = list(subject.goals(seeds.generator(run.seeds.targets)).values())[kind]
+    photographs.adversarial(subject, targets, run.profile.photographs.attack, run.store)
+
+
+def networks(settings: Settings) -> list[Step]:
+    """The networks of Tables 1 and 3."""
+    makers = dict.fromkeys(mnist.TABLE1, train) | dict.fromkeys(digits.HALVES, train_on_half)
+    return [Step(name, settings, SECONDS_TO_TRAIN[name], partial(make, name=name)) for name, make in makers.items()]
+
+
+def convolutional(settings: Settings, num: int) -> list[Step]:
+    """Conv, and the others that chapter `units` compares it with, which differ in nothing but their seed."""
+    return [
+        Step(f"Conv from seed {seed}", settings, SECONDS_TO_TRAIN["Conv"], partial(train_again, name="Conv", seed=seed))
+        for seed in range(settings.seed, settings.seed + num)
+    ]
+
+
+def variants(settings: Settings) -> list[Step]:
+    """What chapter `framework` compares: other readings of the decay, other autoencoders."""
+    seconds = SECONDS_TO_TRAIN["AE400-10"] / profiles.VARIANT_SHARE
+    autoencoders = [
+        Step(f"AE400-10, {label}", settings, seconds, partial(train_variant, label=label))
+        for label in profiles.AUTOENCODER_VARIANTS
+    ]
+    return autoencoders + [
+        Step(f"{name}, decay {rule.value}", settings, SECONDS_TO_TRAIN[name], partial(train, name=name, rule=rule))
+        for rule in DecayRule
+        if rule is not DecayRule.HALF
+        for name in mnist.LINEAR
+    ]
+
+
+def attacks(settings: Settings, names: Sequence[str]) -> list[Step]:
+    """The training images for every network of these, the test images for those of Table 3."""
+    run = begin(settings)
+    num_train, num_test = len(run.attacked), len(run.test)
+    makers = dict.fromkeys(names, (attack, num_train))
+    makers |= dict.fromkeys(digits.HALVES, (attack_half, num_test))
+    return [
+        Step(f"attack {piece + 1} on {name}", settings, SECONDS_TO_ATTACK[name], partial(make, name=name, piece=piece))
+        for name, (make, num_images) in makers.items()
+        for piece in range(ceil(num_images / digits.PIECE))
+    ]
+
+
+def encodings(settings: Settings) -> list[Step]:
+    """The pictures that the linear layer on AlexNet's features is trained on; none where a file is missing."""
+    found = public_files(settings)
+    if photographs.PROBE not in photographs.networks(found):
+        return []
+    train, _ = photographs.tiny_imagenet(found, profiles.PROFILES[settings.profile].photographs)
+    return [
+        Step(
+            f"pictures {piece + 1} encoded",
+            settings,
+            SECONDS_TO_ENCODE,
+            partial(encode, settings=settings, piece=piece),
+        )
+        for piece in range(photographs.num_pieces(train))
+    ]
+
+
+def figure5(settings: Settings) -> list[Step]:
+    """Figure 5's attacks, for every network that there is and either kind of target."""
+    return [
+        Step(
+            f"attack on {name}, {('one class', 'random classes')[kind]}",
+            settings,
+            SECONDS_TO_ATTACK_PHOTOGRAPHS,
+            partial(attack_photographs, settings=settings, name=name, kind=kind),
+        )
+        for name in photographs.networks(public_files(settings))
+        for kind in range(2)
+    ]
+
+
+def book(settings: Settings) -> list[Step]:
+    """All that the chapters ask for and that takes long."""
+    run = begin(settings)
+    return [
+        *longest_first(
+            [
+                *networks(settings),
+                *convolutional(settings, run.profile.units.num_networks),
+                *variants(settings),
+                *encodings(settings),
+            ]
+        ),
+        *longest_first([*attacks(settings, (*mnist.TABLE1, "Conv")), *figure5(settings)]),
+    ]
+
+
+def seed(settings: Settings) -> list[Step]:
+    """All that Tables 1 to 4 ask for from one seed."""
+    return [*longest_first(networks(settings)), *attacks(settings, mnist.TABLE1)]
+
+
+def longest_first(steps: Sequence[Step]) -> list[Step]:
+    """The order in which a few workers end at about the same time."""
+    return sorted(steps, key=lambda step: -step.seconds)
+
+
+@cache
+def begin(settings: Settings) -> Experiment:
+    return digits.begin("prepare", settings.profile, settings.data, settings.device, settings.seed)
+
+
+@cache
+def public_files(settings: Settings) -> dict:
+    """Those of ImageNet's pictures and networks that are there; at the paper's scale they are downloaded."""
+    return downloads.gather(photographs.WANTED, download=settings.profile == "paper")[0]
+
+
+@cache
+def under_attack(settings: Settings) -> dict[str, photographs.Subject]:
+    run = begin(settings)
+    return photographs.subjects(public_files(settings), run.profile.photographs, run.store, run.device)[0]

@@ -1,0 +1,111 @@
+"""How large an experiment is: configurations stand beside their algorithms, a profile puts them together."""
+
+from dataclasses import dataclass, field
+
+from lib.attacks.penalized import AttackConfig
+from lib.attacks.tight import TightConfig
+from lib.experiments.photographs import PhotographsConfig
+from lib.measures.units import UnitsConfig
+from lib.networks.autoencoder import AutoencoderConfig
+from lib.networks.training import MinibatchConfig, TrainingConfig
+from lib.solvers.lbfgs import LBFGSConfig
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The scale of everything. None means all there are."""
+
+    name: str
+    num_train: int | None  # training images
+    num_attacked: int | None  # training images attacked for Table 1
+    training: TrainingConfig
+    autoencoder: AutoencoderConfig
+    conv: MinibatchConfig
+    num_enclosed: int  # images whose logits are enclosed for a certificate
+    num_tightened: int  # images on which certificates meet the tight attack
+    num_lanczos: int  # steps towards a convolution's least singular value
+    units: UnitsConfig
+    photographs: PhotographsConfig
+    attack: AttackConfig = field(default_factory=AttackConfig)
+
+
+_PROFILES = (
+    Profile(
+        name="quick",
+        num_train=2000,
+        num_attacked=200,
+        training=TrainingConfig(max_iterations=120, decrease=1e-5),
+        autoencoder=AutoencoderConfig(max_iterations=40, num_images=1000),
+        conv=MinibatchConfig(num_epochs=3),
+        num_enclosed=20,
+        num_tightened=10,
+        num_lanczos=20,
+        units=UnitsConfig(
+            num_images=1000,
+            num_networks=2,
+            num_classes=12,
+            num_per_class=10,
+            num_sample=80,
+            num_directions=400,
+            num_samples=2000,
+            num_axes=64,
+            num_draws=199,
+            num_rotations=19,
+        ),
+        photographs=PhotographsConfig(
+            num_attacked=2,
+            num_coarse=2,
+            num_judged=20,
+            num_classes=10,
+            num_train=150,
+            attack=AttackConfig(
+                tolerance=0.1, max_searches=4, chunk_size=16, solver=LBFGSConfig(max_iterations=15, patience=3)
+            ),
+            tight=TightConfig(max_iterations=1, max_averages=1),
+        ),
+    ),
+    Profile(
+        name="paper",
+        num_train=None,
+        num_attacked=None,
+        training=TrainingConfig(max_iterations=3000),
+        autoencoder=AutoencoderConfig(),
+        conv=MinibatchConfig(),
+        num_enclosed=2000,
+        num_tightened=500,
+        num_lanczos=1000,
+        units=UnitsConfig(
+            num_images=None,
+            num_networks=5,
+            num_classes=200,
+            num_per_class=50,
+            num_sample=1000,
+            num_directions=1000,
+            num_samples=10_000,
+            num_axes=256,
+            num_draws=1_999,
+            num_rotations=299,
+        ),
+        photographs=PhotographsConfig(
+            num_attacked=64, num_coarse=16, num_judged=None, num_classes=None, num_train=None
+        ),
+    ),
+)
+PROFILES = {profile.name: profile for profile in _PROFILES}
+
+
+# What chapter `framework` changes in the autoencoder: readings of "sparse" and "high quality". An untied decoder needs
+# decay, or the encoder's weights shrink at its cost; cross-entropy is larger than the squared error, and so must be the
+# weight of sparsity. All of them get the same part of the iterations.
+AUTOENCODER_VARIANTS = {
+    "sparse, contractive": {},
+    "sparse": {"contraction": 0.0},
+    "contractive": {"sparsity_weight": 0.0},
+    "sparse, noisy input": {"contraction": 0.0, "noise": 0.4},
+    "sparse, contractive, noisy input": {"noise": 0.4},
+    "sparser, contractive": {"sparsity": 0.03},
+    "sparse, contractive, untied": {"tied": False, "decay": 0.003},
+    "sparse, sigmoid output": {"contraction": 0.0, "sparsity_weight": 3.0, "sigmoid_output": True},
+    "sparse, contractive, sigmoid output": {"sparsity_weight": 3.0, "sigmoid_output": True},
+}
+VARIANT_SHARE = 4

@@ -1,0 +1,1 @@
+"""The paper's networks and public ones, and how ours are trained."""

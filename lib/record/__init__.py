@@ -1,0 +1,1 @@
+"""The paper's numbers, ours, and what one says of the other."""

@@ -1,0 +1,102 @@
+"""What is written down: the paper's numbers in `paper/`, and ours, measured at its scale, in `results/`.
+
+Tables are long, one line per cell: `row,column,value` as printed in `paper/`, `row,column,value,low,high,n` in
+`results/`. Row and column labels are the same strings in both.
+"""
+
+import json
+from collections.abc import Mapping
+
+import pandas as pd
+from filelock import FileLock
+
+from lib.measures.intervals import Estimate
+from lib.store import files
+from lib.store.files import ROOT
+
+PUBLISHED, RESULTS = ROOT / "paper", ROOT / "results"
+CELL = ["row", "column"]
+ESTIMATE = list(Estimate._fields)
+
+Cells = Mapping[tuple[str, str], Estimate]
+
+
+def published(table: str) -> pd.DataFrame:
+    """Columns row, column, value; values are strings, with the digits that the paper prints.
+
+    Raises FileNotFoundError for a table that `paper/` does not hold.
+    """
+    return pd.read_csv(PUBLISHED / f"{table}.csv", dtype=str)
+
+
+def digits(table: str) -> dict[tuple[str, str], str]:
+    """The numbers of a table of the paper by (row, column), as printed; empty for a table that it does not have."""
+    if not (PUBLISHED / f"{table}.csv").exists():
+        return {}
+    lines = published(table)
+    return {cell: value for cell, value in zip(_cells(lines), lines["value"], strict=True) if isinstance(value, str)}
+
+
+def printed(table: str) -> dict[tuple[str, str], float]:
+    """`digits` as numbers."""
+    return {cell: float(value) for cell, value in digits(table).items()}
+
+
+def recorded(table: str) -> dict[tuple[str, str], Estimate]:
+    """Our numbers by (row, column), as measured at the paper's scale; empty before the first such run."""
+    path = RESULTS / f"{table}.csv"
+    if not path.exists():
+        return {}
+    lines = pd.read_csv(path, converters=dict.fromkeys(CELL, str))  # labels that look like numbers are none
+    return {
+        cell: Estimate(*line) for cell, line in zip(_cells(lines), lines[ESTIMATE].itertuples(index=False), strict=True)
+    }
+
+
+def everything_recorded() -> dict[str, dict[tuple[str, str], Estimate]]:
+    """All tables of results/ by name."""
+    names = [path.stem for path in sorted(RESULTS.glob("*.csv")) if path.stem != "claims"]
+    return {name: recorded(name) for name in names}
+
+
+def record(table: str, cells: Cells) -> None:
+    """Put cells into results/TABLE.csv, replacing those of the same row and column, in the paper's order.
+
+    Chapters that run at the same time may record into one table: the file is locked, and replaced as a whole.
+    """
+    RESULTS.mkdir(exist_ok=True)
+    with FileLock(RESULTS / f".{table}.lock"):
+        known = recorded(table) | dict(cells)
+        order = {cell: place for place, cell in enumerate(digits(table))}  # ours alone come last, as they came
+        lines = sorted(known.items(), key=lambda line: order.get(line[0], len(order)))
+        frame = pd.DataFrame([(*cell, *estimate) for cell, estimate in lines], columns=CELL + ESTIMATE)
+        write(f"{table}.csv", frame.to_csv(index=False, float_format="%.6g"))
+
+
+def write(name: str, text: str) -> None:
+    """Replace a file of results/ as a whole: no reader ever sees half of it."""
+    RESULTS.mkdir(exist_ok=True)
+    files.replace(RESULTS / name, text.encode())
+
+
+def update(name: str, entry: str, facts: Mapping) -> None:
+    """Put `facts` under `entry` into results/NAME, a JSON file of entries in alphabetical order."""
+    RESULTS.mkdir(exist_ok=True)
+    with FileLock(RESULTS / f".{name}.lock"):
+        entries = read(name) | {entry: dict(facts)}
+        write(name, json.dumps(dict(sorted(entries.items())), indent=2) + "\n")
+
+
+def read(name: str) -> dict:
+    """A JSON file of results/; empty before the first run at the paper's scale."""
+    path = RESULTS / name
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def benchmark() -> dict:
+    """The recorded run of benchmarks/attack.py: machine, versions, and the figures of every network and method."""
+    return json.loads((ROOT / "benchmarks" / "attack.json").read_text(encoding="utf-8"))
+
+
+def _cells(lines: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(lines[CELL].itertuples(index=False, name=None))

@@ -1,0 +1,60 @@
+"""Numbers as words: in a cell, in a sentence, in a numbered table."""
+
+import math
+from collections.abc import Sequence
+
+from lib.measures.intervals import Estimate
+
+MISSING = "not recorded"
+UNKNOWN = "not measured"
+FEW = 5  # images below which an interval, which can reach far beyond what is possible, is not printed
+
+
+def number(value: float, column: str = "") -> str:
+    """The value with as many digits as its column's unit deserves; a column of per cents ends in "(%)"."""
+    if not math.isfinite(value):
+        return "–"
+    if column.endswith("(%)"):
+        return f"{value:.2f}"
+    mantissa, _, exponent = f"{value:.3g}".partition("e")
+    if exponent:
+        return f"{mantissa}·10<sup>{int(exponent)}</sup>"
+    return f"{value:.4f}" if 0.01 <= abs(value) < 1 else mantissa
+
+
+def interval(estimate: Estimate, column: str = "") -> str:
+    """The value and its interval; without one where it rests on too little, or has none."""
+    value, low, high, n = estimate
+    if 1 < n < FEW or low == value == high or not math.isfinite(value):
+        return number(value, column)
+    return f"{number(value, column)} [{number(low, column)},\u00a0{number(high, column)}]"
+
+
+def tell(**numbers: float | str | tuple[float, str]) -> None:
+    """Glue numbers for a chapter's sentences: name=value, or name=(value, format); nan is "not measured".
+
+    tell(spearman=(0.9331, ".3f"), num_cells=30) is read in the text as {glue:text}`spearman`.
+    """
+    from myst_nb import glue  # takes a second that only notebooks need
+
+    for name, value in numbers.items():
+        glue(name, words(*value) if isinstance(value, tuple) else words(value), display=False)
+
+
+def words(value: float | str, form: str = "") -> str:
+    """The value as text in that format, integers with thousands separated; `UNKNOWN` for nan and None."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return UNKNOWN
+    return value if isinstance(value, str) else format(value, form or ("," if isinstance(value, int) else ".3g"))
+
+
+def table(heads: Sequence[str], lines: Sequence[Sequence], caption: str, name: str, align: str = "right") -> str:
+    """A numbered MyST table; the first column, and all of them if align is "left", are words."""
+    return f":::{{table}} {caption}\n:name: {name}\n\n{body(heads, lines, align)}\n:::\n"
+
+
+def body(heads: Sequence[str], lines: Sequence[Sequence], align: str = "right") -> str:
+    """A Markdown table."""
+    rules = [":--"] + [{"left": ":--", "right": "--:"}[align]] * (len(heads) - 1)
+    cells = ([str(cell).replace("|", r"\|") for cell in line] for line in [heads, rules, *lines])
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells)

@@ -1,0 +1,159 @@
+"""A measured number and its home: the paper's cell, the recorded one, the seeds' range and this build's, as one table.
+
+A table speaks with one voice. As soon as any of its cells is recorded, all that it tells is what was recorded, and a
+cell that nobody recorded is missing; before that it tells what this build measured. So no ratio, no sentence and no
+figure that comes from a table mixes the two.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lib.measures.intervals import Estimate
+from lib.record import ledger, markdown
+from lib.record.ledger import Cells
+from lib.record.markdown import MISSING
+
+AT_SCALE, IN_BUILD, PARTLY = "At the paper's scale", "In this build", "Partly recorded"
+
+
+class Told(dict):
+    """Numbers by (row, column); nan where there is none."""
+
+    def __missing__(self, cell: tuple[str, str]) -> float:
+        return math.nan
+
+    def grid(self, rows: Iterable[str], columns: Iterable[str]) -> np.ndarray:
+        """The cells as an array (rows, columns)."""
+        columns = list(columns)
+        return np.array([[self[row, column] for column in columns] for row in rows])
+
+
+@dataclass(frozen=True)
+class Table:
+    """The cells of one name, by (row, column)."""
+
+    name: str
+    now: Cells  # what this build measured
+    recorded: Cells  # results/NAME.csv
+    seeds: Cells  # results/spread_NAME.csv: mean, smallest and largest over n seeds
+    digits: Mapping[tuple[str, str], str]  # paper/NAME.csv, as printed
+
+    @classmethod
+    def of(cls, name: str, cells: Cells) -> "Table":
+        """The table of that name, with what this build measured."""
+        return cls(name, dict(cells), ledger.recorded(name), ledger.recorded(f"spread_{name}"), ledger.digits(name))
+
+    @property
+    def estimates(self) -> Cells:
+        """The cells that speak, with their intervals and n."""
+        return self.recorded or self.now
+
+    @property
+    def told(self) -> Told:
+        """The numbers that speak: those recorded, if there are any, else this build's; nan for a missing cell."""
+        return Told({cell: estimate.value for cell, estimate in self.estimates.items()})
+
+    @property
+    def printed(self) -> Told:
+        """The paper's numbers; nan where it prints none."""
+        return Told({cell: float(value) for cell, value in self.digits.items()})
+
+    @property
+    def source(self) -> str:
+        """Who speaks, as the beginning of a sentence."""
+        if not self.recorded:
+            return IN_BUILD
+        return AT_SCALE if self.now.keys() <= self.recorded.keys() else PARTLY
+
+    @property
+    def rows(self) -> list[str]:
+        """All rows of the table: the paper's, then the recorded, then this build's own."""
+        return list(dict.fromkeys(row for row, _ in [*self.digits, *self.recorded, *self.now]))
+
+    @property
+    def columns(self) -> list[str]:
+        return list(dict.fromkeys(column for _, column in [*self.digits, *self.recorded, *self.now]))
+
+    def in_build(self) -> "Table":
+        """The table as if nothing had been recorded."""
+        return replace(self, recorded={})
+
+    # --- On the page ------------------------------------------------------------------------------
+
+    def show(
+        self,
+        columns: Iterable[str] | None = None,
+        *,
+        caption: str,
+        name: str,
+        rows: Iterable[str] | None = None,
+        index: str = "network",
+    ) -> str:
+        """A numbered MyST table: paper | ours for every column, and folded under it intervals, seeds and this build.
+
+        Where the paper prints nothing its column is left out. A row that nobody recorded says so.
+        """
+        columns = list(columns or self.columns)
+        rows = list(rows) if rows else [row for row in self.rows if any((row, c) in self._all for c in columns)]
+        heads, lines = [index], [[row] for row in rows]
+        for column in columns:
+            if any((row, column) in self.digits for row in rows):
+                heads.append(f"{column}<br>paper")
+                for line in lines:
+                    line.append(self.digits.get((line[0], column), "–"))
+            heads.append(f"{column}<br>ours" if f"{column}<br>paper" in heads else column)
+            for line in lines:
+                line.append(self._value((line[0], column)))
+        table = markdown.table(heads, lines, f"{caption} {self.source}.", name)
+        return table + self._details(rows, columns, index)
+
+    def show_wide(
+        self, columns: Iterable[str], *, caption: str, name: str, rows: Iterable[str] | None = None, index: str
+    ) -> str:
+        """A table of many columns: in every cell ours, and under it, in bold, the paper's."""
+        rows, columns = list(rows or self.rows), list(columns)
+        lines = [[row, *(self._stack((row, column)) for column in columns)] for row in rows]
+        has_paper = any((row, column) in self.digits for row in rows for column in columns)
+        legend = " **Bold**: the paper." if has_paper else ""
+        table = markdown.table([index, *columns], lines, f"{caption}{legend} {self.source}.", name)
+        return table + self._details(rows, columns, index)
+
+    @property
+    def _all(self) -> set[tuple[str, str]]:
+        return {*self.digits, *self.recorded, *self.now}
+
+    def _value(self, cell: tuple[str, str]) -> str:
+        if cell in self.estimates:
+            return markdown.number(self.estimates[cell].value, cell[1])
+        return MISSING if cell in self._all else "–"
+
+    def _stack(self, cell: tuple[str, str]) -> str:
+        paper = f"<br>**{self.digits[cell]}**" if cell in self.digits else ""
+        return self._value(cell) + paper
+
+    def _details(self, rows: list[str], columns: list[str], index: str) -> str:
+        """All that is known of each cell, folded."""
+        cells = [(row, column) for row in rows for column in columns if (row, column) in {*self.recorded, *self.now}]
+        parts = {
+            "recorded [95 %]": {cell: markdown.interval(e, cell[1]) for cell, e in self.recorded.items()},
+            "n": {cell: f"{e.n:,.0f}" for cell, e in self.estimates.items()},
+            "mean of the seeds [range]": {cell: markdown.interval(e, cell[1]) for cell, e in self.seeds.items()},
+            "this build [95 %]": {cell: markdown.interval(e, cell[1]) for cell, e in self.now.items()},
+        }
+        heads = [head for head, known in parts.items() if any(cell in known for cell in cells)]
+        lines = [[*cell, *(parts[head].get(cell, "–") for head in heads)] for cell in cells]
+        body = markdown.body([index, "column", *heads], lines)
+        return f"\n:::{{dropdown}} Intervals and what they rest on\n\n{body}\n:::\n" if lines else ""
+
+
+def one_voice(*tables: Table) -> tuple[Table, ...]:
+    """The tables, all of them recorded or all of them this build's: for a ratio or a sentence that needs several."""
+    return tables if all(table.recorded for table in tables) else tuple(table.in_build() for table in tables)
+
+
+def of_estimate(value: float, n: int = 1) -> Estimate:
+    """A number without sampling error, from n images or the like."""
+    return Estimate(float(value), float(value), float(value), n)

@@ -1,0 +1,537 @@
+"""MNIST is read whole and right or not at all; what stands in for it says so."""
+
+import gzip
+import hashlib
+import os
+import socket
+import struct
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.data import downloads, mnist_files, sources
+from lib.data.dataset import DataError, Dataset, disjoint_halves
+from lib.data.mnist_files import IdxFile, MissingDataError, read_idx
+
+REAL_DATA_DIR = os.environ.get("DATA_DIR")
+SHAPES = ((6, 28, 28), (6,), (4, 28, 28), (4,))
+NAMES = tuple(file.name for file in mnist_files.FILES)
+
+
+def idx(shape, values, dtype=8):
+    return bytes([0, 0, dtype, len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + bytes(values)
+
+
+def tiny(shape):
+    """An IDX file of this shape whose bytes are a fixed pattern: pixels 0..255, labels 0..9."""
+    size = int(torch.tensor(shape).prod())
+    return idx(shape, [value % (256 if len(shape) == 3 else 10) for value in range(size)])
+
+
+CONTENTS = {name: tiny(shape) for name, shape in zip(NAMES, SHAPES, strict=True)}
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path, monkeypatch):
+    """No DATA_DIR, an empty cache, no network, and four tiny files in MNIST's place."""
+    files = tuple(
+        IdxFile(name, shape, hashlib.sha256(CONTENTS[name]).hexdigest())
+        for name, shape in zip(NAMES, SHAPES, strict=True)
+    )
+    monkeypatch.setattr(mnist_files, "FILES", files)
+    monkeypatch.setattr(downloads, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.delenv("DATA_DIR", raising=False)
+    monkeypatch.setenv("OFFLINE", "1")
+    mnist_files._reachable.cache_clear()
+    yield
+    mnist_files._reachable.cache_clear()
+
+
+def put(folder, contents=CONTENTS, compress=True):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        path = folder / (f"{name}.gz" if compress else name)
+        path.write_bytes(gzip.compress(content) if compress else content)
+    return folder
+
+
+# Dataset
+
+
+def dataset(num=5, name="toy"):
+    inputs = torch.rand(num, 784, generator=torch.Generator().manual_seed(0))
+    return Dataset(inputs, torch.arange(num) % 10, name)
+
+
+def test_take_and_subset_say_so_in_the_name():
+    whole = dataset(5)
+    assert len(whole) == 5
+    assert whole.take(None) is whole
+    assert whole.take(9) is whole
+    assert whole.take(2).name == "toy[:2]"
+    assert torch.equal(whole.take(2).inputs, whole.inputs[:2])
+    chosen = whole.subset(torch.tensor([3, 1]))
+    assert chosen.name == "toy[subset]"
+    assert chosen.labels.tolist() == [3, 1]
+    assert whole.subset(whole.labels > 2).labels.tolist() == [3, 4]
+
+
+def test_identity_depends_on_the_bytes_and_on_nothing_else():
+    whole = dataset()
+    assert whole.identity == dataset(name="other").identity == whole.to("cpu").identity
+    assert len({whole.identity, whole.take(4).identity, whole.subset(torch.tensor([1, 0, 2, 3, 4])).identity}) == 3
+    assert Dataset(whole.inputs, whole.labels.flip(0), "toy").identity != whole.identity
+    assert dataset().subset(slice(0, 5, 2)).identity == whole.subset(torch.tensor([0, 2, 4])).identity
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "message"),
+    [
+        (torch.zeros(2, 28, 28), torch.zeros(2).long(), "inputs must be float32"),
+        (torch.zeros(2, 784).double(), torch.zeros(2).long(), "inputs must be float32"),
+        (torch.zeros(2, 784), torch.zeros(3).long(), "labels must be int64"),
+        (torch.zeros(2, 784), torch.zeros(2), "labels must be int64"),
+        (torch.zeros(0, 784), torch.zeros(0).long(), "no example"),
+        (torch.full((2, 784), 1.01), torch.zeros(2).long(), r"\[0, 1\]"),
+        (torch.full((2, 784), -0.01), torch.zeros(2).long(), r"\[0, 1\]"),
+        (torch.full((2, 784), float("nan")), torch.zeros(2).long(), r"\[0, 1\]"),
+        (torch.zeros(2, 784), torch.tensor([0, 10]), r"0\.\.9"),
+        (torch.zeros(2, 784), torch.tensor([0, -1]), r"0\.\.9"),
+    ],
+)
+def test_dataset_refuses_what_is_not_one(inputs, labels, message):
+    with pytest.raises(ValueError, match=message):
+        Dataset(inputs, labels, "toy")
+
+
+# IDX
+
+
+@pytest.mark.parametrize("wrap", [bytes, gzip.compress], ids=["raw", "gzip"])
+def test_read_idx_whatever_the_name(tmp_path, wrap):
+    path = tmp_path / "any.name"
+    path.write_bytes(wrap(idx((2, 3), [0, 1, 2, 3, 254, 255])))
+    tensor = read_idx(path)
+    assert tensor.dtype == torch.uint8
+    assert tensor.tolist() == [[0, 1, 2], [3, 254, 255]]
+
+
+BROKEN = {
+    "empty": (b"", "truncated"),
+    "short header": (idx((2, 3), [])[:7], "truncated"),
+    "short body": (idx((2, 3), [1] * 5), "truncated, 5 bytes where .* promises 6"),
+    "no body": (idx((2, 3), []), "truncated"),
+    "long body": (idx((2, 3), [1] * 7), "too long"),
+    "not IDX": (b"<html>Not found</html>", "magic number"),
+    "floats": (idx((2,), [0] * 8, dtype=13), "magic number"),
+    "no dimension": (idx((), [1]), "magic number"),
+    "cut gzip": (gzip.compress(bytes(1000))[:-9], "corrupt gzip"),
+    "gzip with a flipped bit": (gzip.compress(idx((2,), [1, 2]))[:-6] + b"x" * 6, "corrupt gzip"),
+    "only gzip's magic": (b"\x1f\x8b", "corrupt gzip"),
+    "bytes after gzip": (gzip.compress(idx((2,), [1, 2])) + b"garbage", "corrupt gzip"),
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("contents", "message"), BROKEN.values(), ids=BROKEN.keys())
+def test_read_idx_says_what_is_broken(tmp_path, contents, message):
+    path = tmp_path / "file"
+    path.write_bytes(contents)
+    with pytest.raises(DataError, match=message) as caught:
+        read_idx(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.faults
+def test_read_idx_of_no_file(tmp_path):
+    with pytest.raises(DataError, match="No such file"):
+        read_idx(tmp_path / "absent")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_idx(tmp_path)
+
+
+# Where MNIST is looked for
+
+
+@pytest.mark.parametrize("compress", [True, False], ids=["gzip", "raw"])
+@pytest.mark.parametrize("subfolder", [".", "mnist"])
+@pytest.mark.parametrize("by", ["argument", "environment"])
+def test_data_dir(tmp_path, monkeypatch, compress, subfolder, by):
+    put(tmp_path / "data" / subfolder, compress=compress)
+    if by == "environment":
+        monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    split = sources.load("mnist", tmp_path / "data" if by == "argument" else None)
+    assert (split.source, split.train.name, split.test.name) == ("mnist", "mnist-train", "mnist-test")
+    assert (len(split.train), len(split.test)) == (6, 4)
+    assert str(tmp_path / "data") in split.provenance
+    assert mnist_files.FILES[0].sha256[:8] in split.provenance
+
+
+def test_pixels_become_0_to_1_and_labels_classes(tmp_path):
+    split = sources.load("mnist", put(tmp_path / "data"))
+    pattern = torch.arange(6 * 784).reshape(6, 784) % 256
+    assert torch.equal(split.train.inputs, pattern.float() / 255)
+    assert split.train.labels.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_data_dir_without_mnist_goes_on_to_the_cache_and_says_so(tmp_path):
+    (tmp_path / "data").mkdir()
+    put(tmp_path / "cache")
+    split = sources.load("mnist", tmp_path / "data")
+    assert f"DATA_DIR={tmp_path / 'data'} holds no MNIST" in split.provenance
+    assert str(tmp_path / "cache") in split.provenance
+
+
+def test_data_dir_comes_before_the_cache(tmp_path):
+    put(tmp_path / "cache", dict.fromkeys(NAMES, b"damaged"))
+    assert sources.load("mnist", put(tmp_path / "data")).source == "mnist"
+
+
+def test_auto_takes_the_digits_and_says_why(tmp_path):
+    split = sources.load("auto", tmp_path / "absent")
+    assert split.source == "digits"
+    assert "MNIST was not found" in split.provenance
+    assert "OFFLINE" in split.provenance
+    assert f"DATA_DIR={tmp_path / 'absent'} holds no MNIST" in split.provenance
+
+
+def test_mnist_never_falls_back():
+    with pytest.raises(MissingDataError, match="set DATA_DIR") as caught:
+        sources.load("mnist")
+    assert all(file.name in str(caught.value) and file.sha256 in str(caught.value) for file in mnist_files.FILES)
+
+
+def test_digits_by_name_do_not_look_for_mnist(tmp_path):
+    split = sources.load("digits", put(tmp_path / "data", {NAMES[0]: b"damaged"}))
+    assert split.source == "digits"
+    assert "not found" not in split.provenance
+
+
+def test_other_names_are_refused():
+    with pytest.raises(ValueError, match="cifar"):
+        sources.load("cifar")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", ["auto", "mnist"])
+@pytest.mark.parametrize("missing", NAMES)
+def test_a_missing_file_is_named(tmp_path, name, missing):
+    put(tmp_path / "data", {other: CONTENTS[other] for other in NAMES if other != missing})
+    with pytest.raises(DataError, match=f"lacks {missing} ") as caught:
+        sources.load(name, tmp_path / "data")
+    assert hashlib.sha256(CONTENTS[missing]).hexdigest() in str(caught.value)
+
+
+IMAGES, LABELS = NAMES[0], NAMES[1]
+DAMAGE = {
+    "truncated": (IMAGES, CONTENTS[IMAGES][:-1], "truncated"),
+    "magic number": (IMAGES, b"\1" + CONTENTS[IMAGES][1:], "magic number"),
+    "fewer images": (IMAGES, tiny((5, 28, 28)), "shape"),
+    "labels as images": (IMAGES, CONTENTS[LABELS], "shape"),
+    "other pixels": (IMAGES, CONTENTS[IMAGES][:-1] + b"\0", "wrong checksum"),
+    "label out of range": (LABELS, CONTENTS[LABELS][:-1] + b"\x0a", "label 10"),
+    "another label": (LABELS, CONTENTS[LABELS][:-1] + b"\0", "wrong checksum"),
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", ["auto", "mnist"])
+@pytest.mark.parametrize("place", ["data", "cache"])
+@pytest.mark.parametrize(("file", "contents", "message"), DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_file_is_an_error_even_in_auto(tmp_path, name, place, file, contents, message):
+    put(tmp_path / place, {**CONTENTS, file: contents})
+    with pytest.raises(DataError, match=message) as caught:
+        sources.load(name, tmp_path / "data")
+    assert not isinstance(caught.value, MissingDataError)
+    expected = (str(tmp_path / place), file, hashlib.sha256(CONTENTS[file]).hexdigest(), mnist_files.MIRRORS[0])
+    assert all(part in str(caught.value) for part in expected)
+
+
+@pytest.mark.faults
+def test_a_corrupt_gzip_is_an_error_even_in_auto(tmp_path):
+    put(tmp_path / "data")
+    path = tmp_path / "data" / f"{IMAGES}.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match="corrupt gzip"):
+        sources.load("auto", tmp_path / "data")
+
+
+# Downloads, from servers on this machine
+
+
+@pytest.fixture
+def mirror(monkeypatch):
+    """`mirror(contents)` starts a server of these files, and returns its address and the list of its requests."""
+    servers = []
+    monkeypatch.setenv("OFFLINE", "0")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+    def serve(contents):
+        requests = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_HEAD(self):
+                body = contents.get(self.path.strip("/"))
+                requests.append(f"{self.command} {self.path.strip('/')}")
+                self.send_response(404 if body is None else 200)
+                self.send_header("Content-Length", str(len(body or b"")))
+                self.end_headers()
+                return body
+
+            def do_GET(self):
+                self.wfile.write(self.do_HEAD() or b"")
+
+            def log_message(self, *args):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{server.server_port}/", requests
+
+    yield serve
+    for server, thread in servers:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def zipped(contents=CONTENTS):
+    return {f"{name}.gz": gzip.compress(content) for name, content in contents.items()}
+
+
+def nobody():
+    """An address of this machine where nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}/"
+
+
+def cached(tmp_path):
+    return sorted(path.name for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock")
+
+
+def test_download_fills_the_cache_once(tmp_path, monkeypatch, mirror):
+    address, requests = mirror(zipped())
+    monkeypatch.setattr(mnist_files, "MIRRORS", (address,))
+    split = sources.load("auto")
+    assert split.source == "mnist"
+    assert str(tmp_path / "cache") in split.provenance
+    assert cached(tmp_path) == sorted(f"{name}.gz" for name in NAMES)
+    before = list(requests)
+    assert sources.load("mnist").train.identity == split.train.identity
+    assert requests == before
+
+
+def test_what_a_server_unpacked_is_kept_under_the_bare_name(tmp_path, monkeypatch, mirror):
+    address, _ = mirror({f"{name}.gz": content for name, content in CONTENTS.items()})
+    monkeypatch.setattr(mnist_files, "MIRRORS", (address,))
+    assert sources.load("mnist").source == "mnist"
+    assert cached(tmp_path) == sorted(NAMES)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("first", ["nobody", "not found", "garbage", "other pixels", "cut"])
+def test_the_next_mirror_is_tried(tmp_path, monkeypatch, mirror, first):
+    bodies = zipped()
+    bad = {
+        "not found": {},
+        "garbage": dict.fromkeys(bodies, b"<html>log in</html>"),
+        "other pixels": {name: gzip.compress(idx(SHAPES[0], bytes(6 * 784))) for name in bodies},
+        "cut": {name: body[:-10] for name, body in bodies.items()},
+    }
+    one = nobody() if first == "nobody" else mirror(bad[first])[0]
+    monkeypatch.setattr(mnist_files, "MIRRORS", (one, mirror(bodies)[0]))
+    assert sources.load("mnist").source == "mnist"
+    assert cached(tmp_path) == sorted(bodies)
+
+
+@pytest.mark.faults
+def test_garbage_everywhere_is_an_error_and_is_not_kept(tmp_path, monkeypatch, mirror):
+    address, _ = mirror({**zipped(), f"{NAMES[2]}.gz": b"<html>log in</html>"})
+    monkeypatch.setattr(mnist_files, "MIRRORS", (address,))
+    with pytest.raises(DataError, match=f"No mirror served {NAMES[2]}") as caught:
+        sources.load("auto")
+    assert not isinstance(caught.value, MissingDataError)
+    assert mnist_files.FILES[2].sha256 in str(caught.value)
+    assert cached(tmp_path) == sorted(f"{name}.gz" for name in NAMES[:2])
+
+
+def test_only_what_the_cache_lacks_is_fetched(tmp_path, monkeypatch, mirror):
+    put(tmp_path / "cache", {name: CONTENTS[name] for name in NAMES[:3]})
+    address, requests = mirror(zipped())
+    monkeypatch.setattr(mnist_files, "MIRRORS", (address,))
+    sources.load("mnist")
+    assert [request for request in requests if request.startswith("GET")] == [f"GET {NAMES[3]}.gz"]
+
+
+@pytest.mark.faults
+def test_a_download_that_breaks_off_is_missing_data(monkeypatch, mirror):
+    bodies = zipped()
+    del bodies[f"{NAMES[3]}.gz"]
+    monkeypatch.setattr(mnist_files, "MIRRORS", (mirror(bodies)[0],))
+    assert "the download failed" in sources.load("auto").provenance
+    with pytest.raises(MissingDataError, match="HTTPError"):
+        sources.load("mnist")
+
+
+@pytest.mark.faults
+def test_a_cache_that_cannot_be_written_is_missing_data(tmp_path, monkeypatch, mirror):
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    monkeypatch.setattr(mnist_files, "MIRRORS", (mirror(zipped())[0],))
+    assert "cannot be written" in sources.load("auto").provenance
+
+
+@pytest.mark.faults
+def test_no_network_is_found_out_once(monkeypatch):
+    asked = []
+    monkeypatch.setenv("OFFLINE", "")
+    monkeypatch.setattr(mnist_files, "MIRRORS", ("http://one.invalid/", "http://two.invalid/"))
+
+    def refuse(url, **kwargs):
+        asked.append(url)
+        raise data.requests.ConnectionError
+
+    monkeypatch.setattr(data.requests, "head", refuse)
+    for _ in range(2):
+        assert "no mirror could be reached" in sources.load("auto").provenance
+    assert sorted(asked) == [f"http://{host}.invalid/{NAMES[0]}.gz" for host in ("one", "two")]
+
+
+@pytest.mark.faults
+def test_a_resolver_that_hangs_does_not_hold_us_up(monkeypatch):
+    release = threading.Event()
+    monkeypatch.setenv("OFFLINE", "")
+    monkeypatch.setattr(downloads, "CONNECT_TIMEOUT", 0.2)
+
+    def hang(url, **kwargs):
+        release.wait(30)
+        raise data.requests.ConnectionError
+
+    monkeypatch.setattr(data.requests, "head", hang)
+    try:
+        assert mnist_files._reachable(("http://hangs.invalid/",)) == ()
+    finally:
+        release.set()
+
+
+def test_offline_asks_nobody(monkeypatch):
+    asked = []
+    monkeypatch.setattr(data.requests, "head", lambda url, **kwargs: asked.append(url))
+    assert "OFFLINE is set" in sources.load("auto").provenance
+    assert not asked
+
+
+# The digits
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return sources.digits()
+
+
+def test_digits_are_1297_and_500(digits):
+    assert (len(digits.train), len(digits.test)) == (1297, 500)
+    assert (digits.train.name, digits.test.name) == ("digits-train", "digits-test")
+
+
+def test_digits_split_is_stratified(digits):
+    counts = torch.stack([part.labels.bincount(minlength=10) for part in (digits.train, digits.test)])
+    expected = counts.sum(0) * torch.tensor([[1297], [500]]) / 1797
+    assert (counts - expected).abs().max() < 1
+
+
+def test_digits_split_has_every_image_once(digits):
+    from sklearn.datasets import load_digits
+
+    # Averaged down to 8x8, an image is nearest to the one it was made from, or to one that looks just like it.
+    split = torch.cat([digits.train.inputs, digits.test.inputs])
+    small = torch.nn.functional.adaptive_avg_pool2d(split.reshape(-1, 1, 28, 28), 8).flatten(1)
+    original = torch.from_numpy(load_digits().data).float() / 16
+    nearest = torch.cdist(original, small).argmin(1)
+    labels = torch.cat([digits.train.labels, digits.test.labels])
+    assert len(split.unique(dim=0)) == 1797
+    assert labels[nearest].tolist() == load_digits().target.tolist()
+
+
+def test_digits_background_is_black_and_strokes_are_bright(digits):
+    assert (digits.train.inputs == 0).float().mean() > 0.25
+    assert digits.train.inputs.amax(1).min() > 0.9
+
+
+def test_digits_do_not_depend_on_or_touch_the_global_generator(digits):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    again = sources.digits()
+    assert torch.equal(torch.rand(3), expected)
+    assert again.train.identity == digits.train.identity
+    assert again.test.identity == digits.test.identity
+
+
+# P1 and P2
+
+
+@settings(deadline=None, max_examples=50)
+@given(num=st.integers(2, 41), seed=st.integers(0, 2**32))
+def test_halves_are_disjoint_exhaustive_and_reproducible(num, seed):
+    inputs = torch.arange(num).float().unsqueeze(1).expand(num, 784) / 64
+    whole = Dataset(inputs, torch.arange(num) % 10, "toy")
+    one, two = disjoint_halves(whole, torch.Generator().manual_seed(seed))
+    members = [(part.inputs[:, 0] * 64).long() for part in (one, two)]
+    assert len(one) == len(two) == num // 2
+    assert len(set(torch.cat(members).tolist())) == num - num % 2
+    assert all(torch.equal(part.labels, index % 10) for part, index in zip((one, two), members, strict=True))
+    assert (one.name, two.name) == ("toy[P1]", "toy[P2]")
+    again = disjoint_halves(whole, torch.Generator().manual_seed(seed))
+    assert [part.identity for part in again] == [one.identity, two.identity]
+
+
+def test_halves_differ_between_seeds_and_need_two_examples():
+    seeds = (torch.Generator().manual_seed(seed) for seed in range(2))
+    one, other = (disjoint_halves(dataset(40), seed)[0].identity for seed in seeds)
+    assert one != other
+    with pytest.raises(ValueError, match="no example"):
+        disjoint_halves(dataset(1), torch.Generator())
+
+
+# The banner
+
+
+def test_banner_warns_of_the_digits_and_says_why_and_how_not(digits):
+    text = sources.banner(sources.load("auto"))
+    assert text.startswith(":::{admonition}")
+    assert ":class: warning" in text
+    assert text.rstrip().endswith(":::")
+    assert all(part in text for part in ("1,297 + 500", "MNIST was not found", "make book DATA_DIR="))
+
+
+def test_banner_of_mnist_is_a_note(tmp_path):
+    text = sources.banner(sources.load("mnist", put(tmp_path / "data")))
+    assert text.startswith(":::{note}")
+    assert str(tmp_path / "data") in text
+    assert "warning" not in text
+
+
+# The real thing
+
+
+@pytest.mark.skipif(not REAL_DATA_DIR, reason="DATA_DIR is not set: no MNIST to read")
+def test_the_real_mnist(monkeypatch):
+    monkeypatch.undo()
+    if not any(mnist_files._find(Path(REAL_DATA_DIR).expanduser())):
+        pytest.skip(f"DATA_DIR={REAL_DATA_DIR} holds no MNIST")
+    train, test, source, _ = sources.load("auto")
+    assert (source, len(train), len(test)) == ("mnist", 60_000, 10_000)
+    assert train.labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert train.inputs.mean().item() == pytest.approx(0.1307, abs=5e-5)
+    assert train.inputs.std().item() == pytest.approx(0.3081, abs=5e-5)
+    one, two = disjoint_halves(train, torch.Generator().manual_seed(0))
+    assert len(one) == len(two) == 30_000

@@ -1,0 +1,382 @@
+"""Every bound is the singular value it says: of matrices written down, by definition, and of what theory gives."""
+
+import math
+import random
+import time
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from lib.data.dataset import DataError
+from lib.measures import spectral
+from lib.measures.spectral import Convolution
+from lib.networks import imagenet
+
+torch.set_num_threads(1)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def random_convolution(seed: int, max_stride: int = 3) -> Convolution:
+    """A small convolution of any kind, in float64: groups, strides, padding, dilation, kernels that are not square."""
+    draw = random.Random(seed)
+    pair = lambda low, high: (draw.randint(low, high), draw.randint(low, high))  # noqa: E731
+    groups = draw.randint(1, 3)
+    filters, channels = groups * draw.randint(1, 3), draw.randint(1, 3)
+    kernel, dilation, padding = pair(1, 4), pair(1, 2), pair(0, 2)
+    size = tuple(d * (k - 1) + 1 + draw.randint(0, 5) for k, d in zip(kernel, dilation, strict=True))
+    weight = torch.randn(filters, channels, *kernel, generator=generator(seed), dtype=torch.float64)
+    return Convolution(weight, size, pair(1, max_stride), padding, dilation, groups)
+
+
+def by_definition(convolution: Convolution) -> torch.Tensor:
+    """The matrix of a zero-padded convolution, entry by entry."""
+    weight, (filters, height, width) = convolution.weight, convolution.output_shape
+    matrix = torch.zeros(*convolution.output_shape, *convolution.input_shape, dtype=weight.dtype)
+    per_group = filters // convolution.groups
+    for f in range(filters):
+        for c in range(weight.shape[1]):
+            channel = f // per_group * weight.shape[1] + c
+            for y in range(height):
+                for x in range(width):
+                    for i in range(weight.shape[2]):
+                        for j in range(weight.shape[3]):
+                            row = y * convolution.stride[0] + i * convolution.dilation[0] - convolution.padding[0]
+                            column = x * convolution.stride[1] + j * convolution.dilation[1] - convolution.padding[1]
+                            if 0 <= row < convolution.size[0] and 0 <= column < convolution.size[1]:
+                                matrix[f, y, x, channel, row, column] += weight[f, c, i, j]
+    return matrix.flatten(3).flatten(0, 2)
+
+
+fifty = pytest.mark.parametrize("seed", range(50))
+
+
+# --- Dense layers ---------------------------------------------------------------------------------
+
+
+def test_a_dense_layer_stretches_by_its_largest_and_squeezes_by_its_least_singular_value():
+    tall = torch.tensor([[3.0, 0.0], [0.0, 0.5], [0.0, 0.0]])
+    assert spectral.dense_bounds(tall) == pytest.approx((0.5, 0.5, 3))
+
+
+def test_a_wide_layer_has_the_lower_bound_zero_whatever_its_weights_are():
+    wide = torch.randn(4, 7, generator=generator(), dtype=torch.float64)
+    bounds = spectral.dense_bounds(wide)
+    kernel = torch.linalg.svd(wide).Vh[-1]
+    assert (wide @ kernel).norm() < 1e-12
+    assert bounds.lower == 0
+    assert bounds.least > 0.01
+    transposed = spectral.dense_bounds(wide.T)
+    assert transposed == pytest.approx((bounds.least, bounds.least, bounds.upper))
+
+
+# --- The convolution as it is applied -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_operator_is_the_convolution_by_definition(seed):
+    convolution = random_convolution(seed)
+    matrix = by_definition(convolution)
+    torch.testing.assert_close(convolution.matrix(), matrix)
+    y = torch.randn(2, len(matrix), generator=generator(), dtype=torch.float64)
+    torch.testing.assert_close(convolution.transpose(y), y @ matrix)
+
+
+@fifty
+def test_its_bounds_are_the_singular_values_of_its_matrix(seed):
+    convolution = random_convolution(seed)
+    matrix = by_definition(convolution)
+    values = torch.linalg.svdvals(matrix)
+    bounds = convolution.bounds(generator(), num_steps=200)
+    assert bounds.upper == pytest.approx(float(values[0]), rel=1e-6)
+    assert bounds.least == pytest.approx(float(values[-1]), abs=1e-9 * float(values[0]))
+    kernel_dimension = matrix.shape[1] - int((values > 1e-9 * values[0]).sum())
+    assert (bounds.lower > 1e-9 * bounds.upper) == (kernel_dimension == 0)
+
+
+@fifty
+def test_single_precision_has_four_digits(seed):
+    convolution = random_convolution(seed)
+    single = convolution.to(torch.float32)
+    norm = spectral.largest_singular_value(single, generator())
+    assert norm == pytest.approx(float(torch.linalg.svdvals(convolution.matrix())[0]), rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_without_the_matrix_the_least_singular_value_comes_down_to_the_same(seed, monkeypatch):
+    convolution = random_convolution(seed)
+    exact = spectral.least_singular_value(convolution, generator(), 1)
+    monkeypatch.setattr(spectral, "WRITTEN_DOWN", 0)
+    steps = [spectral.least_singular_value(convolution, generator(), n) for n in (2, 8, 2000)]
+    assert steps[0] >= steps[1] - 1e-9 >= exact - 2e-9
+    # Squares of singular values are found to rounding, their roots to the root of that.
+    assert steps[2] == pytest.approx(exact, abs=1e-5 * spectral.largest_singular_value(convolution, generator()))
+
+
+def test_a_convolution_of_zeros_has_norm_zero():
+    convolution = Convolution(torch.zeros(2, 1, 3, 3), (5, 5))
+    assert convolution.bounds(generator(), 10) == (0, 0, 0)
+
+
+def test_a_norm_that_is_not_found_is_an_error():
+    convolution = Convolution(torch.randn(8, 8, 3, 3, generator=generator()), (12, 12))
+    with pytest.raises(RuntimeError, match="not found"):
+        spectral.largest_singular_value(convolution, generator(), max_steps=5)
+
+
+def test_a_layer_gives_its_convolution():
+    layer = nn.Conv2d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2)
+    images = torch.rand(2, 4, 11, 9, generator=generator())
+    convolution = Convolution.of(layer, (11, 9))
+    maps = convolution(images).view(2, *convolution.output_shape)
+    torch.testing.assert_close(maps + layer.bias.detach()[:, None, None], layer(images).detach())
+
+
+@pytest.mark.parametrize("unusual", [{"padding": "same"}, {"padding": 1, "padding_mode": "circular"}])
+def test_other_paddings_are_refused(unusual):
+    with pytest.raises(ValueError, match="padding"):
+        Convolution.of(nn.Conv2d(1, 1, 3, **unusual), (8, 8))
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_the_same_bounds():
+    convolution = random_convolution(3)
+    there = convolution.to(torch.device("cuda"))
+    assert there.bounds(generator(), 100) == pytest.approx(convolution.bounds(generator(), 100), rel=1e-6)
+    torch.testing.assert_close(
+        spectral.torus_spectrum(there, 12).cpu(), spectral.torus_spectrum(convolution, 12), rtol=1e-6, atol=1e-8
+    )
+
+
+# --- The convolution on a torus -------------------------------------------------------------------
+
+
+def torus(convolution: Convolution) -> int:
+    """A small torus that the stride divides and the kernel fits on."""
+    grid = math.lcm(*convolution.stride)
+    reach = max(d * (k - 1) + 1 for k, d in zip(convolution.weight.shape[2:], convolution.dilation, strict=True))
+    return -(-reach // grid) * grid
+
+
+@fifty
+def test_on_a_torus_fouriers_blocks_hold_every_singular_value(seed):
+    convolution = random_convolution(seed)
+    side = torus(convolution)
+    expected = torch.linalg.svdvals(spectral.torus_matrix(convolution, side))
+    found = spectral.torus_spectrum(convolution, side).flatten().sort(descending=True).values
+    torch.testing.assert_close(found[: len(expected)], expected[: len(found)], rtol=1e-6, atol=1e-6)
+    assert (expected[len(found) :] < 1e-6).all()
+    assert spectral.torus_bounds(convolution, side).upper == pytest.approx(float(expected[0]), rel=1e-6)
+
+
+@fifty
+def test_zero_padding_never_has_a_larger_norm_than_a_torus_it_fits_on(seed):
+    convolution = random_convolution(seed)
+    upper = spectral.torus_bounds(convolution, spectral.torus_side(convolution)).upper
+    assert spectral.largest_singular_value(convolution, generator()) <= upper * (1 + 1e-9)
+
+
+def test_a_kernel_of_one_pixel_fits_on_the_smallest_torus():
+    weight = torch.randn(5, 3, 1, 1, generator=generator(), dtype=torch.float64)
+    for stride in (1, 2):
+        convolution = Convolution(weight, size=(6, 6), stride=(stride, stride))
+        side = spectral.torus_side(convolution)
+        assert side == stride
+        expected = torch.linalg.svdvals(weight[:, :, 0, 0])
+        (found,) = spectral.torus_spectrum(convolution, side)
+        torch.testing.assert_close(found[:3], expected)
+        assert (found[3:] < 1e-6).all()  # with a stride of 2 more pixels than maps: three columns stand for twelve
+        assert spectral.largest_singular_value(convolution, generator()) == pytest.approx(float(expected[0]))
+
+
+def test_a_torus_has_a_grid_of_its_strides_only():
+    convolution = Convolution(torch.ones(1, 1, 3, 3), (8, 8), stride=(2, 2))
+    with pytest.raises(ValueError, match="stride"):
+        spectral.torus_spectrum(convolution, 7)
+    with pytest.raises(ValueError, match="reaches"):
+        spectral.torus_matrix(convolution, 2)
+
+
+# --- The formula as printed -----------------------------------------------------------------------
+
+
+def test_the_printed_factor_is_wrong_for_the_simplest_strided_convolution():
+    """Keeping every second pixel is an orthogonal projection: norm 1, and 1/2 by the formula."""
+    every_second = Convolution(torch.ones(1, 1, 1, 1, dtype=torch.float64), (8, 8), stride=(2, 2))
+    assert spectral.largest_singular_value(every_second, generator()) == pytest.approx(1)
+    assert spectral.torus_bounds(every_second, 8).upper == pytest.approx(1)
+    assert spectral.norm_as_printed(every_second, 8) == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+def test_the_printed_factor_is_too_small_by_the_stride(stride):
+    weight = torch.randn(3, 2, 5, 5, generator=generator(stride), dtype=torch.float64)
+    convolution = Convolution(weight, (12, 12), stride=(stride, stride))
+    true = float(torch.linalg.svdvals(spectral.torus_matrix(convolution, 12))[0])
+    assert spectral.norm_as_printed(convolution, 12) == pytest.approx(true / stride)
+
+
+def test_a_grid_as_coarse_as_the_kernel_misses_the_supremum():
+    """An edge, (1, -1, 0) along both axes: |1 - e^-iw| is 2 at w = pi, and 2 sin(pi / 3) on the grid of three."""
+    edge = torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64)
+    convolution = Convolution(torch.outer(edge, edge)[None, None], (20, 20))
+    assert spectral.torus_bounds(convolution, 20).upper == pytest.approx(4)
+    assert spectral.norm_on_kernel_grid(convolution) == pytest.approx(3)
+    assert spectral.largest_singular_value(convolution, generator()) > 3.8
+
+
+@fifty
+def test_a_coarse_grid_is_never_too_large(seed):
+    convolution = random_convolution(seed)
+    fine = spectral.torus_bounds(convolution, 24 * math.lcm(*convolution.stride)).upper
+    assert spectral.norm_on_kernel_grid(convolution) <= fine * 1.05
+
+
+# --- The ImageNet networks ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def alexnet_convolutions() -> list[Convolution]:
+    try:
+        features = imagenet.alexnet(download=False).features
+    except DataError as error:
+        pytest.skip(f"AlexNet's weights are not here: {error}")
+    sides = [224, 27, 13, 13, 13]
+    layers = [layer for layer in features if isinstance(layer, nn.Conv2d)]
+    return [Convolution.of(layer, (side, side)) for layer, side in zip(layers, sides, strict=True)]
+
+
+def test_alexnets_five_norms_have_four_digits_within_two_minutes_of_processor_time(alexnet_convolutions):
+    """That is a minute on two cores, however busy the machine is."""
+    began = time.process_time()
+    norms = [spectral.largest_singular_value(convolution, generator()) for convolution in alexnet_convolutions]
+    assert time.process_time() - began < 120
+    for convolution, norm in zip(alexnet_convolutions, norms, strict=True):
+        double = convolution.to(torch.float64)
+        precise = spectral.largest_singular_value(double, generator(1), tolerance=1e-8)
+        assert norm == pytest.approx(precise, rel=2e-5)
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_alexnets_norms_lie_closely_below_their_toruses(alexnet_convolutions, number):
+    """A computation that knows nothing of the other: a start that has missed the top would show here."""
+    convolution = alexnet_convolutions[number]
+    upper = spectral.torus_bounds(convolution, spectral.torus_side(convolution)).upper
+    assert 0.97 * upper < spectral.largest_singular_value(convolution, generator()) < upper
+
+
+# --- Layers that are not linear -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (2, 2), (3, 3), (3, 1), (5, 2), (2, 3)])
+def test_one_pixel_shows_how_far_max_pooling_expands(kernel, stride):
+    """A single pixel of 1 in a black image: as many outputs change by 1 as windows see it."""
+    side = 3 * kernel * stride
+    pixels = torch.eye(side**2).view(-1, 1, side, side)
+    expansion = F.max_pool2d(pixels, kernel, stride).flatten(1).norm(dim=1)
+    assert float(expansion.max()) == pytest.approx(spectral.max_pool_lipschitz(kernel, stride))
+
+
+def test_overlapping_max_pooling_is_not_contractive():
+    assert spectral.max_pool_lipschitz(kernel_size=2, stride=2) == 1
+    assert spectral.max_pool_lipschitz(kernel_size=3, stride=2) == 2
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10**6), kernel=st.integers(1, 4), stride=st.integers(1, 4))
+def test_max_pooling_expands_no_further(seed, kernel, stride):
+    x, y = torch.randn(2, 1, 2, 9, 9, generator=generator(seed), dtype=torch.float64)
+    change = (F.max_pool2d(x, kernel, stride) - F.max_pool2d(y, kernel, stride)).norm()
+    assert change <= spectral.max_pool_lipschitz(kernel, stride) * (x - y).norm() * (1 + 1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), epsilon=st.floats(0.1, 10), gamma=st.floats(0, 1), scale=st.floats(-3, 3))
+def test_contrast_normalisation_has_its_constant_and_attains_it_at_zero(seed, epsilon, gamma, scale):
+    def normalise(x):
+        return x / (epsilon + x.square().sum()) ** gamma
+
+    x = 10**scale * torch.randn(5, generator=generator(seed), dtype=torch.float64)
+    bound = spectral.contrast_lipschitz(epsilon, gamma)
+    slope, at_zero = (
+        torch.linalg.matrix_norm(torch.autograd.functional.jacobian(normalise, place), 2) for place in (x, 0 * x)
+    )
+    assert float(slope) <= bound * (1 + 1e-9)
+    assert float(at_zero) == pytest.approx(bound)
+
+
+def test_the_constant_is_claimed_for_no_other_power():
+    with pytest.raises(ValueError, match="gamma"):
+        spectral.contrast_lipschitz(1.0, 1.5)
+
+
+def test_normalisation_over_windows_of_channels_is_no_steeper_as_far_as_climbing_finds():
+    """AlexNet's own layer is not the paper's formula: each channel has a sum of its own. No proof, a search."""
+    layer = nn.LocalResponseNorm(size=5, alpha=5.0, beta=0.75, k=2.0)  # alpha is divided by the size: a change of units
+    steepest = []
+    for seed in range(4):
+        x = torch.randn(9, generator=generator(seed), dtype=torch.float64).mul(10 ** (seed / 2 - 1)).requires_grad_()
+        optimizer = torch.optim.Adam([x], lr=0.05)
+        for _ in range(80):
+            jacobian = torch.autograd.functional.jacobian(
+                lambda x: layer(x[None, :, None])[0, :, 0], x, create_graph=True
+            )
+            slope = torch.linalg.matrix_norm(jacobian, 2)
+            optimizer.zero_grad()
+            (-slope).backward()
+            optimizer.step()
+        steepest.append(float(slope.detach()))
+    assert max(steepest) <= spectral.contrast_lipschitz(2.0, 0.75) * (1 + 1e-9)
+    assert max(steepest) > 0.9 * spectral.contrast_lipschitz(2.0, 0.75)
+
+
+LAYERS = {
+    "linear": (nn.Linear(12, 5), (12,)),
+    "convolution": (nn.Conv2d(2, 3, 3, stride=2, padding=1), (2, 9, 9)),
+    "pooling": (nn.MaxPool2d(3, 2), (2, 9, 9)),
+    "sigmoid": (nn.Sigmoid(), (12,)),
+    "rectifier": (nn.ReLU(), (12,)),
+    "flatten": (nn.Flatten(), (2, 3, 3)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@torch.no_grad()
+def test_no_layer_stretches_a_difference_by_more_than_its_constant(name):
+    layer, shape = LAYERS[name]
+    layer, source = layer.double(), generator()
+    bound = spectral.lipschitz(layer, shape)
+    x = torch.randn(200, *shape, generator=source, dtype=torch.float64)
+    y = x + 10 ** torch.empty(200, *[1] * len(shape)).uniform_(-4, 1, generator=source) * torch.randn(
+        200, *shape, generator=source, dtype=torch.float64
+    )
+    stretch = (layer(x) - layer(y)).flatten(1).norm(dim=1) / (x - y).flatten(1).norm(dim=1)
+    assert float(stretch.max()) <= bound * (1 + 1e-9)
+    assert float(stretch.max()) > bound / 4
+
+
+def test_a_layer_it_does_not_know_is_an_error():
+    with pytest.raises(TypeError, match="Tanh"):
+        spectral.lipschitz(nn.Tanh(), (3,))
+    for pool in (nn.MaxPool2d(3, stride=2, dilation=2), nn.MaxPool2d((3, 2), stride=2)):
+        with pytest.raises(TypeError, match="MaxPool2d"):
+            spectral.lipschitz(pool, (1, 9, 9))
+
+
+@torch.no_grad()
+def test_a_network_stretches_by_no_more_than_the_product():
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Flatten(), nn.Linear(36, 8), nn.Sigmoid(), nn.Linear(8, 3)
+    ).double()
+    x = torch.rand(100, 1, 9, 9, generator=generator(), dtype=torch.float64)
+    bounds = spectral.layer_bounds(network, x[:1])
+    assert [layer for layer, _ in bounds] == list(network)
+    product = math.prod(bound for _, bound in bounds)
+    stretch = (network(x[:50]) - network(x[50:])).norm(dim=1) / (x[:50] - x[50:]).flatten(1).norm(dim=1)
+    assert 0 < float(stretch.max()) <= product

@@ -1,0 +1,189 @@
+"""Rates are counted right, noise and amplification have the size they say, controls keep what they promise to keep."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from lib.attacks import perturbations
+from lib.measures import transfer
+from lib.measures.intervals import percent
+from lib.networks import mnist
+from lib.record import tables
+
+torch.set_num_threads(1)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class Brightness(nn.Module):
+    """Class 1 where the mean pixel is above a threshold, else 0."""
+
+    def __init__(self, threshold: float):
+        super().__init__()
+        self.threshold = threshold
+
+    def forward(self, inputs):
+        above = inputs.mean(dim=1) - self.threshold
+        return torch.stack([-above, above], dim=1)
+
+
+@pytest.fixture
+def pair():
+    """Images and adversarial ones, the first of them unchanged."""
+    inputs = torch.rand(30, 784, generator=generator(1))
+    perturbation = 0.05 * torch.randn(30, 784, generator=generator(2)) * torch.rand(30, 1, generator=generator(3))
+    perturbation[0] = 0
+    return inputs, inputs + perturbation
+
+
+def test_error_rates_count_what_each_network_gets_wrong():
+    images = {"dark": torch.full((10, 4), 0.2), "bright": torch.full((10, 4), 0.8)}
+    labels = torch.tensor([1] * 7 + [0] * 3)
+    networks = {"low": Brightness(0.1), "middle": Brightness(0.5)}
+    answers = transfer.answers(networks, images)
+    rates = transfer.error_rates(answers, labels)
+    assert {cell: round(rate.value) for cell, rate in rates.items()} == {
+        ("dark", "low"): 30, ("dark", "middle"): 70, ("bright", "low"): 30, ("bright", "middle"): 30,
+    }  # fmt: skip
+    expected = percent(7, 10)
+    assert rates["dark", "middle"] == pytest.approx(expected)
+    assert rates["dark", "middle"].n == 10
+    hits = transfer.rates(answers, labels)
+    assert hits["dark", "middle"].value == pytest.approx(30)
+
+
+def test_predictions_do_not_depend_on_the_batch(monkeypatch):
+    inputs = torch.rand(25, 4, generator=generator())
+    whole = transfer.predictions(Brightness(0.5), inputs)
+    monkeypatch.setattr(transfer, "BATCH", 7)
+    assert torch.equal(transfer.predictions(Brightness(0.5), inputs), whole)
+
+
+@pytest.mark.parametrize("stddev", [0.1, 0.3])
+def test_noise_has_the_standard_deviation_it_says(stddev):
+    inputs = torch.full((200, 784), 0.5)
+    noise = perturbations.gaussian_noise(inputs, stddev, generator()) - inputs
+    n = noise.numel()
+    assert abs(noise.std().item() - stddev) < 4 * stddev / math.sqrt(2 * n)
+    assert abs(noise.mean().item()) < 4 * stddev / math.sqrt(n)
+
+
+@settings(max_examples=20, deadline=None)
+@given(stddev=st.floats(0.01, 1))
+def test_amplified_perturbations_have_that_root_mean_square(stddev):
+    inputs = torch.rand(5, 784, generator=generator(1))
+    adversarial = inputs + 0.01 * torch.randn(5, 784, generator=generator(2))
+    perturbation = perturbations.amplify(inputs, adversarial, stddev) - inputs
+    torch.testing.assert_close(perturbation.square().mean(dim=1).sqrt(), torch.full((5,), stddev), rtol=1e-4, atol=1e-6)
+    cosine = nn.functional.cosine_similarity(perturbation, adversarial - inputs)
+    torch.testing.assert_close(cosine, torch.ones(5), rtol=0, atol=1e-4)
+    printed = perturbations.amplify_as_printed(inputs, adversarial, stddev) - inputs
+    torch.testing.assert_close(printed * 28, perturbation, rtol=1e-3, atol=1e-5)
+
+
+def test_rows_are_named_as_the_papers_tables_name_them(pair):
+    inputs, adversarial = pair
+    table2 = transfer.table2_images(dict.fromkeys(mnist.TABLE1, adversarial), inputs, generator())
+    assert list(table2) == list(dict.fromkeys(row for row, _ in tables.values("table2")))
+    table4 = transfer.table4_images(dict.fromkeys(("M1", "M2", "M3"), adversarial), inputs, generator())
+    assert list(table4)[:8] == list(dict.fromkeys(row for row, _ in tables.values("table4")))
+    sizes = {row: estimate.value for (row, _), estimate in transfer.distortions(table4, inputs).items()}
+    assert sizes["M1 amplified to 0.1"] == pytest.approx(0.1 * 29 / 30, rel=1e-3)  # one image has no perturbation
+    assert sizes["Gaussian noise, stddev 0.06"] == pytest.approx(0.06, rel=0.02)
+    pooled = (table4["M1 by one factor to 0.1"] - inputs).square().mean().sqrt()
+    assert pooled == pytest.approx(0.1, rel=1e-5)
+    assert sizes["M1 as printed"] == pytest.approx(0.1 / 28 * 29 / 30, rel=1e-3)
+    assert torch.equal(table4["distorted for M2"], adversarial)
+
+
+def test_one_factor_keeps_the_order_of_sizes(pair):
+    inputs, adversarial = pair
+    together = perturbations.amplify_together(inputs, adversarial, 0.1) - inputs
+    ratio = together[1:].norm(dim=1) / (adversarial - inputs)[1:].norm(dim=1)
+    torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio))
+
+
+def test_an_image_without_perturbation_stays(pair):
+    inputs, adversarial = pair
+    assert torch.equal(perturbations.amplify(inputs, adversarial, 0.1)[0], inputs[0])
+    assert torch.equal(perturbations.amplify_together(inputs, adversarial, 0.1)[0], inputs[0])
+    assert torch.equal(perturbations.amplify_as_printed(inputs, adversarial, 0.1)[0], inputs[0])
+    assert torch.equal(perturbations.random_directions(inputs, adversarial, generator())[0], inputs[0])
+
+
+def test_shuffling_keeps_the_perturbations_and_changes_their_images(pair):
+    inputs, adversarial = pair
+    moved = perturbations.shuffled(inputs, adversarial, generator()) - inputs
+    before, after = ((v - inputs if v is adversarial else v).norm(dim=1) for v in (adversarial, moved))
+    torch.testing.assert_close(after.sort().values, before.sort().values, rtol=1e-4, atol=1e-5)
+    assert ((after - before).abs() > 1e-3).sum() > 20
+
+
+def test_random_signs_keep_every_size(pair):
+    inputs, adversarial = pair
+    signed = perturbations.random_signs(inputs, adversarial, generator()) - inputs
+    torch.testing.assert_close(signed.abs(), (adversarial - inputs).abs(), rtol=0, atol=1e-6)
+    cosine = nn.functional.cosine_similarity(signed[1:], (adversarial - inputs)[1:])
+    assert (cosine.abs() < 6 / 28).all()
+
+
+def test_random_directions_keep_the_length(pair):
+    inputs, adversarial = pair
+    turned = perturbations.random_directions(inputs, adversarial, generator()) - inputs
+    torch.testing.assert_close(turned.norm(dim=1), (adversarial - inputs).norm(dim=1), rtol=1e-4, atol=1e-5)
+    cosine = nn.functional.cosine_similarity(turned[1:], (adversarial - inputs)[1:])
+    assert (cosine.abs() < 6 / 28).all()
+
+
+@pytest.mark.parametrize(
+    "control", [perturbations.shuffled, perturbations.random_signs, perturbations.random_directions]
+)
+def test_controls_are_reproducible(control, pair):
+    assert torch.equal(control(*pair, generator(5)), control(*pair, generator(5)))
+    assert not torch.equal(control(*pair, generator(5)), control(*pair, generator(6)))
+
+
+def test_range_in_samples_covers_95_percent_of_them():
+    low, high = transfer.range_in_samples(8.5, size=256)
+    drawn = 100 * (torch.rand(4000, 256, generator=generator()) < 0.085).double().mean(dim=1)
+    inside = ((drawn >= low - 1e-9) & (drawn <= high + 1e-9)).double().mean()
+    assert 0.94 <= inside <= 0.985  # rates of 256 images come in steps
+    assert low < 8.5 < high
+    assert transfer.range_in_samples(100, 256) == (100, 100)
+
+
+def test_agreement_of_a_table_with_itself_is_perfect():
+    theirs = {("a", "b"): 1.0, ("a", "c"): 5.0, ("b", "c"): 3.0}
+    same = transfer.agreement(theirs | {("other", "cell"): 7.0}, theirs)
+    assert same == {"spearman": pytest.approx(1), "median_difference": 0, "num_cells": 3}
+    shifted = transfer.agreement({cell: 2 - value for cell, value in theirs.items()}, theirs)
+    assert shifted["spearman"] == pytest.approx(-1)
+    assert shifted["median_difference"] == pytest.approx(4)
+
+
+@pytest.mark.parametrize(
+    ("printed", "expected"),
+    [("6.25", True), ("28.9", True), ("0.39", True), ("0.4", True), ("28.7", False), ("6.24", False)],
+)
+def test_multiples_of_one_256th_as_far_as_their_digits_go(printed, expected):
+    assert transfer.is_share_of(printed) is expected
+
+
+@pytest.mark.parametrize("digits", [1, 2])
+def test_every_share_is_recognised_and_few_others_are(digits):
+    shares = {f"{100 * k / 256:.{digits}f}" for k in range(257)}
+    every = [f"{i / 10**digits:.{digits}f}" for i in range(100 * 10**digits + 1)]
+    assert {text for text in every if transfer.is_share_of(text)} >= shares
+    assert sum(map(transfer.is_share_of, every)) / len(every) == pytest.approx(256 / 100 / 10**digits, rel=0.1)
+
+
+def test_the_median_of_an_even_number_of_differences_lies_between_the_two_in_the_middle():
+    theirs = {("a", str(i)): 10.0 * i for i in range(4)}
+    ours = {cell: value + difference for (cell, value), difference in zip(theirs.items(), (1, -2, 4, 9), strict=True)}
+    assert transfer.agreement(ours, theirs)["median_difference"] == 3

@@ -1,0 +1,203 @@
+"""What chapters need is made by several processes, nothing twice, and nobody goes on working for a killed run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from conftest import REPOSITORY
+
+from lib.experiments import digits, photographs, profiles, seeds
+from lib.networks import imagenet, linear_probe, mnist
+from lib.networks.autoencoder import AutoencoderConfig
+from lib.networks.training import DecayRule, TrainingConfig
+from lib.store import Artifact, Store
+from tests.pictures_made import WNIDS, tiny_imagenet
+from tools import prepare
+from tools.prepare import Settings, Step
+
+torch.set_num_threads(1)
+QUICK = Settings("quick", "digits", "cpu", 0)
+
+
+@pytest.fixture
+def found(monkeypatch, tmp_path):
+    """Public files: AlexNet's layers as they are drawn, and pictures of three colours: one network can be attacked."""
+    monkeypatch.setattr(photographs, "GOLDFISH", WNIDS[0])
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        network = imagenet.AlexNet().eval().requires_grad_(False)
+    yield {"AlexNet": network, "Tiny ImageNet": tiny_imagenet(tmp_path, per_class=4)}
+    prepare.under_attack.cache_clear()
+
+
+def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
+    monkeypatch.setattr(digits, "PIECE", 8)
+    monkeypatch.setattr(linear_probe, "PIECE", 5)
+    monkeypatch.setattr(prepare, "public_files", lambda settings: found)
+    run = digits.begin("test", "quick", "digits", "cpu", 0)
+    profile = replace(
+        run.profile,
+        num_attacked=12,
+        training=TrainingConfig(max_iterations=3),
+        autoencoder=AutoencoderConfig(max_iterations=4, num_images=50),
+        conv=MinibatchConfig(num_epochs=1),
+    )
+    run = replace(run, profile=profile, train=run.train.take(100), test=run.test.take(20), store=Store(tmp_path))
+    monkeypatch.setattr(prepare, "begin", lambda settings: run)
+    steps = prepare.book(QUICK)
+    for step in steps:
+        step.make(run)
+    layers = 1  # on AlexNet's features, made by the first attack on them
+    assert run.store.num_made == len(steps) + layers
+    assert len({step.name for step in steps}) == len(steps)
+    assert sum("encoded" in step.name for step in steps) == 3
+
+    for name in (*mnist.TABLE1, "Conv"):
+        run.adversarial(run.trained(name), run.train.take(12))
+    for name in digits.HALVES:
+        run.adversarial(run.trained_on_half(name), run.test)
+    for label in profiles.AUTOENCODER_VARIANTS:
+        run.with_autoencoder(label).trained("AE400-10")
+    for rule in DecayRule:
+        for name in mnist.LINEAR:
+            run.trained(name, rule)
+    for seed in range(profile.units.num_networks):
+        run.with_seed(seed).trained("Conv")
+    scale = photographs.SCALES["quick"]
+    for subject in photographs.subjects(found, scale, run.store, run.device)[0].values():
+        for goals in subject.goals(seeds.generator(run.seeds.targets)).values():
+            photographs.adversarial(subject, goals, scale.attack, run.store)
+    assert run.store.num_made == len(steps) + layers
+
+
+def test_the_longest_come_first_and_attacks_after_the_networks():
+    steps = prepare.book(QUICK)
+    first_attack = next(i for i, step in enumerate(steps) if step.name.startswith("attack"))
+    seconds = [step.seconds for step in steps[:first_attack]]
+    assert seconds == sorted(seconds, reverse=True)
+    assert all(step.name.startswith("attack") for step in steps[first_attack:])
+
+
+# --- Several processes ----------------------------------------------------------------------------
+
+
+def keep(run, name):
+    """An artifact that says who made it."""
+    time.sleep(1)
+    made_by = {"process": os.getpid(), "threads": torch.get_num_threads()}
+    return run.store.get("test", {"name": name}, lambda: Artifact({}, made_by)).info
+
+
+def step(name: str, make, seconds: float = 60) -> Step:
+    return Step(name, QUICK, seconds, make)
+
+
+@pytest.fixture
+def environment(monkeypatch, tmp_path):
+    """Workers inherit the environment; it is put back afterwards."""
+    monkeypatch.setattr(os, "environ", os.environ)
+    before = dict(os.environ)
+    os.environ["STORE_DIR"] = str(tmp_path)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.usefixtures("environment")
+def test_two_processes_share_the_work_and_a_second_run_has_none(capfd):
+    steps = [step(name, partial(keep, name=name)) for name in "abcd"]
+    prepare.carry_out(steps, jobs=2)
+    told = capfd.readouterr().out.splitlines()
+    assert [line.split("; ")[1].split(", ")[0] for line in told] == [f"{n} of 4 steps done" for n in (1, 2, 3, 4)]
+    assert told[-1].endswith("about 0 min left")
+    run = digits.begin("test", "quick", "digits", "cpu", 0)
+    makers = [keep(run, name) for name in "abcd"]
+    assert len({maker["process"] for maker in makers}) == 2
+    assert os.getpid() not in {maker["process"] for maker in makers}
+    prepare.carry_out(steps, jobs=2)
+    assert capfd.readouterr().out == ""
+
+
+def fail(run):
+    raise ValueError("this one cannot be made")
+
+
+def die(run):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.faults
+@pytest.mark.usefixtures("environment")
+def test_a_step_that_fails_is_the_runs_failure():
+    with pytest.raises(ValueError, match="this one cannot be made"):
+        prepare.carry_out([step("bad", fail), step("good", partial(keep, name="good"))], jobs=1)
+
+
+@pytest.mark.faults
+@pytest.mark.usefixtures("environment")
+def test_a_worker_that_dies_is_reported():
+    with pytest.raises(SystemExit, match="killed"):
+        prepare.carry_out([step("dies", die)], jobs=1)
+
+
+SLEEPER = """
+import os, time
+from pathlib import Path
+from tools import prepare
+
+def sleep(run):
+    Path("worker").write_text(str(os.getpid()))
+    time.sleep(600)
+
+if __name__ == "__main__":
+    settings = prepare.Settings("quick", "digits", "cpu", 0)
+    prepare.carry_out([prepare.Step("sleep", settings, 1, sleep)], jobs=1)
+"""
+
+
+@pytest.mark.faults
+def test_a_killed_run_leaves_nobody_at_work(tmp_path):
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "STORE_DIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "sleeper.py"], cwd=tmp_path, env=environment) as process:
+        worker = tmp_path / "worker"
+        wait_until(lambda: worker.exists() and worker.read_text())
+        process.kill()
+    pid = int(worker.read_text())
+    wait_until(lambda: not is_running(pid))
+
+
+def wait_until(condition, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+# --- How long it will take ------------------------------------------------------------------------
+
+
+def test_the_rest_takes_as_long_as_expected_times_how_far_the_steps_were_off(capsys):
+    steps = [step("a", fail, 60), step("b", fail, 120), step("c", fail, 240)]
+    clock = prepare.Clock(steps, jobs=2)
+    assert clock.left() == "0 of 3 steps done, about 4 min left"  # (60 + 120 + 240) / 2 / 60 = 3.5
+    clock.tick(steps[0], seconds=180, made=True)  # three times as long
+    assert clock.left() == "1 of 3 steps done, about 9 min left"  # 3 (120 + 240) / 2 / 60
+    assert capsys.readouterr().out == "a, seed 0: 180 s; 1 of 3 steps done, about 9 min left\n"
+    clock.tick(steps[1], seconds=0.1, made=False)  # was there already: tells nothing about the pace
+    assert clock.left() == "2 of 3 steps done, about 6 min left"
+    assert capsys.readouterr().out == ""
