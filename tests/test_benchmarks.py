@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="module")
 def problem():
-    train, test, *_ = sources.digits()
+    train, test, *_ = sources.embedded()
     spec = mnist.SPECS["softmax 1e-2"]
     network = mnist.build(spec, torch.Generator().manual_seed(0))
     training.fit(network, train.inputs, train.labels, spec.decay)

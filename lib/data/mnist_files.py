@@ -29,7 +29,8 @@ with warnings.catch_warnings():  # it imports tqdm for widgets, which warns wher
     import pooch
 
 from lib.data.dataset import NUM_CLASSES, DataError, Dataset, Split
-from lib.data.downloads import CONNECT_TIMEOUT, READ_TIMEOUT, cache_dir
+from lib.data import downloads
+from lib.data.downloads import CONNECT_TIMEOUT, READ_TIMEOUT
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -185,7 +186,7 @@ def _locate(data_dir: str | Path | None) -> tuple[list[Path], str]:
             missing = ", ".join(f"{file.name} (decompressed sha256 {file.sha256})" for file in _without(paths))
             raise DataError(f"DATA_DIR={data_dir} has some files of MNIST but lacks {missing}. Put the rest there.")
         note = f"DATA_DIR={data_dir} holds no MNIST"
-    folder = cache_dir()
+    folder = downloads.cache_dir()
     try:
         if not all(_find(folder)):
             _download(folder)

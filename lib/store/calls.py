@@ -8,7 +8,6 @@ versions of PyTorch and Python.
 import copy
 import dataclasses
 import importlib
-import inspect
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -84,6 +83,10 @@ class Store:
 
 def key(function: Callable, arguments: tuple) -> dict:
     """All that the result depends on."""
+    if not _source(function):
+        raise TypeError(
+            f"{function!r} is defined in no module of this repository: what its result depends on is unknown"
+        )
     involved = list(_parts(arguments))
     sources = {source for source in map(_source, [function, *(type(part) for part in involved)]) if source}
     return {
@@ -96,12 +99,10 @@ def key(function: Callable, arguments: tuple) -> dict:
 
 
 def _source(thing) -> Path | None:
-    """The file in this repository that defines a function or class, else None."""
-    try:
-        path = Path(inspect.getfile(thing)).resolve()
-    except TypeError:  # built in
-        return None
-    return path if path.is_relative_to(ROOT) and "site-packages" not in path.parts else None
+    """The file in this repository that defines a function or class, by its module; else None."""
+    file = getattr(sys.modules.get(thing.__module__), "__file__", None)
+    path = Path(file).resolve() if file else None
+    return path if path and path.is_relative_to(ROOT) and "site-packages" not in path.parts else None
 
 
 def _parts(value) -> Iterator:

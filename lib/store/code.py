@@ -16,11 +16,12 @@ def closure(paths: Iterable[Path], root: Path = ROOT) -> set[Path]:
         path = pending.pop()
         if path not in found:
             found.add(path)
-            pending += imported(path, root.resolve())
+            pending += imported(path, root.resolve(), path.stat().st_mtime_ns)
     return found
 
 
-def imported(path: Path, root: Path) -> set[Path]:
+@cache
+def imported(path: Path, root: Path, _changed: int) -> set[Path]:
     """The files under `root` that the import statements of a Python file execute, packages' __init__.py among them.
 
     `from lib import x` may mean the module lib.x. A file that is no valid Python imports nothing: running it says why.

@@ -44,7 +44,7 @@ def trained(name: str, dataset: dataset.Dataset, num_iterations: int) -> nn.Modu
 
 @pytest.fixture(scope="session")
 def digits() -> dataset.Split:
-    return sources.digits()
+    return sources.embedded()
 
 
 @pytest.fixture(scope="session")

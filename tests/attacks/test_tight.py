@@ -24,7 +24,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 @pytest.fixture(scope="module")
 def digits() -> dataset.Split:
-    return sources.digits()
+    return sources.embedded()
 
 
 def trained(name: str, digits: dataset.Split) -> nn.Module:

@@ -396,9 +396,9 @@ def test_no_network_is_found_out_once(monkeypatch):
 
     def refuse(url, **kwargs):
         asked.append(url)
-        raise data.requests.ConnectionError
+        raise mnist_files.requests.ConnectionError
 
-    monkeypatch.setattr(data.requests, "head", refuse)
+    monkeypatch.setattr(mnist_files.requests, "head", refuse)
     for _ in range(2):
         assert "no mirror could be reached" in sources.load("auto").provenance
     assert sorted(asked) == [f"http://{host}.invalid/{NAMES[0]}.gz" for host in ("one", "two")]
@@ -408,13 +408,13 @@ def test_no_network_is_found_out_once(monkeypatch):
 def test_a_resolver_that_hangs_does_not_hold_us_up(monkeypatch):
     release = threading.Event()
     monkeypatch.setenv("OFFLINE", "")
-    monkeypatch.setattr(downloads, "CONNECT_TIMEOUT", 0.2)
+    monkeypatch.setattr(mnist_files, "CONNECT_TIMEOUT", 0.2)
 
     def hang(url, **kwargs):
         release.wait(30)
-        raise data.requests.ConnectionError
+        raise mnist_files.requests.ConnectionError
 
-    monkeypatch.setattr(data.requests, "head", hang)
+    monkeypatch.setattr(mnist_files.requests, "head", hang)
     try:
         assert mnist_files._reachable(("http://hangs.invalid/",)) == ()
     finally:
@@ -423,7 +423,7 @@ def test_a_resolver_that_hangs_does_not_hold_us_up(monkeypatch):
 
 def test_offline_asks_nobody(monkeypatch):
     asked = []
-    monkeypatch.setattr(data.requests, "head", lambda url, **kwargs: asked.append(url))
+    monkeypatch.setattr(mnist_files.requests, "head", lambda url, **kwargs: asked.append(url))
     assert "OFFLINE is set" in sources.load("auto").provenance
     assert not asked
 
@@ -433,7 +433,7 @@ def test_offline_asks_nobody(monkeypatch):
 
 @pytest.fixture(scope="module")
 def digits():
-    return sources.digits()
+    return sources.embedded()
 
 
 def test_digits_are_1297_and_500(digits):
@@ -469,7 +469,7 @@ def test_digits_do_not_depend_on_or_touch_the_global_generator(digits):
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    again = sources.digits()
+    again = sources.embedded()
     assert torch.equal(torch.rand(3), expected)
     assert again.train.identity == digits.train.identity
     assert again.test.identity == digits.test.identity

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
+from functools import wraps
 from pathlib import Path
 
 import pytest
@@ -14,17 +15,19 @@ import torch
 
 from lib.attacks import penalized
 from lib.attacks.penalized import AttackConfig
-from lib.data import dataset, sources
+from lib.data import sources
+from lib.data.dataset import Split
 from lib.experiments import digits, profiles
 from lib.experiments.digits import Experiment
 from lib.experiments.profiles import PROFILES
 from lib.experiments.seeds import Seeds
 from lib.measures import intervals
-from lib.networks import mnist, training
+from lib.networks import autoencoder, mnist, training
 from lib.networks.autoencoder import AutoencoderConfig
 from lib.networks.training import DecayRule, MinibatchConfig, TrainingConfig
-from lib.record import tables
-from lib.store import Store
+from lib.record import ledger
+from lib.store.calls import Store
+from lib.store.identity import of_network
 
 torch.set_num_threads(1)
 
@@ -38,21 +41,21 @@ TINY = replace(
 
 
 @pytest.fixture(scope="module")
-def digits() -> dataset.Split:
-    return sources.digits()
+def split() -> Split:
+    return sources.embedded()
 
 
 @pytest.fixture
-def make(digits, tmp_path) -> Callable[..., Experiment]:
+def make(split, tmp_path) -> Callable[..., Experiment]:
     """Experiments that share one store, as the chapters do."""
 
     def experiment_of(chapter: str = "chapter", seed: int = 0, profile=TINY) -> Experiment:
         return Experiment(
             chapter=chapter,
             profile=profile,
-            split=digits,
-            train=digits.train.take(100),
-            test=digits.test.take(40),
+            split=split,
+            train=split.train.take(100),
+            test=split.test.take(40),
             device=torch.device("cpu"),
             seeds=Seeds.derive(seed),
             store=Store(tmp_path / "store"),
@@ -64,8 +67,7 @@ def make(digits, tmp_path) -> Callable[..., Experiment]:
 @pytest.fixture
 def results(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "results"
-    monkeypatch.setattr(tables, "RESULTS", folder)
-    monkeypatch.setattr(provenance, "RESULTS", folder)
+    monkeypatch.setattr(ledger, "RESULTS", folder)
     return folder
 
 
@@ -78,12 +80,13 @@ def fits(monkeypatch) -> list[tuple]:
 @pytest.fixture
 def attacks(monkeypatch) -> list[int]:
     """How many images each attack from now on was given."""
-    return spy(monkeypatch, attack, "find_adversarial", lambda network, inputs, targets, config: len(inputs))
+    return spy(monkeypatch, penalized, "find_adversarial", lambda network, inputs, targets, config: len(inputs))
 
 
 def spy(monkeypatch, module, name: str, describe: Callable) -> list:
     real, seen = getattr(module, name), []
 
+    @wraps(real)
     def watched(*arguments):
         seen.append(describe(*arguments))
         return real(*arguments)
@@ -93,7 +96,7 @@ def spy(monkeypatch, module, name: str, describe: Callable) -> list:
 
 
 def same_weights(a, b) -> bool:
-    return digits.weights_identity(a.network) == digits.weights_identity(b.network)
+    return of_network(a.network) == of_network(b.network)
 
 
 # --- Networks -------------------------------------------------------------------------------------
@@ -115,7 +118,7 @@ def test_a_network_is_what_training_gives(make):
     network = mnist.build(mnist.SPECS["softmax 1e-2"], torch.Generator().manual_seed(run.seeds.init))
     result = training.fit(network, run.train.inputs, run.train.labels, [1e-2], DecayRule.HALF, TINY.training)
     ours = run.trained("softmax 1e-2")
-    assert digits.weights_identity(network) == digits.weights_identity(ours.network)
+    assert of_network(network) == of_network(ours.network)
     assert replace(ours.result, seconds=0) == replace(result, seconds=0)
 
 
@@ -132,17 +135,17 @@ def test_whatever_it_depends_on_makes_another_network(make, fits):
         run.trained("softmax 1e-2"),
         run.trained("softmax 1"),
         run.trained("softmax 1e-2", DecayRule.FULL),
-        run.trained("softmax 1e-2", dataset=run.train.subset(slice(50), "P1")),
+        run.trained("softmax 1e-2", images=run.train.subset(slice(50), "P1")),
         make(seed=1).trained("softmax 1e-2"),
         make(profile=longer).trained("softmax 1e-2"),
     ]
-    assert len(fits) == len({digits.weights_identity(t.network) for t in networks}) == 6
+    assert len(fits) == len({of_network(t.network) for t in networks}) == 6
 
 
 def test_the_same_images_under_another_name_are_the_same_data(make, fits):
     run = make()
     run.trained("softmax 1")
-    run.trained("softmax 1", dataset=run.train.subset(slice(None), "renamed"))
+    run.trained("softmax 1", images=run.train.subset(slice(None), "renamed"))
     run.trained("softmax 1", DecayRule.HALF, run.train)
     assert len(fits) == 1
 
@@ -158,7 +161,7 @@ def test_what_a_network_does_not_depend_on_leaves_it_alone(make, fits):
 
 
 def test_the_autoencoder_is_trained_first_and_then_left_alone(make, monkeypatch):
-    encoders = spy(monkeypatch, training, "fit_autoencoder", lambda network, *rest: network.encoder)
+    encoders = spy(monkeypatch, autoencoder, "fit_autoencoder", lambda network, *rest: network.encoder)
     first, again = make().trained("AE400-10"), make().trained("AE400-10")
     (encoder,) = encoders
     assert same_weights(first, again)
@@ -178,17 +181,6 @@ def test_conv_follows_its_seed(make):
 def test_an_unknown_network_is_an_error(make):
     with pytest.raises(KeyError, match="VGG"):
         make().trained("VGG")
-
-
-def test_weights_identity_sees_every_weight():
-    network = torch.nn.Linear(3, 2)
-    before = digits.weights_identity(network)
-    assert digits.weights_identity(network) == before
-    for parameter in network.parameters():
-        with torch.no_grad():
-            parameter[-1] += 1e-3
-        assert digits.weights_identity(network) != before
-        before = digits.weights_identity(network)
 
 
 def test_errors_by_hand(make):
@@ -258,6 +250,7 @@ def test_after_an_interruption_only_the_missing_pieces_are_made(make, attacks, m
     monkeypatch.setattr(digits, "PIECE", 6)
     counted = penalized.find_adversarial
 
+    @wraps(counted)
     def interrupted(*arguments):
         if len(attacks) == 2:
             raise KeyboardInterrupt
@@ -291,14 +284,14 @@ def test_whatever_it_depends_on_makes_another_attack(make, attacks):
 # --- Beginning and end ----------------------------------------------------------------------------
 
 
-def test_begin_cuts_the_data_to_the_profiles_size(monkeypatch, tmp_path, digits):
+def test_begin_cuts_the_data_to_the_profiles_size(monkeypatch, tmp_path, split):
     monkeypatch.setenv("STORE_DIR", str(tmp_path / "here"))
-    monkeypatch.setitem(experiment.config.PROFILES, "quick", replace(TINY, num_train=30))
+    monkeypatch.setitem(PROFILES, "quick", replace(TINY, num_train=30))
     run = digits.begin("framework", "quick", "digits", "cpu", 3)
     assert (run.chapter, run.device, run.seeds) == ("framework", torch.device("cpu"), Seeds.derive(3))
-    assert torch.equal(run.train.inputs, digits.train.inputs[:30])
-    assert torch.equal(run.test.inputs, digits.test.inputs)
-    assert run.store.root == tmp_path / "here"
+    assert torch.equal(run.train.inputs, split.train.inputs[:30])
+    assert torch.equal(run.test.inputs, split.test.inputs)
+    assert run.store.artifacts.root == tmp_path / "here"
     assert "digits" in run.banner
     with pytest.raises(FrozenInstanceError):
         run.chapter = "another"
@@ -308,13 +301,13 @@ def test_begin_cuts_the_data_to_the_profiles_size(monkeypatch, tmp_path, digits)
     ("change", "message"),
     [
         ({"profile": "fast"}, "profile must be one of quick, paper, not 'fast'"),
-        ({"data_name": "cifar"}, "data must be .*, not 'cifar'"),
+        ({"data": "cifar"}, "data must be .*, not 'cifar'"),
         ({"device": "tpu"}, "device must be auto, cpu or cuda, not 'tpu'"),
         ({"seed": -1}, "seed must be 0 or more, not -1"),
     ],
 )
 def test_begin_names_the_parameter_that_is_wrong(change, message):
-    parameters = {"profile": "quick", "data_name": "digits", "device": "cpu", "seed": 0}
+    parameters = {"profile": "quick", "data": "digits", "device": "cpu", "seed": 0}
     with pytest.raises(ValueError, match=message):
         digits.begin("framework", **(parameters | change))
 
@@ -334,7 +327,7 @@ def test_profile_paper_with_another_seed_leaves_the_recorded_results_alone(make,
 
 
 def test_profile_paper_refuses_to_pass_the_digits_off_as_mnist(monkeypatch):
-    monkeypatch.setattr(experiment.data, "load", lambda name: sources.digits())
+    monkeypatch.setattr(sources, "load", lambda name: sources.embedded())
     with pytest.raises(ValueError, match="profile paper needs MNIST"):
         digits.begin("framework", "paper", "auto", "cpu", 0)
 
@@ -351,14 +344,15 @@ def test_profile_paper_writes_down_on_what_it_ran(make, results):
 
 @pytest.mark.gpu
 def test_networks_and_attacks_are_on_the_device_asked_for(make):
-    """And an artifact made on one device serves the other."""
+    """A network trained on one device is not passed off as the other's."""
     cpu = make()
     gpu = replace(cpu, device=torch.device("cuda"), train=cpu.train.to("cuda"), test=cpu.test.to("cuda"))
     trained = gpu.trained("softmax 1")
     assert next(trained.network.parameters()).is_cuda
     assert gpu.targets(gpu.train).is_cuda
     assert gpu.adversarial(trained, gpu.train.take(5)).adversarial.is_cuda
-    assert same_weights(cpu.trained("softmax 1"), trained)
+    cpu.trained("softmax 1")
+    assert gpu.store.num_made == 3
 
 
 def test_halves_are_disjoint_and_their_networks_are_the_papers(make):
@@ -370,9 +364,9 @@ def test_halves_are_disjoint_and_their_networks_are_the_papers(make):
     together = torch.cat([P1.inputs, P2.inputs])
     assert torch.equal(together.sort(dim=0).values, run.train.inputs.sort(dim=0).values)
     for name, part, seeds in (("M1", P1, run.seeds), ("M3", P2, replace(run.seeds, init=run.seeds.twin))):
-        alone = replace(run, seeds=seeds).trained("100-100-10", dataset=part)
+        alone = replace(run, seeds=seeds).trained("100-100-10", images=part)
         assert same_weights(alone, trained[name])
-    same_start = run.trained("100-100-10", dataset=P2)
+    same_start = run.trained("100-100-10", images=P2)
     assert not same_weights(same_start, trained["M3"])
     assert [images.identity for images in run.parts.values()] == [P1.identity, P2.identity, run.test.identity]
 
@@ -392,7 +386,7 @@ def test_pieces_are_the_whole(make, monkeypatch):
 def test_every_variant_of_the_autoencoder_is_another_network(make):
     run = make(profile=replace(TINY, autoencoder=AutoencoderConfig(max_iterations=8, num_images=50)))
     kept = {label: run.with_autoencoder(label).trained("AE400-10") for label in profiles.AUTOENCODER_VARIANTS}
-    weights = {label: digits.weights_identity(t.network) for label, t in kept.items()}
+    weights = {label: of_network(t.network) for label, t in kept.items()}
     assert len(set(weights.values())) == len(weights) >= 6
     budgets = {len(t.pretraining.losses) - 1 for t in kept.values()}
     assert budgets == {8 // profiles.VARIANT_SHARE}
@@ -402,22 +396,21 @@ KILLED = """
 import sys
 from pathlib import Path
 from dataclasses import replace
-from lib.data import dataset
 from lib.data import sources
 from lib.experiments import digits
 from lib.experiments.profiles import PROFILES
 from lib.experiments.seeds import Seeds
 from lib.experiments.digits import Experiment
-from lib.store import Store
+from lib.store.calls import Store
 from lib.networks.training import TrainingConfig
 import torch
 
 torch.set_num_threads(1)
 digits.PIECE = 10
-digits = sources.digits()
+split = sources.embedded()
 profile = replace(PROFILES["quick"], training=TrainingConfig(max_iterations=8))
 run = Experiment(
-    "killed", profile, digits, digits.train.take(100), digits.test.take(40), torch.device("cpu"), Seeds.derive(0),
+    "killed", profile, split, split.train.take(100), split.test.take(40), torch.device("cpu"), Seeds.derive(0),
     Store(Path(sys.argv[1])),
 )
 result = run.adversarial(run.trained("100-100-10"), run.train)
@@ -432,7 +425,7 @@ def test_killed_outright_it_goes_on_and_ends_with_the_same_digits(tmp_path):
     store = tmp_path / "store"
     process = subprocess.Popen([*command, str(store), str(tmp_path / "never.pt")])
     deadline = time.monotonic() + 120
-    while len(finished := sorted(store.glob("adversarial-*.json"))) < 3 and time.monotonic() < deadline:
+    while len(finished := sorted(store.glob("find_adversarial-*.json"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -signal.SIGKILL

@@ -5,9 +5,9 @@ from dataclasses import FrozenInstanceError, astuple, fields, replace
 import pytest
 import torch
 
-from lib import store
 from lib.experiments.profiles import PROFILES
-from lib.experiments.seeds import Seeds, generator, resolve_device
+from lib.experiments.seeds import Seeds, device, generator
+from lib.store.identity import digest
 
 
 def test_profiles_carry_their_names():
@@ -40,7 +40,7 @@ def test_a_profile_is_a_value(name):
     profile = PROFILES[name]
     assert profile == replace(profile)
     assert profile != replace(profile, num_train=1)
-    assert len(store.digest(profile)) == 64  # so it can be part of a key
+    assert len(digest(profile)) == 64  # so it can be part of a key
     with pytest.raises(FrozenInstanceError):
         profile.num_train = 1
 
@@ -97,16 +97,16 @@ def test_a_generator_is_its_seeds_and_not_the_global_one():
 )
 def test_devices(monkeypatch, name, has_gpu, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
-    assert resolve_device(name) == torch.device(expected)
+    assert device(name) == torch.device(expected)
 
 
 def test_cuda_without_a_gpu_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="finds none; use auto or cpu"):
-        resolve_device("cuda")
+        device("cuda")
 
 
 @pytest.mark.parametrize("name", ["", "gpu", "mps", "CPU", "cuda:1"])
 def test_other_devices_are_refused(name):
     with pytest.raises(ValueError, match=f"auto, cpu or cuda, not {name!r}"):
-        resolve_device(name)
+        device(name)

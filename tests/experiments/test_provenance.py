@@ -95,11 +95,11 @@ def test_no_checkout_no_commit_and_no_git_are_unknown(root, monkeypatch):
 
 @pytest.fixture(scope="module")
 def facts() -> dict:
-    return provenance.describe(PROFILES["quick"], sources.digits(), "cpu", Seeds.derive(3))
+    return provenance.describe(PROFILES["quick"], sources.embedded(), "cpu", Seeds.derive(3))
 
 
 def test_the_facts_are_these(facts):
-    split = sources.digits()
+    split = sources.embedded()
     assert list(facts) == ["commit", "date", "versions", "machine", "device", "data", "profile", "seeds"]
     assert facts["data"] == {"name": "digits", "train": split.train.identity, "test": split.test.identity}
     assert (facts["device"], facts["profile"]) == ("cpu", "quick")

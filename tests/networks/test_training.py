@@ -49,7 +49,7 @@ def largest_gradient(loss: torch.Tensor, parameters) -> float:
 
 @pytest.fixture(scope="module")
 def digits() -> dataset.Dataset:
-    return sources.digits().train.take(200)
+    return sources.embedded().train.take(200)
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
-from lib.experiments import digits, photographs, profiles, seeds
-from lib.networks import imagenet, linear_probe, mnist
+from lib.experiments import digits, photographs, plan, profiles, seeds
+from lib.experiments.plan import Settings, Step
+from lib.networks import imagenet, mnist
 from lib.networks.autoencoder import AutoencoderConfig
-from lib.networks.training import DecayRule, TrainingConfig
-from lib.store import Artifact, Store
+from lib.networks.training import DecayRule, MinibatchConfig, TrainingConfig
+from lib.store.calls import Store
 from tests.pictures_made import WNIDS, tiny_imagenet
 from tools import prepare
-from tools.prepare import Settings, Step
 
 torch.set_num_threads(1)
 QUICK = Settings("quick", "digits", "cpu", 0)
@@ -33,13 +33,13 @@ def found(monkeypatch, tmp_path):
         torch.manual_seed(0)
         network = imagenet.AlexNet().eval().requires_grad_(False)
     yield {"AlexNet": network, "Tiny ImageNet": tiny_imagenet(tmp_path, per_class=4)}
-    prepare.under_attack.cache_clear()
+    plan.under_attack.cache_clear()
 
 
 def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
     monkeypatch.setattr(digits, "PIECE", 8)
-    monkeypatch.setattr(linear_probe, "PIECE", 5)
-    monkeypatch.setattr(prepare, "public_files", lambda settings: found)
+    monkeypatch.setattr(photographs, "PIECE", 5)
+    monkeypatch.setattr(plan, "public_files", lambda settings: found)
     run = digits.begin("test", "quick", "digits", "cpu", 0)
     profile = replace(
         run.profile,
@@ -49,8 +49,8 @@ def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
         conv=MinibatchConfig(num_epochs=1),
     )
     run = replace(run, profile=profile, train=run.train.take(100), test=run.test.take(20), store=Store(tmp_path))
-    monkeypatch.setattr(prepare, "begin", lambda settings: run)
-    steps = prepare.book(QUICK)
+    monkeypatch.setattr(plan, "begin", lambda settings: run)
+    steps = plan.book(QUICK)
     for step in steps:
         step.make(run)
     layers = 1  # on AlexNet's features, made by the first attack on them
@@ -69,7 +69,7 @@ def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
             run.trained(name, rule)
     for seed in range(profile.units.num_networks):
         run.with_seed(seed).trained("Conv")
-    scale = photographs.SCALES["quick"]
+    scale = run.profile.photographs
     for subject in photographs.subjects(found, scale, run.store, run.device)[0].values():
         for goals in subject.goals(seeds.generator(run.seeds.targets)).values():
             photographs.adversarial(subject, goals, scale.attack, run.store)
@@ -77,7 +77,7 @@ def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
 
 
 def test_the_longest_come_first_and_attacks_after_the_networks():
-    steps = prepare.book(QUICK)
+    steps = plan.book(QUICK)
     first_attack = next(i for i, step in enumerate(steps) if step.name.startswith("attack"))
     seconds = [step.seconds for step in steps[:first_attack]]
     assert seconds == sorted(seconds, reverse=True)
@@ -89,9 +89,12 @@ def test_the_longest_come_first_and_attacks_after_the_networks():
 
 def keep(run, name):
     """An artifact that says who made it."""
+    return run.store.call(who_makes, name)
+
+
+def who_makes(name: str) -> dict:
     time.sleep(1)
-    made_by = {"process": os.getpid(), "threads": torch.get_num_threads()}
-    return run.store.get("test", {"name": name}, lambda: Artifact({}, made_by)).info
+    return {"process": os.getpid(), "threads": torch.get_num_threads()}
 
 
 def step(name: str, make, seconds: float = 60) -> Step:
@@ -149,6 +152,7 @@ def test_a_worker_that_dies_is_reported():
 SLEEPER = """
 import os, time
 from pathlib import Path
+from lib.experiments import plan
 from tools import prepare
 
 def sleep(run):
@@ -156,8 +160,8 @@ def sleep(run):
     time.sleep(600)
 
 if __name__ == "__main__":
-    settings = prepare.Settings("quick", "digits", "cpu", 0)
-    prepare.carry_out([prepare.Step("sleep", settings, 1, sleep)], jobs=1)
+    settings = plan.Settings("quick", "digits", "cpu", 0)
+    prepare.carry_out([plan.Step("sleep", settings, 1, sleep)], jobs=1)
 """
 
 

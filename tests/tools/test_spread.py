@@ -8,53 +8,75 @@ import torch
 from lib.experiments import digits
 from lib.networks import mnist
 from lib.networks.training import TrainingConfig
-from lib.record import tables
+from lib.record import ledger
+from lib.store.calls import Store
 from tools import spread
 
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
-def small():
+def small(tmp_path_factory):
     """An experiment whose networks are hardly trained."""
     run = digits.begin("spread", "quick", "digits", "cpu", seed=1)
-    profile = replace(run.profile, training=TrainingConfig(max_iterations=8))
-    return replace(run, profile=profile, train=run.train.take(200))
+    profile = replace(run.profile, training=TrainingConfig(max_iterations=8), num_attacked=20)
+    return replace(
+        run,
+        store=Store(tmp_path_factory.mktemp("store")),
+        profile=profile,
+        train=run.train.take(200),
+        test=run.test.take(20),
+    )
 
 
 @pytest.fixture(scope="module")
-def tables(small):
+def found(small):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mnist, "TABLE1", ("softmax 1e-4", "softmax 1"))
-        return spread.tables(small, num_images=20)
+        return spread.tables(small)
 
 
-def test_tables_have_the_papers_cells(tables):
+def test_tables_have_the_papers_cells(found):
     networks = {"softmax 1e-4", "softmax 1"}
     for name in ("table1", "table2"):
         expected = {
             (row, column)
-            for row, column in tables.values(name)
+            for row, column in ledger.printed(name)
             if (row in networks or "noise" in row) and (column in networks or column not in mnist.TABLE1)
         }
-        assert tables[name].keys() == expected
-    assert tables["table3"].keys() == tables.values("table3").keys()
-    assert tables.values("table4").keys() <= tables["table4"].keys()
+        assert found[name].keys() == expected
+    assert found["table3"].keys() == ledger.printed("table3").keys()
+    assert ledger.printed("table4").keys() <= found["table4"].keys()
 
 
-def test_what_is_made_for_a_network_fools_it(tables):
+def test_what_is_made_for_a_network_fools_it(found):
     for name in ("softmax 1e-4", "softmax 1"):
-        assert tables["table2"][name, name].value == 100
+        assert found["table2"][name, name].value == 100
     for name in ("M1", "M2", "M3"):  # these are hardly trained, and give some classes to no image at all
-        assert tables["table4"][f"distorted for {name}", name].value >= 80
+        assert found["table4"][f"distorted for {name}", name].value >= 80
 
 
-def test_a_second_run_finds_everything_in_the_store(small, tables, monkeypatch):
-    monkeypatch.setattr(mnist, "TABLE1", ("softmax 1e-4", "softmax 1"))
-    monkeypatch.setattr(experiment.training, "fit", None)
-    monkeypatch.setattr(experiment.attack, "find_adversarial", None)
-    assert spread.tables(small, num_images=20) == tables
+def test_a_second_run_finds_everything_in_the_store(small, found):
+    num_made = small.store.num_made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mnist, "TABLE1", ("softmax 1e-4", "softmax 1"))
+        assert spread.tables(small) == found
+    assert small.store.num_made == num_made > 0
 
 
 def test_spread_is_mean_least_largest_and_number():
     assert spread.spread([2.0, 1.0, 6.0]) == (3.0, 1.0, 6.0, 3)
+
+
+def test_the_spread_is_of_every_cell_over_the_seeds(found):
+    other = {
+        table: {cell: e._replace(value=e.value + 1) for cell, e in cells.items()} for table, cells in found.items()
+    }
+    values = spread.by_table({0: found, 1: other})
+    spreads = spread.spreads(values)
+    assert spreads.keys() == found.keys()
+    for table, cells in found.items():
+        assert list(spreads[table]) == list(cells)
+        for cell, estimate in cells.items():
+            mean, low, high, n = spreads[table][cell]
+            assert (mean, low, high, n) == pytest.approx((estimate.value + 0.5, estimate.value, estimate.value + 1, 2))

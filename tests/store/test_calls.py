@@ -1,0 +1,259 @@
+"""A call is kept under everything that its result depends on, and comes back as it was."""
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lib.attacks import exact, penalized, tight
+from lib.attacks.penalized import AttackConfig
+from lib.attacks.tight import TightConfig
+from lib.measures import spectral, units
+from lib.measures.intervals import Estimate
+from lib.measures.spectral import Convolution
+from lib.networks import features, linear_probe, mnist, recipes
+from lib.networks.autoencoder import AutoencoderConfig
+from lib.networks.linear_probe import ProbeConfig
+from lib.networks.recipes import Recipe
+from lib.networks.training import DecayRule, MinibatchConfig, TrainingConfig
+from lib.store import calls, code
+from lib.store.artifacts import StoreWarning
+from lib.store.calls import Store
+from lib.store.files import ROOT
+
+
+@dataclass(frozen=True)
+class Found:
+    values: Tensor
+    parts: dict[str, Tensor]
+    estimate: Estimate
+    curve: list[float]
+    pair: tuple[int, str | None]
+
+
+COUNT = []
+
+
+def search(start: Tensor, factor: float) -> Found:
+    COUNT.append(1)
+    return Found(start * factor, {"half": start / 2}, Estimate(1.0, 0.5, 1.5, 3), [factor, 0.1 + 0.2], (1, None))
+
+
+def draw(generator: torch.Generator) -> Tensor:
+    return torch.rand(3, generator=generator)
+
+
+def fail(start: Tensor) -> Tensor:
+    raise ZeroDivisionError
+
+
+def of_a_kind_that_cannot_be_kept(start: Tensor) -> object:
+    return object()
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    COUNT.clear()
+    return Store(tmp_path / "store")
+
+
+# --- What comes back ------------------------------------------------------------------------------
+
+
+def test_a_call_is_made_once_and_gives_what_the_function_gives(store):
+    start = torch.arange(3.0)
+    first, later = store.call(search, start, 2.0), store.call(search, start, 2.0)
+    assert len(COUNT) == 1
+    assert store.num_made == 1
+    for found in (first, later):
+        assert isinstance(found, Found)
+        assert torch.equal(found.values, 2 * start)
+        assert torch.equal(found.parts["half"], start / 2)
+        assert found.estimate == Estimate(1.0, 0.5, 1.5, 3)
+        assert isinstance(found.estimate, Estimate)
+        assert found.curve == [2.0, 0.1 + 0.2]
+        assert found.pair == (1, None)
+
+
+def test_other_arguments_are_another_call(store):
+    start = torch.arange(3.0)
+    others = [(start + 1, 2.0), (start, 3.0), (start.double(), 2.0), (start[:2], 2.0)]
+    for arguments in [(start, 2.0), *others]:
+        store.call(search, *arguments)
+    assert len(COUNT) == 5
+
+
+def test_the_seconds_are_those_of_the_making(store):
+    start = torch.arange(3.0)
+    _, seconds = store.timed(search, start, 2.0)
+    assert seconds > 0
+    assert store.timed(search, start, 2.0)[1] == seconds
+
+
+def test_a_generator_lent_to_a_call_is_never_advanced(store):
+    generator = torch.Generator().manual_seed(1)
+    before = generator.get_state()
+    first, later = store.call(draw, generator), store.call(draw, generator)
+    assert torch.equal(generator.get_state(), before)
+    assert torch.equal(first, later)
+    assert torch.equal(first, draw(generator))  # which does advance it
+    assert not torch.equal(store.call(draw, generator), first)
+
+
+def test_a_call_that_raises_leaves_nothing(store):
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            store.call(fail, torch.ones(1))
+    assert store.num_made == 0
+
+
+def test_what_cannot_be_kept_is_refused(store):
+    with pytest.raises(TypeError, match="type object cannot be kept"):
+        store.call(of_a_kind_that_cannot_be_kept, torch.ones(1))
+    with pytest.raises(TypeError, match="cannot be part of a key"):
+        store.call(search, object(), 1.0)
+    with pytest.raises(TypeError, match="no module of this repository"):
+        store.call(torch.sum, torch.ones(1))
+
+
+@pytest.mark.faults
+def test_a_damaged_result_is_made_again(store):
+    store.call(search, torch.ones(2), 2.0)
+    (path,) = store.artifacts.root.glob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.warns(StoreWarning, match=path.name):
+        assert torch.equal(store.call(search, torch.ones(2), 2.0).values, torch.full((2,), 2.0))
+    assert len(COUNT) == 2
+
+
+def test_no_class_from_elsewhere_is_ever_made():
+    with pytest.raises(TypeError, match="no class of this repository"):
+        calls.unpack({"module": "subprocess", "class": "Popen", "fields": {"args": "true"}}, {})
+
+
+# --- Keys that know the recipe --------------------------------------------------------------------
+
+NETWORK = nn.Sequential(nn.Linear(4, 3))
+SPEC = mnist.SPECS
+CONVOLUTION = Convolution(torch.ones(2, 2, 3, 3), size=(6, 6))
+IMAGES, TARGETS = torch.zeros(2, 4), torch.zeros(2, dtype=torch.int64)
+GENERATOR = torch.Generator().manual_seed(0)
+
+# Every kind of artifact that the book keeps: a call, and the modules that have a part in it.
+KINDS = {
+    "sigmoid network": (
+        recipes.fit,
+        (Recipe(SPEC["softmax 1"], 0, DecayRule.HALF, TrainingConfig()), IMAGES, TARGETS),
+        ["networks/recipes", "networks/training", "networks/mnist"],
+    ),
+    "autoencoder": (
+        recipes.fit,
+        (
+            Recipe(SPEC["AE400-10"], 0, DecayRule.HALF, TrainingConfig(), AutoencoderConfig(), 1),
+            IMAGES,
+            TARGETS,
+        ),
+        ["networks/recipes", "networks/autoencoder", "networks/training", "networks/mnist"],
+    ),
+    "Conv": (
+        recipes.fit,
+        (Recipe(SPEC["Conv"], 0, minibatches=MinibatchConfig(), batches=2), IMAGES, TARGETS),
+        ["networks/recipes", "networks/training", "networks/mnist"],
+    ),
+    "adversarial set": (
+        penalized.find_adversarial,
+        (mnist.build(SPEC["Conv"], torch.Generator().manual_seed(0)), IMAGES, TARGETS, AttackConfig()),
+        ["attacks/penalized", "solvers/lbfgs", "networks/mnist"],
+    ),
+    "lengths at a price": (
+        penalized.lengths_at,
+        (NETWORK, IMAGES, TARGETS, torch.ones(2), AttackConfig()),
+        ["attacks/penalized", "solvers/lbfgs"],
+    ),
+    "tight attack": (
+        tight.tighten,
+        (NETWORK, IMAGES, TARGETS, IMAGES, TightConfig()),
+        ["attacks/tight", "attacks/penalized", "solvers/lbfgs", "solvers/quadratic"],
+    ),
+    "exact optimum": (
+        exact.minimum_perturbation,
+        (NETWORK[0], IMAGES, TARGETS),
+        ["attacks/exact", "solvers/quadratic"],
+    ),
+    "linear layer": (
+        linear_probe.fit_head,
+        (IMAGES, TARGETS, 2, ProbeConfig()),
+        ["networks/linear_probe", "networks/training"],
+    ),
+    "thumbnails": (features.thumbnails, (IMAGES,), ["networks/features", "data/photographs"]),
+    "maps": (features.maps, (NETWORK, IMAGES), ["networks/features", "data/photographs", "networks/imagenet"]),
+    "encodings": (features.encodings, (NETWORK, IMAGES), ["networks/features", "networks/imagenet"]),
+    "rotations": (units.rotated, (IMAGES, {"labels": IMAGES}, 1, 2, GENERATOR), ["measures/units"]),
+    "norm": (spectral.largest_singular_value, (CONVOLUTION, GENERATOR), ["measures/spectral"]),
+    "least": (spectral.least_singular_value, (CONVOLUTION, GENERATOR, 3), ["measures/spectral"]),
+    "spectrum": (spectral.torus_spectrum, (CONVOLUTION, 6), ["measures/spectral"]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_changed_constant_in_any_function_of_a_recipe_changes_its_key(kind, monkeypatch):
+    """One constant at a time, in every module that has a part in it."""
+    function, arguments, modules = KINDS[kind]
+    real, before = code._tree, calls.key(function, arguments)
+    for module in modules:
+        path = (ROOT / f"lib/{module}.py").resolve()
+        places = constants(path)
+        assert places, module
+        for place in places:
+            monkeypatch.setattr(
+                code, "_tree", lambda p, t, path=path, place=place: mutated(p, place) if p == path else real(p, t)
+            )
+            assert calls.key(function, arguments) != before, f"{module}: constant {place} is in no key"
+        monkeypatch.setattr(code, "_tree", real)
+    assert calls.key(function, arguments) == before
+
+
+def constants(path: Path) -> list[int]:
+    """Which nodes of the file's syntax tree, in walking order, are constants of its code; every fifth of them."""
+    nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    found = [i for i, node in enumerate(nodes) if isinstance(node, ast.Constant) and id(node) not in docstrings]
+    return found[::5]
+
+
+def mutated(path: Path, place: int) -> str:
+    """The version of the file with one constant changed, by the real way of telling it."""
+    tree = ast.parse(path.read_bytes())
+    constant = list(ast.walk(tree))[place]
+    constant.value = constant.value + 1 if type(constant.value) in (int, float) else "changed"
+    return code.checksum(ast.dump(code._DropStrings().visit(tree)).encode())
+
+
+def test_a_change_elsewhere_leaves_a_key_alone(monkeypatch):
+    """Figures, records and other attacks have no part in a trained network."""
+    function, arguments, _ = KINDS["sigmoid network"]
+    before, real = calls.key(function, arguments), code._tree
+    for module in ("figures/style", "record/tables", "attacks/penalized", "experiments/digits", "measures/units"):
+        path = (ROOT / f"lib/{module}.py").resolve()
+        monkeypatch.setattr(code, "_tree", lambda p, t, path=path: "changed" if p == path else real(p, t))
+        assert calls.key(function, arguments) == before
+
+
+def test_versions_and_device_are_part_of_the_key(monkeypatch):
+    function, arguments, _ = KINDS["adversarial set"]
+    key = calls.key(function, arguments)
+    assert key["devices"] == ["cpu"]
+    assert key["versions"]["torch"] == torch.__version__
+    monkeypatch.setattr(torch, "__version__", "9.9.9")
+    assert calls.key(function, arguments) != key
+
+
+def test_the_code_of_a_networks_class_is_part_of_the_key():
+    """The attack does not import the networks: it is handed one."""
+    conv = mnist.build(SPEC["Conv"], torch.Generator().manual_seed(0))
+    ours = calls.key(penalized.find_adversarial, (conv, IMAGES, TARGETS, AttackConfig()))
+    foreign = calls.key(penalized.find_adversarial, (NETWORK, IMAGES, TARGETS, AttackConfig()))
+    assert ours["code"] != foreign["code"]
