@@ -25,7 +25,7 @@ from benchmarks.scaling import timed
 from lib.attacks import exact, penalized, tight
 from lib.experiments import digits, provenance
 from lib.measures import intervals
-from lib.record.tables import write_atomically
+from lib.store import files
 
 NETWORKS = ("softmax 1e-4", "softmax 1e-2", "softmax 1", "100-100-10", "200-200-10", "AE400-10", "Conv")
 PILOT = 20  # images that tell how many a method can afford; the least that any gets
@@ -188,7 +188,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     run = digits.begin("benchmark", arguments.profile, arguments.data, arguments.device, seed=0)
     # Before anybody commits anything else: the commit that runs.
-    facts = provenance.describe(run.profile, run.split, str(run.device), run.seeds)
+    facts = provenance.describe(run.profile.name, run.split, str(run.device), run.seeds)
     facts["threads"] = arguments.threads
     if arguments.scaling:
         facts |= scaling.measure(run, arguments.networks)
@@ -200,7 +200,7 @@ def main() -> None:
             found["versions"] |= {"foolbox": version("foolbox")}
     if arguments.json:
         kept = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
-        write_atomically(arguments.json, json.dumps(kept | found, indent=2))
+        files.replace(arguments.json, json.dumps(kept | found, indent=2).encode())
 
 
 def comparisons(run: digits.Experiment, arguments: argparse.Namespace) -> dict[str, dict]:

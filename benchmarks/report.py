@@ -6,7 +6,7 @@ python -m benchmarks.report      # rewrites everything below the README's headin
 import json
 from pathlib import Path
 
-from lib.record.tables import write_atomically
+from lib.store import files
 
 HERE = Path(__file__).parent
 HEADING = "## Recorded\n"
@@ -110,7 +110,8 @@ def _floor(name: str, figures: dict) -> str:
 def main() -> None:
     readme = HERE / "README.md"
     head = readme.read_text().split(HEADING)[0]
-    write_atomically(readme, head + HEADING + "\n" + report(json.loads((HERE / "attack.json").read_text())))
+    text = head + HEADING + "\n" + report(json.loads((HERE / "attack.json").read_text(encoding="utf-8")))
+    files.replace(readme, text.encode())
 
 
 if __name__ == "__main__":

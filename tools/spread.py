@@ -4,10 +4,10 @@
     python -m tools.spread --seeds 1 2 --profile quick
 
 Every seed draws first weights, halves, minibatches, targets and noise anew, and is measured on the same images as the
-recorded values, so that seed 0 gives these. Networks are trained and attacked first, on all cores; what was made lies in
-the store, so that a run which was killed repeats next to nothing. When all is done, and only at the paper's scale with the
-seeds that are the defaults here, results/ gets spread_table1.csv ... spread_table4.csv (mean, smallest and largest
-value, n seeds) and seeds.csv (each seed's value).
+recorded values, so that seed 0 gives these. Networks are trained and attacked first, on all cores; what was made lies
+in the store, so that a run which was killed repeats next to nothing. When all is done, and only at the paper's scale
+with the seeds that are the defaults here, results/ gets spread_table1.csv ... spread_table4.csv (mean, smallest and
+largest value, n seeds) and seeds.csv (each seed's value).
 """
 
 import argparse
@@ -93,7 +93,7 @@ def main() -> None:
         for table, cells in found.items():
             ledger.record(f"spread_{table}", cells)
         ledger.write("seeds.csv", values.to_csv(index=False, float_format="%.6g"))
-        facts = provenance.describe(run.profile, run.split, str(run.device), run.seeds)
+        facts = provenance.describe(run.profile.name, run.split, str(run.device), run.seeds)
         provenance.record_run("spread", facts | {"seeds": arguments.seeds}, time.perf_counter() - began)
 
 

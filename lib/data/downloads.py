@@ -25,6 +25,10 @@ def cache_dir() -> Path:
     return Path(pooch.os_cache("intriguing-properties"))
 
 
+class UnreachableError(RuntimeError):
+    """No address served a file; the message says which, and why not."""
+
+
 class MissingFileError(DataError):
     """A file is nowhere to be found; the message says which, where it can be had and where to put it."""
 
@@ -113,25 +117,51 @@ def missing(file: PublicFile, reason: str) -> MissingFileError:
 
 def _download(file: PublicFile, folder: Path) -> Path:
     """Download a file into the folder; it gets its name only once it is verified."""
-    fetch = pooch.HTTPDownloader(
-        progressbar=sys.stderr.isatty(), chunk_size=2**16, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)
-    )
-    path, part = folder / file.name, folder / f"{file.name}.part"
+    path = folder / file.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{file.name}.lock"):
             if not path.exists():
-                try:
-                    fetch(file.url, part, None)
-                    verify(part, file)
-                    part.replace(path)
-                finally:
-                    part.unlink(missing_ok=True)
-    except (requests.RequestException, OSError) as error:
-        if (response := getattr(error, "response", None)) is not None:
-            response.close()
-        raise missing(file, f"the download failed ({type(error).__name__})") from error
+                fetch([file.url], path, lambda part: verify(part, file))
+    except (UnreachableError, OSError) as error:
+        raise missing(file, f"the download failed ({error})") from error
     return path
+
+
+def fetch(urls: Sequence[str], path: Path, verify: Callable[[Path], object]) -> None:
+    """Download to `path` what the first of the addresses serves that `verify` does not object to.
+
+    It gets its name only once it is verified; until then it is called PATH.part.
+
+    Raises
+    ------
+    DataError
+        If an address served something else and no other one the right file.
+    UnreachableError
+        If no address served anything.
+    """
+    download = pooch.HTTPDownloader(
+        progressbar=sys.stderr.isatty(), chunk_size=2**16, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)
+    )
+    part = path.with_name(f"{path.name}.part")
+    unreached, damaged = [], []
+    for url in urls:
+        try:
+            download(url, part, None)
+            verify(part)
+            part.replace(path)
+            return
+        except requests.RequestException as error:
+            if error.response is not None:
+                error.response.close()
+            unreached.append(f"{url}: {type(error).__name__}")
+        except DataError as error:
+            damaged.append(f"{url}: {error}")
+        finally:
+            part.unlink(missing_ok=True)
+    if damaged:
+        raise DataError("; ".join(damaged + unreached))
+    raise UnreachableError("; ".join(unreached))
 
 
 def verify(path: Path, file: PublicFile) -> None:

@@ -9,9 +9,7 @@ import hashlib
 import math
 import os
 import struct
-import sys
 import time
-import warnings
 import zlib
 from collections.abc import Iterator
 from functools import cache
@@ -24,13 +22,9 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-with warnings.catch_warnings():  # it imports tqdm for widgets, which warns wherever there are none
-    warnings.simplefilter("ignore")
-    import pooch
-
-from lib.data.dataset import NUM_CLASSES, DataError, Dataset, Split
 from lib.data import downloads
-from lib.data.downloads import CONNECT_TIMEOUT, READ_TIMEOUT
+from lib.data.dataset import NUM_CLASSES, DataError, Dataset, Split
+from lib.data.downloads import CONNECT_TIMEOUT
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -250,31 +244,16 @@ def _reachable(mirrors: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _fetch(file: IdxFile, mirrors: tuple[str, ...], folder: Path) -> None:
-    """Download a file from the first mirror that serves it right; it gets its name only once it is verified."""
-    download = pooch.HTTPDownloader(
-        progressbar=sys.stderr.isatty(), chunk_size=2**16, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)
-    )
-    part = folder / f"{file.name}.part"
-    unreached, damaged = [], []
-    for mirror in mirrors:
-        url = f"{mirror}{file.name}.gz"
-        try:
-            download(url, part, None)
-            _verify(part, file)
-            # Some servers unpack what they send.
-            is_gzip = part.read_bytes()[:2] == GZIP_MAGIC
-            part.replace(folder / f"{file.name}{'.gz' if is_gzip else ''}")
-            return
-        except requests.RequestException as error:
-            unreached.append(f"{url}: {type(error).__name__}")
-        except DataError as error:
-            damaged.append(f"{url}: {error}")
-        finally:
-            part.unlink(missing_ok=True)
-    if damaged:
-        reasons = "; ".join(damaged + unreached)
+    """Download a file from the first mirror that serves it right. Some servers unpack what they send."""
+    path = folder / f"{file.name}.gz"
+    try:
+        downloads.fetch([f"{mirror}{path.name}" for mirror in mirrors], path, lambda part: _verify(part, file))
+    except downloads.UnreachableError as error:
+        raise MissingDataError(f"the download failed ({error})") from None
+    except DataError as error:
         raise DataError(
-            f"No mirror served {file.name} with the decompressed sha256 {file.sha256} ({reasons}). "
+            f"No mirror served {file.name} with the decompressed sha256 {file.sha256} ({error}). "
             "Try again, set DATA_DIR to a folder that has it, or set OFFLINE=1 to do without."
-        )
-    raise MissingDataError(f"the download failed ({'; '.join(unreached)})")
+        ) from None
+    if path.read_bytes()[:2] != GZIP_MAGIC:
+        path.replace(folder / file.name)

@@ -22,7 +22,6 @@ from lib.data import downloads
 from lib.data.archive import Archive
 from lib.data.dataset import DataError
 from lib.data.downloads import PublicFile
-from lib.networks.imagenet import SIDE
 
 TINY_IMAGENET = PublicFile(
     name="tiny-imagenet-200.zip",
@@ -38,6 +37,7 @@ IMAGENET_SAMPLE = PublicFile(
     checksum="",  # GitHub packs it anew
     aliases=("imagenet-sample-images-master.zip", "imagenet-sample-256.tar"),  # the tar: shorter side 256 already
 )
+SIDE = 224  # of the pictures that the networks were trained on
 SHORTER_SIDE = 256  # before the centre is cut out, as torchvision's networks were evaluated
 
 

@@ -84,9 +84,10 @@ class Experiment:
         return claims.summary(self.chapter, {name: table.now for name, table in self.tables.items()})
 
     def finish(self) -> None:
-        """At the end of a chapter whose results are recorded: write down on what they were measured."""
+        """At the end of a chapter whose results are recorded: what they were measured on, and what they say."""
         if self.records:
-            facts = provenance.describe(self.profile, self.split, str(self.device), self.seeds)
+            claims.record()
+            facts = provenance.describe(self.profile.name, self.split, str(self.device), self.seeds)
             provenance.record_run(self.chapter, facts, time.perf_counter() - self.began)
 
     # --- Networks ---------------------------------------------------------------------------------

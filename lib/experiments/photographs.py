@@ -4,7 +4,7 @@ The attack knows vectors and networks of vectors; pictures are flattened here, i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import ceil
 
 import torch
@@ -14,12 +14,13 @@ from tqdm import tqdm, trange
 from lib.attacks import penalized, perturbations, tight
 from lib.attacks.penalized import AttackConfig, AttackResult, Network
 from lib.attacks.tight import TightConfig, TightResult
-from lib.data.photographs import Pictures, imagenet_sample
+from lib.data.photographs import SIDE, Pictures, imagenet_sample
 from lib.data.photographs import tiny_imagenet as whole_tiny_imagenet
+from lib.experiments.profiles import PhotographsConfig
 from lib.measures import intervals, transfer
 from lib.measures.intervals import Estimate
 from lib.networks import features, imagenet
-from lib.networks.imagenet import SIDE, AlexNet, Probe
+from lib.networks.imagenet import AlexNet, Probe
 from lib.networks.linear_probe import ProbeConfig, fit_head
 from lib.networks.training import TrainResult
 from lib.store.calls import Store
@@ -36,22 +37,6 @@ WANTED = {
     "imagenet-sample": imagenet_sample,
     "Tiny ImageNet": whole_tiny_imagenet,
 }
-
-
-@dataclass(frozen=True)
-class PhotographsConfig:
-    """How much of everything. None means all there is.
-
-    16 pictures at once stay below 2 GB of memory. An accuracy beyond 3e-3 would cost more gradients than it is worth.
-    """
-
-    num_attacked: int  # pictures, for every network and kind of target
-    num_coarse: int  # of them, to see what a coarse search over c and the tight attack would have found
-    num_judged: int | None  # pictures that accuracy is measured on, and that the attacked ones are taken from
-    num_classes: int | None  # of Tiny ImageNet
-    num_train: int | None  # pictures that the linear layer on AlexNet's features is trained on
-    attack: AttackConfig = field(default_factory=lambda: AttackConfig(tolerance=3e-3, chunk_size=16))
-    tight: TightConfig = field(default_factory=TightConfig)
 
 
 @dataclass(frozen=True, eq=False)

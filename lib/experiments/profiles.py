@@ -4,11 +4,26 @@ from dataclasses import dataclass, field
 
 from lib.attacks.penalized import AttackConfig
 from lib.attacks.tight import TightConfig
-from lib.experiments.photographs import PhotographsConfig
 from lib.measures.units import UnitsConfig
 from lib.networks.autoencoder import AutoencoderConfig
 from lib.networks.training import MinibatchConfig, TrainingConfig
 from lib.solvers.lbfgs import LBFGSConfig
+
+
+@dataclass(frozen=True)
+class PhotographsConfig:
+    """How much of everything. None means all there is.
+
+    16 pictures at once stay below 2 GB of memory. An accuracy beyond 3e-3 would cost more gradients than it is worth.
+    """
+
+    num_attacked: int  # pictures, for every network and kind of target
+    num_coarse: int  # of them, to see what a coarse search over c and the tight attack would have found
+    num_judged: int | None  # pictures that accuracy is measured on, and that the attacked ones are taken from
+    num_classes: int | None  # of Tiny ImageNet
+    num_train: int | None  # pictures that the linear layer on AlexNet's features is trained on
+    attack: AttackConfig = field(default_factory=lambda: AttackConfig(tolerance=3e-3, chunk_size=16))
+    tight: TightConfig = field(default_factory=TightConfig)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from lib.data.dataset import Split
-from lib.experiments.profiles import Profile
 from lib.experiments.seeds import Seeds
 from lib.record import ledger
 from lib.store.files import ROOT
@@ -44,7 +43,7 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def describe(profile: Profile, split: Split, device: str, seeds: Seeds) -> dict:
+def describe(profile: str, split: Split, device: str, seeds: Seeds) -> dict:
     """Everything that a reader needs to judge or repeat a measurement, ready for JSON."""
     return {
         "commit": commit(),
@@ -53,7 +52,7 @@ def describe(profile: Profile, split: Split, device: str, seeds: Seeds) -> dict:
         "machine": machine(),
         "device": device,
         "data": {"name": split.source, "train": split.train.identity, "test": split.test.identity},
-        "profile": profile.name,
+        "profile": profile,
         "seeds": asdict(seeds),
     }
 

@@ -20,7 +20,6 @@ from lib.data.downloads import PublicFile
 
 NUM_CLASSES = 1000
 CONTRAST = {"size": 5, "alpha": 5 * 1e-4, "beta": 0.75, "k": 2}  # of 2012; PyTorch divides alpha by the size
-SIDE = 224  # of the pictures that the networks were trained on
 
 ALEXNET = PublicFile(
     name="alexnet-owt-7be5be79.pth",

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lib.measures.intervals import Estimate
 from lib.record import ledger, markdown
 from lib.record.ledger import Cells
 from lib.record.markdown import MISSING
@@ -152,8 +151,3 @@ class Table:
 def one_voice(*tables: Table) -> tuple[Table, ...]:
     """The tables, all of them recorded or all of them this build's: for a ratio or a sentence that needs several."""
     return tables if all(table.recorded for table in tables) else tuple(table.in_build() for table in tables)
-
-
-def of_estimate(value: float, n: int = 1) -> Estimate:
-    """A number without sampling error, from n images or the like."""
-    return Estimate(float(value), float(value), float(value), n)

@@ -13,8 +13,8 @@ import torch
 
 from lib.data import sources
 from lib.experiments import provenance
-from lib.experiments.profiles import PROFILES
 from lib.experiments.seeds import Seeds
+from lib.record import ledger
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -32,7 +32,7 @@ def root(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "checkout"
     folder.mkdir()
     monkeypatch.setattr(provenance, "ROOT", folder)
-    monkeypatch.setattr(provenance, "RESULTS", folder / "results")
+    monkeypatch.setattr(ledger, "RESULTS", folder / "results")
     return folder
 
 
@@ -95,7 +95,7 @@ def test_no_checkout_no_commit_and_no_git_are_unknown(root, monkeypatch):
 
 @pytest.fixture(scope="module")
 def facts() -> dict:
-    return provenance.describe(PROFILES["quick"], sources.embedded(), "cpu", Seeds.derive(3))
+    return provenance.describe("quick", sources.embedded(), "cpu", Seeds.derive(3))
 
 
 def test_the_facts_are_these(facts):

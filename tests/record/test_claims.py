@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import claims, paper
-from lib.claims import CONTRADICTED, NOT_RECORDED, NOT_REPRODUCED, PARTLY, REPRODUCED
-from lib.intervals import Estimate, percent
+from lib.measures.intervals import Estimate, percent
+from lib.record import claims, ledger
+from lib.record.claims import CONTRADICTED, NOT_RECORDED, NOT_REPRODUCED, PARTLY, REPRODUCED
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 HALVES = ("M1", "M2", "M3")
 LAYERS = ("Conv, hidden layer", "AlexNet, conv5", "SqueezeNet, fire9")
 JUDGES = ("labels", "another network")
@@ -23,7 +23,7 @@ def about(value: float, half: float = 0.0, n: int = 1000) -> Estimate:
 
 def as_printed(name: str, change=lambda value: value, half: float = 0.0) -> dict:
     """The paper's own table, each number changed."""
-    return {cell: about(change(value), half) for cell, value in paper.values(name).items()}
+    return {cell: about(change(value), half) for cell, value in ledger.printed(name).items()}
 
 
 def units(random: float = 0.5, delta: float = 0.0, half: float = 0.05, chance: float = 0.1) -> dict:
@@ -47,7 +47,7 @@ def controls(adversarial: float) -> dict:
 
 def bounds(factor: float) -> dict:
     """Table 5 as printed by the last version, for our counterparts, and true norms that are `factor` times as large."""
-    table, printed = {}, paper.values("table5")
+    table, printed = {}, ledger.printed("table5")
     for row, near in claims.NEAREST.items():
         table[near, "upper as printed"] = about(printed[row, "upper (v4)"])
         table[near, "upper"] = about(factor * printed[row, "upper (v4)"])
@@ -131,7 +131,7 @@ TABLES = {
 
 def recorded() -> dict:
     names = [path.stem for path in (REPOSITORY / "results").glob("*.csv") if path.stem != "claims"]
-    return {name: paper.recorded_estimates(name) for name in names}
+    return {name: ledger.recorded(name) for name in names}
 
 
 class Watched(dict):
@@ -154,12 +154,12 @@ class Watched(dict):
 
 
 def test_the_claims_are_the_papers_in_its_order():
-    assert list(claims.CLAIMS) == list(TABLES) == list(paper.published("claims")["id"])
+    assert list(claims.CLAIMS) == list(TABLES) == list(ledger.published("claims")["id"])
 
 
 @pytest.mark.parametrize("identity", TABLES)
 def test_a_criterion_is_its_functions_first_paragraph(identity):
-    criterion = paper.published("claims").set_index("id").loc[identity, "criterion"]
+    criterion = ledger.published("claims").set_index("id").loc[identity, "criterion"]
     paragraph = claims.CLAIMS[identity].function.__doc__.split("\n\n")[0]
     assert " ".join(paragraph.split()).rstrip(".").casefold() == criterion.casefold()
 
@@ -170,7 +170,7 @@ def test_what_luck_takes_as_known_is_said(identity):
 
 
 def test_where_a_criterion_was_changed_the_former_one_stays_with_its_verdict_the_date_and_the_reason():
-    lines = paper.published("claims")
+    lines = ledger.published("claims")
     columns = ["former criterion", "former verdict", "changed", "reason"]
     assert not lines.isna().any(axis=None)
     unchanged = lines[columns] == "–"
@@ -356,7 +356,7 @@ def test_cells_of_noise_lend_no_rank_correlation_to_table_4():
 def test_three_constants_do_not_have_the_pattern_of_table_4():
     """One for noise, one for the plain rows, one for the amplified: with the rows of noise these had 0.93."""
     levels = {"noise": 2.5, "distorted": 10.0, "amplified": 60.0}
-    cells = {cell: about(next(v for k, v in levels.items() if k in cell[0])) for cell in paper.values("table4")}
+    cells = {cell: about(next(v for k, v in levels.items() if k in cell[0])) for cell in ledger.printed("table4")}
     found = claims.cross_training_rank({"table4": cells})
     assert found.parts["1 - Spearman's correlation"].low > 0
     assert found.word != REPRODUCED
@@ -413,7 +413,7 @@ def test_luck_is_a_share_and_the_same_every_time(identity):
     name, passes, _, _ = TABLES[identity]
     first, again = (claims.CLAIMS[identity].function({name: passes}) for _ in range(2))
     assert first == again
-    mathematics = paper.published("claims").set_index("id").loc[identity, "kind"] == "mathematics"
+    mathematics = ledger.published("claims").set_index("id").loc[identity, "kind"] == "mathematics"
     assert (first.luck is None) == mathematics
     assert mathematics or 0 <= first.luck <= 0.5
 

@@ -1,0 +1,78 @@
+"""Numbers read as what they are, and a missing one never as a number."""
+
+import math
+
+import pytest
+
+from lib.measures.intervals import Estimate
+from lib.record import markdown
+
+
+@pytest.mark.parametrize(
+    ("value", "column", "text"),
+    [
+        (9.876, "error (%)", "9.88"),
+        (0.0523328, "distortion", "0.0523"),
+        (0.0014858, "distortion", "0.00149"),
+        (14.9753, "upper", "15"),
+        (123456.0, "x", "1.23·10<sup>5</sup>"),
+        (1e-7, "x", "1·10<sup>-7</sup>"),
+        (0.0, "x", "0"),
+        (math.nan, "x", "–"),
+    ],
+)
+def test_a_number_has_the_digits_that_it_deserves(value, column, text):
+    assert markdown.number(value, column) == text
+
+
+def test_an_interval_stands_beside_its_value():
+    assert markdown.interval(Estimate(7.0, 6.0, 8.0, 50), "(%)") == "7.00 [6.00,\u00a08.00]"
+
+
+def test_an_interval_of_hardly_any_images_is_not_printed():
+    """From two values Student's reaches below zero for lengths, and above one for probabilities."""
+    assert markdown.interval(Estimate(0.5, -2.7, 3.7, 2)) == "0.5000"
+    assert markdown.interval(Estimate(0.5, 0.5, 0.5, 100)) == "0.5000"
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [
+        (0.93312, ".3f", "0.933"),
+        (30, "", "30"),
+        (60000, "", "60,000"),
+        ("AE400-10", "", "AE400-10"),
+        (2.5, "+.1f", "+2.5"),
+    ],
+)
+def test_words_of_numbers(value, form, text):
+    assert markdown.words(value, form) == text
+
+
+@pytest.mark.parametrize("value", [math.nan, None, math.inf])
+def test_what_was_not_measured_says_so(value):
+    assert markdown.words(value, ".1f") == "not measured"
+
+
+def test_what_is_told_is_glued_as_text(monkeypatch):
+    import myst_nb
+
+    glued = {}
+    monkeypatch.setattr(myst_nb, "glue", lambda name, value, display: glued.update({name: value}))
+    markdown.tell(spearman=(0.93312, ".3f"), num_cells=30, missing=(math.nan, ".1f"), name="Conv")
+    assert glued == {"spearman": "0.933", "num_cells": "30", "missing": "not measured", "name": "Conv"}
+
+
+def test_a_table_of_words_and_one_of_numbers():
+    lines = [["x", "784-10"], ["y", "c|r| + loss"]]
+    assert markdown.table(["network", "layers"], lines, "Two networks, $x$.", "tab-two", align="left") == (
+        ":::{table} Two networks, $x$.\n"
+        ":name: tab-two\n"
+        "\n"
+        "| network | layers |\n"
+        "| :-- | :-- |\n"
+        "| x | 784-10 |\n"
+        "| y | c\\|r\\| + loss |\n"
+        ":::\n"
+    )
+    assert "| :-- | --: |" in markdown.body(["network", "n"], [["x", 1]])
