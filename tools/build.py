@@ -71,6 +71,12 @@ def find_chapters() -> list[Path]:
     return chapters
 
 
+def sources(chapter: Path) -> set[Path]:
+    """The chapter and the modules of this project that it imports, directly or through others."""
+    here = Path().resolve()
+    return {path.relative_to(here) for path in code.closure([chapter], here)}
+
+
 def files_under(*folders: str) -> list[Path]:
     found = (path for folder in folders for path in Path(folder).rglob("*") if path.is_file())
     return [path for path in found if not any(part.startswith(".") or part == "__pycache__" for part in path.parts)]
@@ -91,9 +97,7 @@ def data_files(data_dir: str) -> list[tuple[str, int, int]]:
 def chapter_key(chapter: Path, settings: Settings) -> str:
     """Changes when the chapter, its modules, its settings or its data do."""
     published = [*files_under("paper"), *Path("benchmarks").glob("*.json")]
-    here = Path().resolve()
-    sources = {path.relative_to(here) for path in code.closure([chapter], here)}
-    files = {EXECUTE, Path("requirements.txt"), *sources, *published}
+    files = {EXECUTE, Path("requirements.txt"), *sources(chapter), *published}
     # Profile paper writes results/: what a chapter reads there it has just written itself, but for the summaries.
     if settings.profile != "paper" or chapter.stem in SUMMARIES:
         files.update(files_under("results"))
