@@ -154,7 +154,7 @@ def test_averaged_slopes_bound_what_trying_all_slopes_finds():
     corners = torch.tensor(list(itertools.product([0, 0.25], repeat=8)), dtype=torch.float64)
     differences = out[:, None] - out
     longest = torch.stack([(differences * corner @ into).norm(dim=2) for corner in corners]).amax(dim=0)
-    averaged = certificates.averaged_constants([into, out])
+    averaged = certificates.averaged_constants([into, out], [1, 0.25])
     assert (longest <= averaged * (1 + 1e-9)).all()
     product = certificates.pair_norms(out) * torch.linalg.matrix_norm(into, 2) / 4
     off_diagonal = ~torch.eye(4, dtype=torch.bool)
@@ -189,7 +189,7 @@ def test_the_linear_estimate_of_a_linear_network_is_its_distance_to_the_half_spa
 @given(low=st.floats(-40, 40), width=st.floats(0, 40))
 def test_the_sigmoid_stays_near_its_chord(low, width):
     low = torch.tensor([low], dtype=torch.float64)
-    slope, offset, stray = certificates.chord(low, low + width)
+    slope, offset, stray = certificates.chord(low, low + width, nn.Sigmoid())
     a = low + width * torch.linspace(0, 1, 1001, dtype=torch.float64)
     away = (torch.sigmoid(a) - slope * a - offset).abs()
     assert (away <= stray + 1e-13).all()
