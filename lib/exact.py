@@ -153,7 +153,10 @@ def _normalised(slopes: Tensor, bounds: Tensor, lower: Tensor, upper: Tensor) ->
     No r of the box is further away than its corner: bounds beyond twice that, infinite ones, say nothing more.
     """
     tiny = torch.finfo(slopes.dtype).tiny
-    norms = slopes.norm(dim=2).clamp_min(1e3 * math.sqrt(tiny))  # rows whose squares underflow are left shorter than 1
+    norms = slopes.norm(dim=2)
+    if (norms < 1e3 * math.sqrt(tiny)).any():  # their squares underflow
+        largest = slopes.abs().amax(dim=2).clamp_min(tiny)
+        norms = largest * (slopes / largest[..., None]).norm(dim=2).clamp_min(1)  # a row of zeros stays one
     limit = 2 * torch.maximum(-lower, upper).norm(dim=1, keepdim=True).clamp_min(tiny)
     return norms, slopes / norms[..., None], torch.clamp(bounds / norms, -limit, limit)
 

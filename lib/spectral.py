@@ -331,7 +331,7 @@ KNOWN = (nn.Linear, nn.Conv2d, nn.MaxPool2d, *ACTIVATIONS, nn.Dropout, nn.Identi
 
 
 def check_known(layer: nn.Module) -> None:
-    """Raises TypeError unless `layer` computes what one of KNOWN does; with hooks or a forward of its own, who knows."""
+    """Raises TypeError unless `layer` is one of KNOWN: with hooks or a forward of its own it may do anything."""
     names = ", ".join(kind.__name__ for kind in KNOWN)
     if getattr(getattr(layer, "forward", None), "__func__", None) not in {kind.forward for kind in KNOWN}:
         raise TypeError(f"no bound is known here for {layer}; there are some for {names}")
