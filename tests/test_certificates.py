@@ -320,6 +320,18 @@ def test_constants_hold_for_every_convolutional_network(network, seed):
     assert AVERAGED not in assert_constants_hold(network, 36, seed)
 
 
+def test_a_pixel_in_four_windows_attains_the_constant():
+    """z_1 adds up the four windows that see one bright pixel: pooling expands by 2, and |w_1 - w_0| is 2."""
+    network = nn.Sequential(nn.Unflatten(1, (1, 7, 7)), nn.MaxPool2d(3, 2), nn.Flatten(), nn.Linear(9, 2)).double()
+    dot = torch.zeros(1, 49, dtype=torch.float64)
+    dot[0, 2 * 7 + 2] = 1
+    network[-1].weight.data = torch.stack([torch.zeros(9).double(), network[:3](dot)[0]])
+    (slope,) = certificates.slopes(network, dot, torch.tensor([1]), torch.tensor([0])).tolist()
+    constants = certificates.lipschitz_constants(network, dot)
+    assert slope == pytest.approx(4)
+    assert float(constants[PAIRS][0, 1]) == pytest.approx(4)
+
+
 def mixed_network() -> nn.Sequential:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(784, 30), nn.ReLU(), nn.Linear(30, 30), nn.Sigmoid(), nn.Linear(30, 10)).double()
