@@ -3,6 +3,8 @@
 "The network says l" is then one linear inequality for each other class; `lib.solvers.quadratic` does the rest.
 """
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -13,24 +15,65 @@ from lib.solvers.quadratic import TOLERANCE, Projection
 def minimum_perturbation(network: nn.Linear, inputs: Tensor, targets: Tensor) -> Projection:
     """D(x, l) - x for a linear network, in float64: the shortest r with x + r in [0, 1]^n and given class `targets`.
 
-    inputs : Tensor (N, n) in [0, 1]; targets : Tensor (N,).
-    Raises ValueError where no image at all is given the target.
+    inputs : Tensor (N, n) in [0, 1]; targets : Tensor (N,), integers. A tie counts as being given the class.
+
+    Raises
+    ------
+    TypeError : a network that is not one linear layer; targets that are not integers.
+    ValueError : inputs that are not finite, not in [0, 1] or of another shape; targets that are no classes; weights
+        that are not finite; and where no image that was found is given the target, which mostly means that none is.
 
     Reference: section 4.1, the problem that D(x, l) solves.
     """
-    weight, bias, x = (v.detach().double() for v in (network.weight, network.bias, inputs))
-    logits = x @ weight.T + bias
+    _check_arguments(network, inputs, targets)
+    weight, x = network.weight.detach().double(), inputs.detach().double()
+    bias = torch.zeros_like(weight[:, 0]) if network.bias is None else network.bias.detach().double()
     rivals = _rivals(targets, len(bias))
     slopes = weight[targets][:, None] - weight[rivals]
-    to_make_up = logits.gather(1, rivals) - logits.gather(1, targets[:, None])
+    # Differences first: next to a large bias the logits themselves would be rounded.
+    to_make_up = bias[rivals] - bias[targets][:, None] - quadratic.apply(slopes, x)
     found = quadratic.project(slopes, to_make_up, -x, 1 - x)
-    unsolved = int((found.violation > TOLERANCE).sum())
+    with torch.no_grad():
+        logits = copy.deepcopy(network).double()(x + found.perturbation)
+    # A tie may be missed by as much as the programme misses it, and by the rounding of logits.
+    behind = logits.gather(1, rivals) - logits.gather(1, targets[:, None])
+    allowed = TOLERANCE * found.perturbation.norm(dim=1, keepdim=True) * slopes.norm(dim=2)
+    size = bias.abs().amax() + weight.norm(dim=1).amax() * x.norm(dim=1, keepdim=True)
+    given = (behind <= allowed + 32 * torch.finfo(size.dtype).eps * size).all(dim=1)
+    unsolved = int((~given | (found.violation > TOLERANCE)).sum())
     if unsolved:
         raise ValueError(
             f"{unsolved} of {len(x)} programmes have no solution that was found; most likely their constraints "
             "contradict each other: no image in the box is given the class"
         )
     return found
+
+
+def _check_arguments(network: nn.Linear, inputs: Tensor, targets: Tensor) -> None:
+    if not isinstance(network, nn.Linear) or type(network).forward is not nn.Linear.forward:
+        raise TypeError(
+            f"network must be one torch.nn.Linear, not {type(network).__name__}: of a chain that is linear pass its "
+            "layer, network[0]; for all others there is a search, lib.attacks.tight"
+        )
+    if not all(parameter.isfinite().all() for parameter in network.parameters()):
+        raise ValueError("network must have finite weights and biases, not nan or inf: was its training stable?")
+    num_classes, num_inputs = network.weight.shape
+    if num_classes < 2:
+        raise ValueError(f"network must have two classes or more to tell apart, not {num_classes}")
+    if inputs.ndim != 2 or inputs.shape[1] != num_inputs:
+        raise ValueError(f"inputs must be (N, {num_inputs}), not {tuple(inputs.shape)}: use inputs.flatten(1)")
+    if not ((inputs >= 0) & (inputs <= 1)).all():  # nan is neither
+        raise ValueError(
+            f"inputs must lie in [0, 1], not in [{float(inputs.min()):g}, {float(inputs.max()):g}]: divide pixels by "
+            "255, and put a normalisation into the network's weights"
+        )
+    if targets.is_floating_point() or targets.dtype == torch.bool:
+        raise TypeError(f"targets must be integers, not {targets.dtype}: use targets.long()")
+    if targets.shape != inputs.shape[:1]:
+        raise ValueError(f"targets must be one class for each of {len(inputs)} inputs, not {tuple(targets.shape)}")
+    if not ((targets >= 0) & (targets < num_classes)).all():
+        low, high = int(targets.min()), int(targets.max())
+        raise ValueError(f"targets must be classes, 0 to {num_classes - 1}, not {low} to {high}")
 
 
 def _rivals(targets: Tensor, num_classes: int) -> Tensor:

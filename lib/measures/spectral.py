@@ -326,26 +326,57 @@ def contrast_lipschitz(epsilon: float, gamma: float) -> float:
     return epsilon**-gamma
 
 
+ACTIVATIONS = (nn.Sigmoid, nn.Tanh, nn.ReLU)  # of each unit by itself; never falling, and as steep as `lipschitz` says
+KNOWN = (nn.Linear, nn.Conv2d, nn.MaxPool2d, *ACTIVATIONS, nn.Dropout, nn.Identity, nn.Flatten, nn.Unflatten)
+
+
+def check_known(layer: nn.Module) -> None:
+    """Raises TypeError unless `layer` is one of KNOWN: with hooks or a forward of its own it may do anything."""
+    names = ", ".join(kind.__name__ for kind in KNOWN)
+    if getattr(getattr(layer, "forward", None), "__func__", None) not in {kind.forward for kind in KNOWN}:
+        raise TypeError(f"no bound is known here for {layer}; there are some for {names}")
+    if layer._forward_hooks or layer._forward_pre_hooks:
+        raise TypeError(f"{layer} has hooks, with which it may compute anything: remove them first")
+
+
 def lipschitz(layer: nn.Module, shape: tuple[int, ...]) -> float:
     """An upper bound of the Lipschitz constant of one layer on inputs of `shape`, without the batch.
 
     Of a convolution the norm on a torus, which the zero-padded one cannot exceed: an iteration comes from below, and
     proves nothing. Exact for all others, but for pooling on very small maps.
-    Raises TypeError for a layer that it does not know, pooling with dilation or oblong windows among them: no silent 1.
+
+    Raises
+    ------
+    TypeError : a layer that is not KNOWN, or known with other settings (pooling with dilation or oblong windows,
+        reshaping that mixes images): no silent 1.
+    ValueError : dropout in training mode, weights that are not finite, a convolution on what are not images.
     """
+    check_known(layer)
+    if not all(parameter.isfinite().all() for parameter in layer.parameters()):
+        raise ValueError(f"{layer}: its weights must be finite")
     match layer:
         case nn.Linear():
             return dense_bounds(layer.weight.detach()).upper
         case nn.Conv2d():
-            convolution = Convolution.of(layer, shape[1:])
-            return torus_bounds(convolution, torus_side(convolution)).upper
-        case nn.MaxPool2d(kernel_size=int(), stride=int(), dilation=1):
+            return _convolution_lipschitz(layer, shape)
+        case nn.MaxPool2d(kernel_size=int(), stride=int(), dilation=1, return_indices=False):
             return max_pool_lipschitz(layer.kernel_size, layer.stride)
         case nn.Sigmoid():
             return 0.25
-        case nn.ReLU() | nn.Dropout() | nn.Flatten() | nn.Unflatten():  # dropout as evaluation has it: nothing
+        case nn.Dropout(training=True, p=p) if p > 0:
+            raise ValueError(f"{layer} is in training mode and random: call network.eval() first")
+        case nn.Tanh() | nn.ReLU() | nn.Dropout() | nn.Identity():  # dropout as evaluation has it: nothing
             return 1.0
-    raise TypeError(f"no Lipschitz constant is known here for {layer}")
+        case nn.Flatten(start_dim=dim) | nn.Unflatten(dim=dim) if isinstance(dim, int) and dim >= 1:
+            return 1.0
+    raise TypeError(f"no bound is known here for {layer} with these settings")
+
+
+def _convolution_lipschitz(layer: nn.Conv2d, shape: tuple[int, ...]) -> float:
+    if len(shape) != 3:
+        raise ValueError(f"{layer} takes images (channels, height, width), not inputs of shape {shape}: unflatten them")
+    convolution = Convolution.of(layer, shape[1:]).to(torch.float64)  # single precision may come out too small
+    return torus_bounds(convolution, torus_side(convolution)).upper
 
 
 @torch.no_grad()
@@ -369,8 +400,11 @@ def convolutions(network: nn.Module, image: Tensor) -> dict[str, Convolution]:
 
 @torch.no_grad()
 def layer_bounds(layers: Iterable[nn.Module], inputs: Tensor) -> list[tuple[nn.Module, float]]:
-    """Each layer with its upper bound, in order; `inputs` (1, ...) is an image that tells the shapes."""
-    bounds = []
+    """Each layer with its upper bound, in order; `inputs` (1, ...) is an image that tells the shapes.
+
+    Raises TypeError and ValueError as `lipschitz` does: for every layer that it has no bound for.
+    """
+    inputs, bounds = inputs.clone(), []  # a rectifier may work in place
     for layer in layers:
         bounds.append((layer, lipschitz(layer, tuple(inputs.shape[1:]))))
         inputs = layer(inputs)

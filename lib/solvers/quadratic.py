@@ -7,13 +7,14 @@ clip(A' multipliers, lower, upper), and what is left is to maximise a concave, p
 variables. A projected Newton method does that for all programmes at once.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 ARMIJO = 1e-4
-TOLERANCE = 1e-9  # of the optimality conditions, relative to each programme's largest bound
+TOLERANCE = 1e-9  # of the optimality conditions: how far r may be from where a constraint holds, relative to |r|
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Projection:
 
     perturbation: Tensor  # (N, n), inside its box
     multipliers: Tensor  # (N, k), >= 0
-    violation: Tensor  # (N,), largest violation of a constraint or of complementarity, relative to the largest |b|
+    violation: Tensor  # (N,), how far r is from the constraint that it violates most, or keeps in vain, over |r|
 
     @property
     def distortion(self) -> Tensor:
@@ -41,18 +42,20 @@ def project(
 ) -> Projection:
     """The shortest r with slopes @ r >= bounds and lower <= r <= upper, for N programmes at once.
 
-    slopes : (N, k, n); bounds : (N, k); lower, upper : (N, n) with lower <= 0 <= upper; start : multipliers (N, k) to
-    begin with, zeros by default; tolerance : relative to each programme's largest bound.
+    slopes : (N, k, n); bounds : (N, k), -inf for none; lower, upper : (N, n), finite, with lower <= 0 <= upper;
+    start : multipliers (N, k) to begin with, zeros by default; tolerance : as a distance, relative to |r|.
     Whether a programme was solved its `violation` tells: where the constraints contradict each other it stays large.
+    The lengths of rows do not matter: each is divided by its own.
 
     Reference: Bertsekas 1982 (projected Newton); Nocedal & Wright, section 12.9 (duality).
     """
-    scale = bounds.abs().amax(dim=1).clamp_min(torch.finfo(bounds.dtype).tiny)
-    multipliers = torch.zeros_like(bounds) if start is None else start.clone()
+    norms, slopes, bounds = _normalised(slopes, bounds, lower, upper)
+    multipliers = torch.zeros_like(bounds) if start is None else start * norms
+    multipliers = multipliers * (bounds > 0).any(dim=1, keepdim=True)  # r = 0 is at once right where it is allowed
     rows, part = torch.arange(len(bounds), device=bounds.device), (slopes, bounds, lower, upper)
     dual = _dual(multipliers, *part)
     for _ in range(max_iterations):
-        unsolved = _violation(multipliers[rows], dual.slack) > tolerance * scale[rows]
+        unsolved = _violation(multipliers[rows], dual.slack, dual.length) > tolerance
         num_unsolved = int(unsolved.sum())
         if num_unsolved == 0:
             break
@@ -64,12 +67,27 @@ def project(
         multipliers[rows] = torch.where(unsolved[:, None], step, multipliers[rows])
         dual = _Dual(
             torch.where(unsolved, new.value, dual.value),
+            torch.where(unsolved, new.length, dual.length),
             torch.where(unsolved[:, None], new.slack, dual.slack),
             torch.lerp(dual.inside, new.inside, unsolved[:, None].to(dual.inside)),
         )
     perturbation = _primal(multipliers, slopes, lower, upper)
-    slack = bounds - _apply(slopes, perturbation)
-    return Projection(perturbation, multipliers, _violation(multipliers, slack) / scale)
+    slack = bounds - apply(slopes, perturbation)
+    return Projection(perturbation, multipliers / norms, _violation(multipliers, slack, perturbation.norm(dim=1)))
+
+
+def _normalised(slopes: Tensor, bounds: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The lengths of rows, (N, k), and slopes and bounds divided by them, so that slack is a distance.
+
+    No r of the box is further away than its corner: bounds beyond twice that, infinite ones, say nothing more.
+    """
+    tiny = torch.finfo(slopes.dtype).tiny
+    norms = slopes.norm(dim=2)
+    if (norms < 1e3 * math.sqrt(tiny)).any():  # their squares underflow
+        largest = slopes.abs().amax(dim=2).clamp_min(tiny)
+        norms = largest * (slopes / largest[..., None]).norm(dim=2).clamp_min(1)  # a row of zeros stays one
+    limit = 2 * torch.maximum(-lower, upper).norm(dim=1, keepdim=True).clamp_min(tiny)
+    return norms, slopes / norms[..., None], torch.clamp(bounds / norms, -limit, limit)
 
 
 @dataclass(frozen=True)
@@ -77,6 +95,7 @@ class _Dual:
     """The dual function at some multipliers."""
 
     value: Tensor  # (N,), min over r of the Lagrangian |r|^2 / 2 - multipliers . (slopes r - bounds)
+    length: Tensor  # (N,), |r|
     slack: Tensor  # (N, k), its gradient, bounds - slopes r
     inside: Tensor  # (N, n), 1 where the minimising r is not clipped
 
@@ -85,12 +104,13 @@ def _dual(multipliers: Tensor, slopes: Tensor, bounds: Tensor, lower: Tensor, up
     unclipped = (multipliers[:, None] @ slopes)[:, 0]
     r = torch.clamp(unclipped, lower, upper)
     inside = torch.eq(r, unclipped, out=torch.empty_like(r))
-    slack = bounds - _apply(slopes, r)
-    return _Dual(r.square().sum(dim=1) / 2 + (multipliers * slack).sum(dim=1), slack, inside)
+    slack, squares = bounds - apply(slopes, r), r.square().sum(dim=1)
+    return _Dual(squares / 2 + (multipliers * slack).sum(dim=1), squares.sqrt(), slack, inside)
 
 
-def _violation(multipliers: Tensor, slack: Tensor) -> Tensor:
-    return torch.where(multipliers > 0, slack.abs(), slack.clamp_min(0)).amax(dim=1)
+def _violation(multipliers: Tensor, slack: Tensor, length: Tensor) -> Tensor:
+    violated = torch.where(multipliers > 0, slack.abs(), slack.clamp_min(0)).amax(dim=1)
+    return violated / length.clamp_min(torch.finfo(length.dtype).tiny)
 
 
 def _primal(multipliers: Tensor, slopes: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
@@ -98,7 +118,8 @@ def _primal(multipliers: Tensor, slopes: Tensor, lower: Tensor, upper: Tensor) -
     return torch.clamp((multipliers[:, None] @ slopes)[:, 0], lower, upper)
 
 
-def _apply(slopes: Tensor, perturbation: Tensor) -> Tensor:
+def apply(slopes: Tensor, perturbation: Tensor) -> Tensor:
+    """slopes @ r of N programmes, (N, k)."""
     return (slopes @ perturbation[..., None])[..., 0]
 
 
@@ -107,9 +128,8 @@ def _newton_step(multipliers: Tensor, dual: _Dual, slopes, bounds, lower, upper)
     free = ((multipliers > 0) | (dual.slack > 0)).to(slopes.dtype)
     curvature = (slopes * dual.inside[:, None]) @ slopes.mT
     curvature = curvature * free[:, :, None] * free[:, None]
-    # Rows that are nearly dependent, or all of whose pixels are clipped, would make the system singular.
-    singular = max(1e-9, 8 * torch.finfo(slopes.dtype).eps)
-    ridge = (singular * slopes.square().sum(dim=2).amax(dim=1, keepdim=True)).clamp_min(1e-12)
+    # Rows, of length 1, that are nearly dependent, or all of whose pixels are clipped, would make the system singular.
+    ridge = max(1e-9, 8 * torch.finfo(slopes.dtype).eps)
     step = torch.linalg.solve(curvature + torch.diag_embed(1 - free + ridge), dual.slack * free)
 
     length = torch.ones_like(dual.value)

@@ -15,10 +15,17 @@ from lib.solvers.quadratic import project
 torch.set_num_threads(1)
 
 
-def linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
-    layer.load_state_dict({"weight": weight, "bias": bias})
+def linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, dtype=weight.dtype)
+    layer.load_state_dict({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
     return layer
+
+
+def solved(slopes, bounds, **options):
+    """A programme in the box +-1, from lists of rows."""
+    slopes, bounds = (torch.tensor([values], dtype=torch.float64) for values in (slopes, bounds))
+    box = torch.ones(1, slopes.shape[2], dtype=torch.float64)
+    return project(slopes, bounds, -box, box, **options)
 
 
 def interior_point(slopes, bounds, lower, upper) -> np.ndarray | None:
@@ -68,12 +75,12 @@ def test_projection_satisfies_the_conditions_of_optimality(seed, k, n):
     slopes, bounds, lower, upper = (v[None] for v in random_programme(seed, k, n, 1.0))
     found = project(slopes, bounds, lower, upper)
     r, multipliers = found.perturbation, found.multipliers
-    slack = (slopes @ r[..., None])[..., 0] - bounds
-    scale = bounds.abs().max()
-    assert (slack >= -1e-8 * scale).all()
+    slack = ((slopes @ r[..., None])[..., 0] - bounds) / slopes.norm(dim=2)
+    length = r.norm()
+    assert (slack >= -1e-8 * length).all()
     assert ((r >= lower) & (r <= upper)).all()
     assert (multipliers >= 0).all()
-    assert ((multipliers == 0) | (slack.abs() <= 1e-8 * scale)).all()
+    assert ((multipliers == 0) | (slack.abs() <= 1e-8 * length)).all()
     stationary = torch.clamp((multipliers[:, None] @ slopes)[:, 0], lower, upper)
     torch.testing.assert_close(r, stationary)
 
@@ -93,6 +100,56 @@ def test_contradicting_constraints_are_told_from_the_rest():
     found = project(slopes, bounds, -box, box)
     assert (found.violation > 1e-9).tolist() == [True, False]
     assert found.perturbation[1].item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("slopes", "bounds", "shortest"),
+    [
+        ([[1, 0], [0, 1]], [0.5, -torch.inf], [0.5, 0]),  # a constraint that says nothing
+        ([[1, 0], [0, 1]], [0.5, -1e9], [0.5, 0]),
+        ([[1, 0], [0, 1e-8]], [0.1, 0.5e-8], [0.1, 0.5]),
+        ([[1, 0], [0, 1e-200]], [0.1, 0.5e-200], [0.1, 0.5]),
+        ([[1e6, 0], [0, 1]], [-1e9, 0.1], [0, 0.1]),
+        ([[1, 0], [0, 0]], [0.1, -1], [0.1, 0]),  # a row of zeros, always met
+        ([[1, 0], [0, 0]], [0.1, 0], [0.1, 0]),
+        ([[1, 1], [0, 1]], [-1, 0], [0, 0]),
+    ],
+)
+def test_each_row_counts_by_itself(slopes, bounds, shortest):
+    found = solved(slopes, bounds)
+    assert found.perturbation[0].tolist() == pytest.approx(shortest, abs=1e-8)
+    assert found.violation <= 1e-9
+
+
+@pytest.mark.parametrize(
+    ("slopes", "bounds"),
+    [([[1, 0]], [2]), ([[1, 0]], [torch.inf]), ([[1, 0], [0, 0]], [0.5, 1e-12]), ([[1, 0], [-1e-8, 0]], [0.5, 1e-12])],
+)
+def test_what_the_box_does_not_hold_is_violated(slopes, bounds):
+    assert solved(slopes, bounds).violation > 1e-9
+
+
+def test_a_box_without_room_holds_nothing_but_zero():
+    slopes, none = torch.ones(2, 1, 3, dtype=torch.float64), torch.zeros(2, 3, dtype=torch.float64)
+    found = project(slopes, torch.tensor([[0.0], [1e-3]], dtype=torch.float64), none, none)
+    assert (found.violation > 1e-9).tolist() == [False, True]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), k=st.integers(1, 9), exponents=st.tuples(*[st.integers(-12, 12)] * 9))
+def test_the_lengths_of_rows_do_not_matter(seed, k, exponents):
+    slopes, bounds, lower, upper = (v[None] for v in random_programme(seed, k, 20, 1.0))
+    lengths = 10.0 ** torch.tensor([exponents[:k]], dtype=torch.float64)
+    found = project(slopes, bounds, lower, upper)
+    scaled = project(slopes * lengths[..., None], bounds * lengths, lower, upper)
+    torch.testing.assert_close(scaled.perturbation, found.perturbation, rtol=1e-7, atol=1e-8)
+    torch.testing.assert_close(scaled.multipliers * lengths, found.multipliers, rtol=1e-6, atol=1e-7)
+
+
+def test_where_r_may_be_zero_it_is_wherever_the_search_starts():
+    found = solved([[1, 0], [1, 1]], [-0.1, 0], start=torch.ones(1, 2, dtype=torch.float64))
+    assert found.perturbation.tolist() == [[0, 0]]
+    assert found.violation == 0
 
 
 @settings(max_examples=20, deadline=None)
@@ -140,3 +197,99 @@ def test_a_class_that_no_image_has_is_an_error():
     network = linear(torch.zeros(2, 3, dtype=torch.float64), torch.tensor([1.0, 0.0], dtype=torch.float64))
     with pytest.raises(ValueError, match="no image"):
         minimum_perturbation(network, torch.rand(1, 3, dtype=torch.float64), torch.tensor([1]))
+
+
+# --- Arguments, and what becomes of odd ones ------------------------------------------------------
+
+
+@pytest.fixture
+def problem() -> tuple[nn.Linear, torch.Tensor, torch.Tensor]:
+    """Ten classes of images of 50 pixels, all of which are in reach."""
+    source = torch.Generator().manual_seed(2)
+    weight, bias = torch.randn(10, 50, generator=source).double(), torch.randn(10, generator=source).double()
+    inputs = torch.rand(20, 50, generator=source, dtype=torch.float64)
+    return linear(weight, bias), inputs, torch.randint(0, 10, (20,), generator=source)
+
+
+def test_a_layer_without_bias_has_a_bias_of_zero(problem):
+    network, inputs, targets = problem
+    weight = network.weight.detach()
+    found = minimum_perturbation(linear(weight, None), inputs, targets)
+    expected = minimum_perturbation(linear(weight, torch.zeros(10, dtype=torch.float64)), inputs, targets)
+    assert torch.equal(found.perturbation, expected.perturbation)
+
+
+@pytest.mark.parametrize("unit", [1e-7, 1e-100, 1e30])
+def test_the_unit_of_logits_does_not_matter(problem, unit):
+    network, inputs, targets = problem
+    scaled = linear(network.weight.detach() * unit, network.bias.detach() * unit)
+    found = minimum_perturbation(scaled, inputs, targets).perturbation
+    torch.testing.assert_close(found, minimum_perturbation(network, inputs, targets).perturbation)
+
+
+def test_a_bias_that_all_classes_share_does_not_matter(problem):
+    network, inputs, targets = problem
+    shifted = linear(network.weight.detach(), network.bias.detach() - 2.0**30)
+    found = minimum_perturbation(shifted, inputs, targets).perturbation
+    torch.testing.assert_close(found, minimum_perturbation(network, inputs, targets).perturbation, rtol=0, atol=1e-6)
+
+
+def test_a_class_ruled_out_by_its_bias_is_no_rival_and_no_target(problem):
+    network, inputs, targets = problem
+    bias = network.bias.detach().clone()
+    bias[3] = -1e9
+    network = linear(network.weight.detach(), bias)
+    others = targets != 3
+    found = minimum_perturbation(network, inputs[others], targets[others])
+    beyond = network(inputs[others] + (1 + 1e-6) * found.perturbation)
+    assert torch.equal(beyond.argmax(dim=1), targets[others])
+    assert found.distortion.max() > 0
+    with pytest.raises(ValueError, match=f"^{int((~others).sum())} of 20 .*no image"):
+        minimum_perturbation(network, inputs, targets)
+
+
+def test_what_the_network_itself_does_not_confirm_is_refused(problem):
+    network, inputs, targets = problem
+    network.register_forward_hook(lambda layer, inputs, logits: -logits)
+    with pytest.raises(ValueError, match="no solution"):
+        minimum_perturbation(network, inputs, targets)
+
+
+class Scaled(nn.Linear):
+    def forward(self, x):
+        return super().forward(x).square()
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "change"),
+    [
+        (
+            TypeError,
+            r"network must be one torch.nn.Linear, not Sequential.*lib.attacks.tight",
+            {"network": nn.Sequential()},
+        ),
+        (TypeError, "network must be one torch.nn.Linear, not Scaled", {"network": Scaled(50, 10)}),
+        (ValueError, "two classes", {"network": nn.Linear(50, 1)}),
+        (ValueError, r"inputs must be \(N, 50\), not \(20, 49\)", {"inputs": torch.rand(20, 49)}),
+        (ValueError, r"inputs must be \(N, 50\).*flatten\(1\)", {"inputs": torch.rand(20, 5, 10)}),
+        (ValueError, r"inputs must lie in \[0, 1\], not in \[0, 255\]: divide", {"inputs": 255 * torch.eye(20, 50)}),
+        (ValueError, r"inputs must lie in \[0, 1\].*normalisation", {"inputs": -torch.eye(20, 50)}),
+        (ValueError, r"inputs must lie in \[0, 1\].*nan", {"inputs": torch.full((20, 50), torch.nan)}),
+        (TypeError, r"targets must be integers, not torch.float32: use targets.long", {"targets": torch.zeros(20)}),
+        (ValueError, r"targets must be one class for each of 20", {"targets": torch.zeros(19, dtype=torch.int64)}),
+        (ValueError, r"targets must be classes, 0 to 9, not 10 to 10", {"targets": torch.full((20,), 10)}),
+        (ValueError, r"targets must be classes, 0 to 9, not -1 to -1", {"targets": torch.full((20,), -1)}),
+    ],
+)
+def test_an_argument_that_will_not_do_is_named_with_its_cure(problem, error, message, change):
+    arguments = dict(zip(("network", "inputs", "targets"), problem, strict=True)) | change
+    with pytest.raises(error, match=message):
+        minimum_perturbation(**arguments)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_network_that_is_not_finite_is_refused(problem, value):
+    network, inputs, targets = problem
+    network.bias.data[0] = value
+    with pytest.raises(ValueError, match="network must have finite"):
+        minimum_perturbation(network, inputs, targets)

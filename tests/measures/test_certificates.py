@@ -53,6 +53,81 @@ def test_a_chain_computes_what_its_network_computes(name, inputs):
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
 
 
+def test_a_chain_is_flat_in_evaluation_mode_and_leaves_its_network_alone():
+    network = nn.Sequential(nn.Sequential(nn.Linear(4, 3), nn.ReLU(inplace=True)), nn.Dropout(0.9), nn.Linear(3, 2))
+    layers = certificates.as_layers(network)
+    assert [type(layer) for layer in layers] == [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
+    assert not layers.training
+    assert network.training
+    x = torch.randn(5, 4, generator=generator())
+    torch.testing.assert_close(layers(x.double()).float(), network.eval()(x))
+
+
+class Scaled(nn.Linear):
+    """As a subclass may: a layer that is not what it says."""
+
+    def forward(self, x):
+        return 100 * super().forward(x)
+
+
+def with_hook() -> nn.Linear:
+    layer = nn.Linear(4, 2)
+    layer.register_forward_hook(lambda layer, inputs, output: 100 * output)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("network", "named"),
+    [
+        (nn.Sequential(nn.Linear(4, 3), nn.GELU(), nn.Linear(3, 2)), "GELU"),
+        (nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2)), "BatchNorm1d"),
+        (nn.Sequential(nn.Linear(4, 3), nn.LeakyReLU(-9), nn.Linear(3, 2)), "LeakyReLU"),
+        (nn.Sequential(Scaled(4, 2)), "Scaled"),
+        (nn.Sequential(with_hook()), "hooks"),
+        (nn.ModuleList([nn.Linear(4, 2)]), "ModuleList"),
+        (torch.relu, "relu"),
+    ],
+)
+def test_what_has_no_bound_is_refused_by_name(network, named):
+    with pytest.raises(TypeError, match=named):
+        certificates.as_layers(network)
+    image, target = torch.zeros(1, 4), torch.zeros(1, dtype=torch.int64)
+    for call in (
+        lambda: certificates.lipschitz_constants(network, image),
+        lambda: certificates.certify(network, {}, image, target, 1),
+        lambda: certificates.slopes(network, image, target, target),
+        lambda: certificates.linear_estimate(network, image, target),
+        lambda: certificates.enclose(network, image, torch.ones(1)),
+        lambda: certificates.enclosed_distance(network, image, target, torch.ones(1)),
+    ):
+        with pytest.raises(TypeError, match=named):
+            call()
+
+
+def test_constants_need_logits_from_a_linear_layer_one_for_each_class():
+    image = torch.zeros(1, 4)
+    for layers in ([], [nn.Linear(4, 2), nn.ReLU()], [nn.Dropout()]):
+        with pytest.raises(TypeError, match="Linear"):
+            certificates.lipschitz_constants(nn.Sequential(*layers), image)
+    with pytest.raises(ValueError, match="flatten"):
+        certificates.lipschitz_constants(nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Linear(2, 3)), image)
+
+
+def test_weights_that_are_not_finite_are_refused():
+    network = sigmoid_network(4, 3, 2)
+    network[0].weight[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="finite"):
+        certificates.lipschitz_constants(network, torch.zeros(1, 4))
+
+
+def test_only_dense_networks_are_enclosed():
+    rows = nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Linear(2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 2))
+    pooled = nn.Sequential(nn.Unflatten(1, (1, 2, 2)), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1, 2))
+    for network in (rows, pooled):
+        with pytest.raises(TypeError, match="enclosed"):
+            certificates.enclose(network, torch.zeros(1, 4), torch.ones(1))
+
+
 # --- Linear networks: the certificate is exact ----------------------------------------------------
 
 
@@ -157,11 +232,143 @@ def test_averaged_slopes_bound_what_trying_all_slopes_finds():
     corners = torch.tensor(list(itertools.product([0, 0.25], repeat=8)), dtype=torch.float64)
     differences = out[:, None] - out
     longest = torch.stack([(differences * corner @ into).norm(dim=2) for corner in corners]).amax(dim=0)
-    averaged = certificates.averaged_constants([into, out])
+    averaged = certificates.averaged_constants([into, out], [1, 0.25])
     assert (longest <= averaged * (1 + 1e-9)).all()
     product = certificates.pair_norms(out) * torch.linalg.matrix_norm(into, 2) / 4
     off_diagonal = ~torch.eye(4, dtype=torch.bool)
     assert (averaged < product)[off_diagonal].all()
+
+
+def met(network: nn.Module, points: torch.Tensor) -> torch.Tensor:
+    """The longest gradient of each z_k - z_l at any of the points, (K, K)."""
+    x = points.clone().requires_grad_()
+    logits = network(x)
+    jacobian = torch.stack([torch.autograd.grad(z.sum(), x, retain_graph=True)[0] for z in logits.unbind(1)], dim=1)
+    return (jacobian[:, :, None] - jacobian[:, None]).norm(dim=3)
+
+
+def steepest_met(network: nn.Module, num_inputs: int, seed: int) -> torch.Tensor:
+    """As `met` at random points, also near where the first units are at zero, and uphill from the steepest of them."""
+    source, dtype = generator(seed), torch.float64
+    spread = 10 ** torch.linspace(-2, 1, 300, dtype=dtype)[:, None]
+    points = spread * torch.randn(300, num_inputs, generator=source, dtype=dtype)
+    first = next((layer for layer in network if isinstance(layer, nn.Linear)), None)
+    if first.in_features == num_inputs:
+        points[::2] -= torch.linalg.pinv(first.weight) @ first.bias
+    slopes = met(network, points)
+    for shrink in range(6):
+        best = slopes.flatten(1).argmax(dim=0).unique()
+        step = torch.randn(8, len(best), num_inputs, generator=source, dtype=dtype) / 3**shrink
+        points = torch.cat([points[best], (points[best] + step).flatten(0, 1)])
+        slopes = met(network, points)
+    return slopes.amax(dim=0)
+
+
+def randomised(layers: list[nn.Module], seed: int, scale: float) -> nn.Sequential:
+    """In float64, with random weights `scale` times as large as PyTorch makes them, and not in training."""
+    network = nn.Sequential(*layers).double().eval().requires_grad_(False)
+    for parameter in network.parameters():
+        length = scale * parameter[0].numel() ** -0.5
+        parameter.copy_(length * torch.randn(parameter.shape, generator=generator(seed), dtype=torch.float64))
+    return network
+
+
+BETWEEN = st.lists(st.sampled_from([nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Dropout]), max_size=2)
+WEIGHTS = {"seed": st.integers(0, 10**6), "scale": st.floats(0.3, 30)}
+
+
+@st.composite
+def dense(draw) -> nn.Sequential:
+    """12 numbers in, 4 logits out; up to three hidden layers with none, one or two activations each, and one before."""
+    hidden = draw(st.lists(st.tuples(st.integers(1, 9), BETWEEN), max_size=3))
+    layers, width = [draw(st.sampled_from([nn.Identity, nn.Identity, nn.Tanh, nn.Sigmoid]))()], 12
+    for num_units, activations in hidden:
+        layers += [nn.Linear(width, num_units), *(activation() for activation in activations)]
+        width = num_units
+    return randomised([*layers, nn.Linear(width, 4)], draw(WEIGHTS["seed"]), draw(WEIGHTS["scale"]))
+
+
+@st.composite
+def convolutional(draw) -> nn.Sequential:
+    """36 numbers in, 4 logits out."""
+    stride, padding = draw(st.integers(1, 2)), draw(st.integers(0, 1))
+    pool = nn.MaxPool2d(draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+    activations = [activation() for activation in draw(BETWEEN)]
+    features = [nn.Unflatten(1, (1, 6, 6)), nn.Conv2d(1, 2, 3, stride, padding), *activations, pool, nn.Flatten()]
+    width = nn.Sequential(*features).eval()(torch.zeros(1, 36)).shape[1]
+    layers = [*features, nn.Linear(width, 5), *activations, nn.Linear(5, 4)]
+    return randomised(layers, draw(WEIGHTS["seed"]), draw(WEIGHTS["scale"]))
+
+
+def assert_constants_hold(network: nn.Sequential, num_inputs: int, seed: int) -> dict[str, torch.Tensor]:
+    constants = certificates.lipschitz_constants(network, torch.zeros(1, num_inputs))
+    steepest = steepest_met(network, num_inputs, seed)
+    for kind, constant in constants.items():
+        assert (steepest <= constant * (1 + 1e-9)).all(), kind
+    for cruder, sharper in itertools.pairwise(constants.values()):
+        assert (sharper <= cruder * (1 + 1e-9)).all()
+    return constants
+
+
+@settings(max_examples=60, deadline=None)
+@given(network=dense(), seed=st.integers(0, 10**6))
+def test_constants_hold_for_every_dense_network(network, seed):
+    constants = assert_constants_hold(network, 12, seed)
+    assert (AVERAGED in constants) == (sum(isinstance(layer, nn.Linear) for layer in network) > 1)
+
+
+@settings(max_examples=20, deadline=None)
+@given(network=convolutional(), seed=st.integers(0, 10**6))
+def test_constants_hold_for_every_convolutional_network(network, seed):
+    assert AVERAGED not in assert_constants_hold(network, 36, seed)
+
+
+def test_a_pixel_in_four_windows_attains_the_constant():
+    """z_1 adds up the four windows that see one bright pixel: pooling expands by 2, and |w_1 - w_0| is 2."""
+    network = nn.Sequential(nn.Unflatten(1, (1, 7, 7)), nn.MaxPool2d(3, 2), nn.Flatten(), nn.Linear(9, 2)).double()
+    dot = torch.zeros(1, 49, dtype=torch.float64)
+    dot[0, 2 * 7 + 2] = 1
+    network[-1].weight.data = torch.stack([torch.zeros(9).double(), network[:3](dot)[0]])
+    (slope,) = certificates.slopes(network, dot, torch.tensor([1]), torch.tensor([0])).tolist()
+    constants = certificates.lipschitz_constants(network, dot)
+    assert slope == pytest.approx(4)
+    assert float(constants[PAIRS][0, 1]) == pytest.approx(4)
+
+
+def mixed_network() -> nn.Sequential:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(784, 30), nn.ReLU(), nn.Linear(30, 30), nn.Sigmoid(), nn.Linear(30, 10)).double()
+    for layer, factor in zip(network[::2], (8, 4, 10), strict=True):
+        layer.weight.data.mul_(factor)
+    return network.requires_grad_(False)
+
+
+def test_a_rectifier_among_sigmoids_is_not_taken_for_a_sigmoid():
+    """Constants as if all activations were sigmoids are exceeded by this network; those that know better are not."""
+    network = mixed_network()
+    constants = certificates.lipschitz_constants(network, torch.zeros(1, 784))
+    steepest = met(network, torch.rand(200, 784, generator=generator(), dtype=torch.float64)).amax(dim=0)
+    mistaken = certificates.averaged_constants([layer.weight for layer in network[::2]], [1, 0.25, 0.25])
+    assert (steepest > mistaken).any()
+    for kind, constant in constants.items():
+        assert (steepest <= constant).all(), kind
+
+
+def test_linear_layers_in_a_row_are_averaged_as_the_one_that_they_are():
+    deep = sigmoid_network(20, 9, 7, 5, 4)
+    first, second, third, last = deep[::2]
+    double = nn.Sequential(first, second, nn.Dropout(), nn.Sigmoid(), third, nn.Identity(), last)
+    merged = certificates.averaged_constants([second.weight @ first.weight, last.weight @ third.weight], [1, 0.25])
+    found = certificates.lipschitz_constants(double, torch.zeros(1, 20))
+    torch.testing.assert_close(found[AVERAGED], merged)
+    linear = certificates.lipschitz_constants(nn.Sequential(*deep[::2]), torch.zeros(1, 20))
+    matrix = last.weight @ third.weight @ second.weight @ first.weight
+    torch.testing.assert_close(linear[AVERAGED], certificates.pair_norms(matrix))
+
+
+def test_averaged_constants_want_a_slope_for_each_matrix():
+    with pytest.raises(ValueError, match="steepest"):
+        certificates.averaged_constants([torch.eye(3), torch.eye(3)], [0.25])
 
 
 def test_slopes_are_those_of_small_steps(inputs):
@@ -188,34 +395,74 @@ def test_the_linear_estimate_of_a_linear_network_is_its_distance_to_the_half_spa
 # --- Enclosures -----------------------------------------------------------------------------------
 
 
+ACTIVATIONS = (nn.Sigmoid(), nn.Tanh(), nn.ReLU())
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @settings(max_examples=200, deadline=None)
 @given(low=st.floats(-40, 40), width=st.floats(0, 40))
-def test_the_sigmoid_stays_near_its_chord(low, width):
+def test_an_activation_stays_near_its_chord(activation, low, width):
     low = torch.tensor([low], dtype=torch.float64)
-    slope, offset, stray = certificates.chord(low, low + width)
+    slope, offset, stray = certificates.chord(low, low + width, activation)
     a = low + width * torch.linspace(0, 1, 1001, dtype=torch.float64)
-    away = (torch.sigmoid(a) - slope * a - offset).abs()
+    away = (activation(a) - slope * a - offset).abs()
     assert (away <= stray + 1e-13).all()
-    assert float(stray) <= float(away.max()) + 1e-4  # and no further than it must
+    assert float(stray) <= float(away.max()) + 2e-3 * width  # and no further than it must
 
 
-@pytest.mark.parametrize("sizes", SIZES)
-def test_an_enclosure_holds_all_that_a_ball_can_reach(sizes):
-    network, source = sigmoid_network(*sizes), generator(4)
-    x = torch.randn(6, 20, generator=source, dtype=torch.float64)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("width", [0, 1e-12, 1e-9, 1e-7])
+def test_on_a_short_interval_the_chord_is_a_tangent(activation, width):
+    low = torch.tensor([0.3], dtype=torch.float64).requires_grad_()
+    (tangent,) = torch.autograd.grad(activation(low), low)
+    slope, _, stray = certificates.chord(low.detach(), low.detach() + width, activation)
+    torch.testing.assert_close(slope, tangent, rtol=1e-5, atol=0)
+    assert float(stray) <= 1e-6 * width + 1e-15
+
+
+def test_no_chord_is_drawn_for_an_activation_that_nobody_knows():
+    with pytest.raises(TypeError, match="GELU"):
+        certificates.chord(torch.zeros(1), torch.ones(1), nn.GELU())
+
+
+def assert_encloses(network: nn.Sequential, num_inputs: int) -> None:
+    """On six balls, at random places on their surfaces and in them, and in the steepest directions."""
+    source = generator(4)
+    x = torch.randn(6, num_inputs, generator=source, dtype=torch.float64)
     radius = torch.logspace(-3, 1, 6, dtype=torch.float64)
     logits = certificates.enclose(network, x, radius)
-    directions = nn.functional.normalize(torch.randn(2000, 6, 20, generator=source, dtype=torch.float64), dim=2)
-    for k in range(4):  # random directions, and the steepest ones
-        y = x.clone().requires_grad_()
-        steepest = nn.functional.normalize(torch.autograd.grad(network(y)[:, k].sum(), y)[0], dim=1)
-        directions[2 * k], directions[2 * k + 1] = steepest, -steepest
+    directions = torch.randn(2000, 6, num_inputs, generator=source, dtype=torch.float64)
+    directions = nn.functional.normalize(directions, dim=2)
+    directions[::3] *= torch.rand(directions[::3].shape[:2], generator=source, dtype=torch.float64)[..., None]
+    for k in range(4):
+        for j, sign in enumerate((1, -1)):
+            directions[2 * k + j] = steepest_direction(network, x, radius, k, sign)
     reached = network(x + radius[:, None] * directions)
-    assert ((reached - logits.centre).abs() <= logits.reach * (1 + 1e-9)).all()
+    assert ((reached - logits.centre).abs() <= logits.reach * (1 + 1e-9) + 1e-12).all()
     for target in range(4):
         shut_out = certificates.shuts_out(logits, torch.full((6,), target))
         ever = (reached.argmax(dim=2) == target).any(dim=0)
         assert not (shut_out & ever).any()
+
+
+def steepest_direction(network, x, radius, k: int, sign: int) -> torch.Tensor:
+    """Where on its ball each logit is largest, or least, by a few steps to where the gradient points."""
+    direction = torch.zeros_like(x)
+    for _ in range(4):
+        y = (x + radius[:, None] * direction).requires_grad_()
+        direction = nn.functional.normalize(sign * torch.autograd.grad(network(y)[:, k].sum(), y)[0], dim=1)
+    return direction
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_an_enclosure_holds_all_that_a_ball_can_reach(sizes):
+    assert_encloses(sigmoid_network(*sizes), 20)
+
+
+@settings(max_examples=30, deadline=None)
+@given(network=dense())
+def test_an_enclosure_holds_for_every_dense_network(network):
+    assert_encloses(network, 12)
 
 
 def test_on_a_small_ball_a_network_is_enclosed_as_the_linear_one_it_is_there():
@@ -257,6 +504,42 @@ def test_no_attack_gets_within_any_certified_distance(sizes):
     already = network(inputs).argmax(dim=1) == targets
     assert (distances[PAIRS][already] == 0).all()
     assert (distances[PRODUCT][~already] > 0).all()
+
+
+SMALL = {
+    "rectifiers": lambda: [nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)],
+    "mixed": lambda: [nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 4)],
+    "tanh": lambda: [nn.Linear(12, 8), nn.Tanh(), nn.Dropout(), nn.Linear(8, 6), nn.Linear(6, 4)],
+    "linear": lambda: [nn.Linear(12, 8), nn.Linear(8, 4)],
+    "pooled": lambda: [
+        *(nn.Unflatten(1, (1, 3, 4)), nn.Conv2d(1, 4, 2, padding=1), nn.MaxPool2d(2, 1), nn.ReLU(), nn.Flatten()),
+        nn.Linear(48, 4),
+    ],
+}
+KINDS_OF = {
+    "rectifiers": [PRODUCT, PAIRS, AVERAGED, ENCLOSED],
+    "mixed": [PRODUCT, SLOPES, PAIRS, AVERAGED, ENCLOSED],
+    "tanh": [PRODUCT, PAIRS, AVERAGED, ENCLOSED],
+    "linear": [PRODUCT, PAIRS, AVERAGED],
+    "pooled": [PRODUCT, PAIRS],
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+def test_no_attack_gets_within_a_certified_distance_of_a_network_of_any_kind(name, scale):
+    network = randomised(SMALL[name](), seed=3, scale=scale)
+    inputs = torch.rand(20, 12, generator=generator(8), dtype=torch.float64)
+    network[-1].bias -= network(inputs).mean(dim=0)  # all classes are about as likely, and boundaries near
+    targets = network(inputs).topk(2).indices[:, 1]
+    distances = certified(network, inputs, targets)
+    assert list(distances) == KINDS_OF[name]
+    result = tight.find_adversarial(network, inputs, targets)
+    assert result.success.double().mean() > 0.5
+    lengths = (result.adversarial - inputs).norm(dim=1)
+    for kind, distance in distances.items():
+        assert (distance > 0).all()
+        assert (distance <= lengths)[result.success].all(), kind
 
 
 def test_certificates_do_not_depend_on_the_chunk(inputs, targets, monkeypatch):

@@ -341,6 +341,7 @@ LAYERS = {
     "convolution": (nn.Conv2d(2, 3, 3, stride=2, padding=1), (2, 9, 9)),
     "pooling": (nn.MaxPool2d(3, 2), (2, 9, 9)),
     "sigmoid": (nn.Sigmoid(), (12,)),
+    "hyperbolic tangent": (nn.Tanh(), (12,)),
     "rectifier": (nn.ReLU(), (12,)),
     "flatten": (nn.Flatten(), (2, 3, 3)),
 }
@@ -362,11 +363,33 @@ def test_no_layer_stretches_a_difference_by_more_than_its_constant(name):
 
 
 def test_a_layer_it_does_not_know_is_an_error():
-    with pytest.raises(TypeError, match="Tanh"):
-        spectral.lipschitz(nn.Tanh(), (3,))
+    with pytest.raises(TypeError, match=r"GELU.*Linear, Conv2d, .*Unflatten"):
+        spectral.lipschitz(nn.GELU(), (3,))
     for pool in (nn.MaxPool2d(3, stride=2, dilation=2), nn.MaxPool2d((3, 2), stride=2)):
         with pytest.raises(TypeError, match="MaxPool2d"):
             spectral.lipschitz(pool, (1, 9, 9))
+
+
+@pytest.mark.parametrize("layer", [nn.Flatten(0), nn.Unflatten(0, (-1, 2))])
+def test_reshaping_that_mixes_images_is_an_error(layer):
+    with pytest.raises(TypeError, match=type(layer).__name__):
+        spectral.layer_bounds([layer], torch.zeros(2, 6))
+
+
+def test_dropout_has_a_bound_only_once_it_does_nothing():
+    with pytest.raises(ValueError, match=r"network.eval\(\)"):
+        spectral.lipschitz(nn.Dropout(0.9), (3,))
+    assert spectral.lipschitz(nn.Dropout(0.9).eval(), (3,)) == 1
+
+
+def test_a_convolution_on_what_is_no_image_is_an_error():
+    with pytest.raises(ValueError, match="unflatten"):
+        spectral.lipschitz(nn.Conv2d(1, 2, 3), (28, 28))
+
+
+def test_a_convolution_in_single_precision_is_bounded_in_double():
+    layer = nn.Conv2d(1, 3, 3)
+    assert spectral.lipschitz(layer, (1, 9, 9)) == spectral.lipschitz(layer.double(), (1, 9, 9))
 
 
 @torch.no_grad()
