@@ -438,7 +438,8 @@ def assert_encloses(network: nn.Sequential, num_inputs: int) -> None:
         for j, sign in enumerate((1, -1)):
             directions[2 * k + j] = steepest_direction(network, x, radius, k, sign)
     reached = network(x + radius[:, None] * directions)
-    assert ((reached - logits.centre).abs() <= logits.reach * (1 + 1e-9) + 1e-12).all()
+    rounding = 1e-12 * (1 + logits.centre.abs())  # of the network itself
+    assert ((reached - logits.centre).abs() <= logits.reach * (1 + 1e-9) + rounding).all()
     for target in range(4):
         shut_out = certificates.shuts_out(logits, torch.full((6,), target))
         ever = (reached.argmax(dim=2) == target).any(dim=0)
