@@ -70,7 +70,7 @@ class Experiment:
     @property
     def banner(self) -> str:
         """What the chapter was built on, as a MyST admonition."""
-        return sources.banner(self.split)
+        return sources.banner(self.split, len(self.train), self.profile.name)
 
     def table(self, name: str, cells: Cells) -> Table:
         """The numbers of one table, this build's beside the recorded and the printed ones; recorded if this run is."""

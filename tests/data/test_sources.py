@@ -504,18 +504,22 @@ def test_halves_differ_between_seeds_and_need_two_examples():
 # The banner
 
 
-def test_banner_warns_of_the_digits_and_says_why_and_how_not(digits):
-    text = sources.banner(sources.load("auto"))
+def test_banner_warns_of_the_digits_and_says_how_many_and_how_not(digits):
+    text = sources.banner(sources.load("auto"), 1297, "quick")
     assert text.startswith(":::{admonition}")
     assert ":class: warning" in text
     assert text.rstrip().endswith(":::")
-    assert all(part in text for part in ("1,297 + 500", "MNIST was not found", "make book DATA_DIR="))
+    assert all(
+        part in text for part in ("profile quick", "all 1,297 for training", "500 for testing", "make book DATA_DIR=")
+    )
 
 
-def test_banner_of_mnist_is_a_note(tmp_path):
-    text = sources.banner(sources.load("mnist", put(tmp_path / "data")))
+def test_banner_of_mnist_is_a_note_with_the_numbers_of_images_and_no_path(tmp_path):
+    split = sources.load("mnist", put(tmp_path / "data"))
+    text = sources.banner(split, len(split.train) - 1, "paper")
     assert text.startswith(":::{note}")
-    assert str(tmp_path / "data") in text
+    assert f"{len(split.train) - 1:,} of the {len(split.train):,} training images" in text
+    assert str(tmp_path) not in text
     assert "warning" not in text
 
 
