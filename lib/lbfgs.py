@@ -223,12 +223,12 @@ def _bounds(lower: float | Tensor, upper: float | Tensor, like: Tensor) -> tuple
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of each row, (rows,), the same bits in any batch: no BLAS, which might choose by the batch's size."""
+    """Inner product of each row, (rows,), the same bits in any batch: no BLAS, which may choose by the batch's size."""
     return (a * b).sum(dim=1)
 
 
 def inner_products(a: Tensor, b: Tensor) -> Tensor:
-    """Of each row's vectors a (rows, i, n) with its b (rows, j, n): (rows, i, j), to the rounding of a product of n terms.
+    """Of each row's vectors a (rows, i, n) with its b (rows, j, n): (rows, i, j), to the rounding of n terms.
 
     The sums of `_dot` would not depend on the batch, and take about three times as long.
     """
