@@ -99,7 +99,10 @@ def find_adversarial(
 
     Returns
     -------
-    AttackResult : the shortest of all successful images that the whole search came across, verified.
+    AttackResult : the shortest of all successful images that the whole search came across, verified. Where c tells the
+        length, the search and not a rounding decides within `config.tolerance`; a few per cent of a single length can
+        hang on the last bits of the network's products (a minimiser that jumps, a search out of budget), hence on the
+        processor and on an example's neighbours in its chunk.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from lib.certificates import AVERAGED, ENCLOSED, PAIRS, PRODUCT, SLOPES
 from lib.models import mnist
 from lib.training import DecayRule, TrainingConfig
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -11,7 +11,7 @@ from torch import nn
 
 from lib.exact import minimum_perturbation, project
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 
 def linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:

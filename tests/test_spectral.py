@@ -16,7 +16,7 @@ from lib.data import DataError
 from lib.models import imagenet
 from lib.spectral import Convolution
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -14,7 +14,7 @@ from lib.attack import AttackConfig, random_targets
 from lib.models import mnist
 from lib.tight import TightConfig, find_adversarial, tighten
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -12,7 +12,7 @@ from lib import paper, transfer
 from lib.intervals import percent
 from lib.models import mnist
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 
 def generator(seed: int = 0) -> torch.Generator:
