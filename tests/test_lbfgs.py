@@ -394,7 +394,7 @@ def rows_of(result: lbfgs.MinimizeResult, rows) -> lbfgs.MinimizeResult:
 EASY, KINKED, WALLED, NOT_FINITE, UNBOUNDED = range(5)
 
 
-def mixed_batch(rows: int = 15, n: int = 7) -> tuple:
+def mixed_batch(rows: int = 10, n: int = 7) -> tuple:
     """Side by side problems of all five kinds, whose arithmetic is elementwise; the last two tell those that are EASY.
 
     Objective, start, lower, upper, kind (rows,), and the centre and weight of sum of weight (x - centre)^2.
