@@ -16,7 +16,7 @@ from torch import nn
 from lib import units
 from lib.config import PROFILES
 
-pytestmark = pytest.mark.numerical
+torch.set_num_threads(1)
 
 FEW = replace(PROFILES["quick"].units, num_draws=99, num_directions=50, k=5, large_k=20)
 
