@@ -17,7 +17,7 @@ export DATA_DIR
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint lab bench spread pictures clean distclean
+.PHONY: help setup book test processors lint lab bench spread pictures clean distclean
 
 help:  ## Print this help
 	@echo "Usage: make TARGET [VARIABLE=value ...]"
@@ -47,6 +47,9 @@ book: setup  ## Execute what changed and render _build/html/index.html
 
 test: setup  ## Run every test
 	$(BIN)/python -m pytest
+
+processors: setup  ## Run the numerical tests as other processors would round
+	@$(BIN)/python -m tools.processors
 
 lint: setup  ## Check style and format
 	$(BIN)/ruff check

@@ -23,7 +23,25 @@ def has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--rounding", type=int, metavar="SEED", help="products of matrices round otherwise: tests/rounding.py"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    if (seed := item.config.getoption("rounding")) is None:
+        return (yield)
+    from tests.rounding import OtherRounding
+
+    with OtherRounding(seed):
+        return (yield)
+
+
 def pytest_collection_modifyitems(items):
+    if "torch" in sys.modules:  # one thread, unless asked otherwise: more only wait for each other in tests this small
+        sys.modules["torch"].set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
     needs = {
         "gpu": (has_gpu, "no CUDA device"),
         "browser": (find_browser, "no Chromium: apt-get install chromium"),

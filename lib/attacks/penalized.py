@@ -103,7 +103,10 @@ def find_adversarial(
 
     Returns
     -------
-    AttackResult : the shortest of all successful images that the whole search came across, verified.
+    AttackResult : the shortest of all successful images that the whole search came across, verified. Where c tells the
+        length, the search and not a rounding decides within `config.tolerance`; a few per cent of a single length can
+        hang on the last bits of the network's products (a minimiser that jumps, a search out of budget), hence on the
+        processor and on an example's neighbours in its chunk.
 
     Raises
     ------
@@ -252,6 +255,7 @@ def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
     failed, succeeded = _Minima.none_yet(x), _Minima.none_yet(x)
     trial = _first_trial(network, x, targets, shape, first_lead, ascent)
     num_evaluations = torch.full_like(targets, 2)
+    pinned = done.clone()
 
     for search in range(config.max_searches):
         active = (~done).nonzero()[:, 0]
@@ -278,7 +282,10 @@ def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
         succeeded.put(active, found, leads > 0)
         failed.put(active, found, leads <= 0)
         bisect = search >= config.max_secants
-        done |= _nothing_to_gain(failed, succeeded, best, config.tolerance, bisect)
+        pinned |= _nothing_to_gain(failed, succeeded, best, config.tolerance)
+        done |= pinned
+        if bisect:
+            done |= failed.c <= (1 + config.tolerance) * succeeded.c
 
         between = (~done & failed.known() & succeeded.known()).nonzero()[:, 0]
         sides = failed.select(between), succeeded.select(between)
@@ -293,6 +300,7 @@ def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
                 )
                 num_evaluations[rows] += 1
 
+    _shorten(network, x, targets, shape, first_lead, enough, best, ~pinned & torch.isfinite(best.norm), config)
     with torch.no_grad():
         success = _logits(network, best.images, shape).argmax(dim=1) == targets
     return AttackResult(
@@ -415,12 +423,42 @@ def _length_per_lead(failed: _Minima, succeeded: _Minima) -> Tensor:
     return (succeeded.norm - failed.norm) / (succeeded.lead - failed.lead)
 
 
-def _nothing_to_gain(failed: _Minima, succeeded: _Minima, best: Shortest, tolerance: float, bisect: bool) -> Tensor:
+def _nothing_to_gain(failed: _Minima, succeeded: _Minima, best: Shortest, tolerance: float) -> Tensor:
     """Where the boundary is pinned down to the relative tolerance, (N,) bool.
 
-    It lies beyond the failing minimum, and about lead * d|r|/d(lead) short of the succeeding one. When bisection has
-    made the prices meet and the lengths have not, the minimiser jumps over the boundary there.
+    It lies beyond the failing minimum, and about lead * d|r|/d(lead) short of the succeeding one.
     """
     gain = torch.minimum(best.norm - failed.norm, succeeded.lead * _length_per_lead(failed, succeeded))
-    pinned = gain <= tolerance * best.norm
-    return pinned | (failed.c <= (1 + tolerance) * succeeded.c) if bisect else pinned
+    return gain <= tolerance * best.norm
+
+
+@torch.no_grad()
+def _shorten(network, x, targets, shape, first_lead, enough, best: Shortest, loose: Tensor, config) -> None:
+    """Go back along the best r as far as success lasts, where the prices met and the lengths did not (`loose`, (N,)).
+
+    There the minimiser jumps over the boundary as c falls, or the loss is so nearly linear over |r| that the least
+    change of c, or of a rounding, sends the minimiser far: in both cases c does not tell the length.
+    """
+    rows = loose.nonzero()[:, 0]
+    r = best.images[rows] - x[rows]
+
+    def leads_at(scale: Tensor) -> Tensor:
+        """Beyond what counts as success, at x + scale r; whatever succeeds is kept."""
+        images = (x[rows] + scale[:, None] * r).clamp(0, 1)
+        leads = lead(_logits(network, images, shape), targets[rows]) - enough[rows]
+        best.offer(rows, images, (images - x[rows]).norm(dim=1), leads > 0)
+        return leads
+
+    fails, succeeds = torch.zeros_like(r[:, 0]), torch.ones_like(r[:, 0])  # multiples of r
+    lead_fails, lead_succeeds = first_lead[rows] - enough[rows], leads_at(succeeds)
+    for search in range(config.max_searches):
+        if (succeeds - fails <= config.tolerance * succeeds).all():
+            break
+        weight = lead_fails / (lead_fails - lead_succeeds) if search < config.max_secants else 0.5
+        # Just beyond where the chord says that success begins, and when that has succeeded just short of it.
+        scale = (1 + config.tolerance / 3) * (fails + weight * (succeeds - fails))
+        scale = torch.clamp(scale, fails, (1 - config.tolerance / 2) * succeeds)
+        leads = leads_at(scale)
+        success = leads > 0
+        fails, lead_fails = torch.where(success, fails, scale), torch.where(success, lead_fails, leads)
+        succeeds, lead_succeeds = torch.where(success, scale, succeeds), torch.where(success, leads, lead_succeeds)

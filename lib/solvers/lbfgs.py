@@ -4,6 +4,12 @@ This is *projected* L-BFGS, not L-BFGS-B: there is no generalised Cauchy point. 
 that sit on a bound and would leave the box, takes the L-BFGS direction in the free coordinates (a two-metric
 projection, Bertsekas 1982) and searches along the projected arc clip(x + alpha d). The rows of a batch share arithmetic
 and nothing else: history, step length, status and convergence are each problem's own.
+
+How much of its neighbours a row can feel is the rounding of two matrix products, `inner_products` and `combination`,
+and of the objective: a BLAS may choose another kernel for another batch, or for another place in it. All else is summed
+in an order that the number of variables alone decides (up to 32 768 of them). A descent amplifies its roundings: what
+does not depend on the batch is what `minimize` promises of each row (its tolerance, hence how far above the minimum it
+may end), not the digits of the minimiser nor the number of evaluations.
 """
 
 from collections.abc import Callable
@@ -107,7 +113,7 @@ def minimize(
     ----------
     objective : callable (x, problem) -> (value, gradient)
         x (k, n) holds one point for each of the k problems whose indices into the batch are `problem` (k,);
-        value is (k,), gradient (k, n). Row i may depend on x[i] and problem[i] only.
+        value is (k,), gradient (k, n). Row i may depend on x[i] and problem[i] only; on its neighbours by rounding.
     start : Tensor (N, n), float32 or float64, any device; a start outside the box is projected into it.
     lower, upper : float, Tensor (n,) or Tensor (N, n); equal bounds fix a coordinate, infinite ones free it.
     tolerance : float or Tensor (N,), Euclidean norm of the projected gradient at which a problem has converged.
@@ -217,8 +223,21 @@ def _bounds(lower: float | Tensor, upper: float | Tensor, like: Tensor) -> tuple
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of each row, (rows,)."""
-    return torch.linalg.vecdot(a, b)
+    """Inner product of each row, (rows,), the same bits in any batch: no BLAS, which may choose by the batch's size."""
+    return (a * b).sum(dim=1)
+
+
+def inner_products(a: Tensor, b: Tensor) -> Tensor:
+    """Of each row's vectors a (rows, i, n) with its b (rows, j, n): (rows, i, j), to the rounding of n terms.
+
+    The sums of `_dot` would not depend on the batch, and take about three times as long.
+    """
+    return a @ b.mT
+
+
+def combination(coefficients: Tensor, vectors: Tensor) -> Tensor:
+    """The sum of each row's vectors (rows, i, n), weighted (rows, i): (rows, n), to the rounding of i terms."""
+    return (coefficients[:, None] @ vectors)[:, 0]
 
 
 def _projected_gradient(state: _Running) -> Tensor:
@@ -263,12 +282,11 @@ def _direction(state: _Running, reach: Tensor, free: Tensor, num_slots: int, mas
     """
     state.basis[:, 0] = state.g
     basis, masked = (b[: len(free), : 1 + 2 * num_slots] for b in (state.basis, masked_basis))
-    gram = torch.mul(basis, free[:, None], out=masked) @ basis.mT
+    gram = inner_products(torch.mul(basis, free[:, None], out=masked), basis)
     order = _newest_first(state.num_pairs, num_slots)
     age = torch.arange(num_slots, device=gram.device)
     coefficients = two_loop(gram, order, age < state.num_pairs[:, None], reach[:, 0])
-    d = (-coefficients[:, None] @ basis)[:, 0]
-    return torch.lerp(-reach * state.g, d, free)
+    return torch.lerp(-reach * state.g, combination(-coefficients, basis), free)
 
 
 def _keep(old: Tensor, new: Tensor, kept: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import nn
 from lib.attacks.exact import minimum_perturbation
 from lib.solvers.quadratic import project
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 
 def linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:

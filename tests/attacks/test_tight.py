@@ -15,7 +15,7 @@ from lib.attacks.tight import TightConfig, find_adversarial, tighten
 from lib.data import dataset, sources
 from lib.networks import mnist, training
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -16,7 +16,7 @@ from lib.networks import mnist, training
 from lib.networks.training import DecayRule, TrainingConfig
 from lib.solvers import quadratic
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -16,7 +16,7 @@ from lib.measures import spectral
 from lib.measures.spectral import Convolution
 from lib.networks import imagenet
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -14,7 +14,7 @@ from lib.measures.intervals import percent
 from lib.networks import mnist
 from lib.record import tables
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 
 def generator(seed: int = 0) -> torch.Generator:

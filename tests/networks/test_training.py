@@ -25,7 +25,7 @@ from lib.networks.training import (
     weight_decay,
 )
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 EXACT = TrainingConfig(max_iterations=2000, decrease=0.0, gradient=1e-8)
 

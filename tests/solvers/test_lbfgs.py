@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lib.solvers import lbfgs
 from lib.solvers.lbfgs import LBFGSConfig, Status, minimize
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 PATIENT = LBFGSConfig(max_iterations=3000)
 SEEDS = st.integers(0, 2**31 - 1)
@@ -391,8 +391,14 @@ def rows_of(result: lbfgs.MinimizeResult, rows) -> lbfgs.MinimizeResult:
     return replace(result, **{name: values[rows] for name, values in vars(result).items()})
 
 
-def mixed_batch(rows: int = 15, n: int = 7):
-    """Easy, slow, unbounded below, non-finite, never-converging problems side by side; arithmetic is elementwise."""
+EASY, KINKED, WALLED, NOT_FINITE, UNBOUNDED = range(5)
+
+
+def mixed_batch(rows: int = 10, n: int = 7) -> tuple:
+    """Side by side problems of all five kinds, whose arithmetic is elementwise; the last two tell those that are EASY.
+
+    Objective, start, lower, upper, kind (rows,), and the centre and weight of sum of weight (x - centre)^2.
+    """
     source = generator(11)
     center = normal(source, rows, n)
     weight = 10 ** (4 * uniform(source, rows, n))
@@ -402,34 +408,127 @@ def mixed_batch(rows: int = 15, n: int = 7):
         away = (x - center[p]).unbind(1)  # sums in one fixed order, whatever the batch
         terms = [w * a.square() for w, a in zip(weight[p].unbind(1), away, strict=True)]
         smooth, kink = sum(terms), sum(a.abs() for a in away)
-        k = kind[p]
         walled = torch.where(away[0] + away[1] > 0.5, torch.nan, smooth)
-        return torch.where(
-            k == 1,
-            kink,
-            torch.where(k == 2, walled, torch.where(k == 3, torch.nan, torch.where(k == 4, away[0], smooth))),
-        )
+        f = smooth
+        for other, its_value in ((KINKED, kink), (WALLED, walled), (NOT_FINITE, torch.nan), (UNBOUNDED, away[0])):
+            f = torch.where(kind[p] == other, its_value, f)
+        return f
 
-    return by_autograd(value), 2 * normal(source, rows, n), normal(source, rows, n) - 2, normal(source, rows, n) + 3
+    start, lower, upper = (normal(source, rows, n) * scale + shift for scale, shift in ((2, 0), (1, -2), (1, 3)))
+    return by_autograd(value), start, lower, upper, kind, center, weight
 
 
+@pytest.fixture
+def in_a_fixed_order(monkeypatch):
+    """The two products that a BLAS computes, summed term after term instead."""
+
+    def inner_products(a, b):
+        return sum(a[:, :, None, i] * b[:, None, :, i] for i in range(a.shape[2]))
+
+    def combination(coefficients, vectors):
+        return sum(coefficients[:, i, None] * vectors[:, i] for i in range(vectors.shape[1]))
+
+    monkeypatch.setattr(lbfgs, "inner_products", inner_products)
+    monkeypatch.setattr(lbfgs, "combination", combination)
+
+
+def alone(objective, start, lower, upper, row: int) -> lbfgs.MinimizeResult:
+    own = slice(row, row + 1)
+    return minimize(lambda x, p: objective(x, p + row), start[own], lower[own], upper[own], 1e-6)
+
+
+@pytest.mark.usefixtures("in_a_fixed_order")
 def test_each_problem_is_solved_as_if_it_were_alone():
-    """In float64 and for an objective whose own arithmetic does not depend on the batch: bit for bit."""
-    objective, start, lower, upper = mixed_batch()
+    """In a fixed order of the two products' terms, and for an objective that does not round by the batch: bit for bit.
+
+    So nothing else in the solver depends on the batch, on any processor.
+    """
+    objective, start, lower, upper, *_ = mixed_batch()
     together = minimize(objective, start, lower, upper, 1e-6)
     assert {*together.status.tolist()} >= {Status.CONVERGED, Status.OUT_OF_ITERATIONS, Status.NON_FINITE}
     for row in range(len(start)):
-        own = slice(row, row + 1)
-        alone = minimize(lambda x, p, row=row: objective(x, p + row), start[own], lower[own], upper[own], 1e-6)
-        assert_same(alone, rows_of(together, own))
+        assert_same(alone(objective, start, lower, upper, row), rows_of(together, slice(row, row + 1)))
 
 
+@pytest.mark.usefixtures("in_a_fixed_order")
 def test_order_does_not_matter():
-    objective, start, lower, upper = mixed_batch()
+    objective, start, lower, upper, *_ = mixed_batch()
     order = torch.randperm(len(start), generator=generator(2))
     straight = minimize(objective, start, lower, upper, 1e-6)
     shuffled = minimize(lambda x, p: objective(x, order[p]), start[order], lower[order], upper[order], 1e-6)
     assert_same(shuffled, rows_of(straight, order))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 15, 16, 17, 63, 100, 784, 1023, 3001, 2**15])
+def test_a_rows_own_sums_have_the_same_bits_wherever_it_stands(n, dtype):
+    """Neither its place, nor its neighbours, nor where its memory begins, nor the threads: up to 32,768 variables."""
+    a, b = normal(n, 2, 9, n).to(dtype)
+    for function in (lbfgs._dot, lambda a, b: a.norm(dim=1), lambda a, b: torch.addcmul(a, b[:, :1], b).sum(dim=1)):
+        every = function(a, b)
+        for first, last in ((0, 1), (4, 5), (8, 9), (1, 3), (2, 9), (0, 8)):
+            moved = torch.empty(3 + (last - first) * n, dtype=dtype)[3:].view(-1, n).copy_(a[first:last])
+            assert torch.equal(function(a[first:last], b[first:last]), every[first:last])
+            assert torch.equal(function(moved, b[first:last]), every[first:last])
+
+
+def assert_keeps_its_promises(result, start, lower, upper, kind, center, weight, objective) -> None:
+    """What holds of every row whatever the last bits of the products: no word on the digits of a minimiser.
+
+    An EASY f is strongly convex: with mu its least curvature and g its projected gradient, f - f* <= |g|^2 / (2 mu) and
+    the minimiser lies within |g| / mu.
+    """
+    is_easy, mu = kind == EASY, 2 * weight.amin(dim=1)
+    optimum = torch.clamp(center, lower, upper)
+    least = (weight * (optimum - center).square()).sum(dim=1)
+    norm = result.projected_gradient_norm
+    assert result.converged[is_easy].all()
+    assert (norm <= 1e-6)[is_easy].all()
+    assert (result.value - least <= norm.square() / (2 * mu) + 1e-12 * (1 + least))[is_easy].all()
+    away = (result.minimizer - optimum).norm(dim=1)
+    assert (away <= norm / mu + 1e-12)[is_easy].all()
+    assert result.converged[kind == UNBOUNDED].all()
+    assert torch.equal(result.minimizer[:, 0][kind == UNBOUNDED], lower[:, 0][kind == UNBOUNDED])
+    assert (result.status[kind == NOT_FINITE] == Status.NON_FINITE).all()
+    start = torch.clamp(start, lower, upper)
+    assert torch.equal(result.minimizer[kind == NOT_FINITE], start[kind == NOT_FINITE])
+    began = objective(start, torch.arange(len(start)))[0]
+    begins = torch.isfinite(began)  # some start behind the wall
+    assert (result.status[~begins] == Status.NON_FINITE).all()
+    assert (result.value <= began)[begins].all()
+
+
+def test_neighbours_and_order_change_nothing_that_is_promised():
+    """With the BLAS' own products, which may round by the batch: a row alone, in the batch, in another order."""
+    objective, start, lower, upper, *known = mixed_batch()
+    order = torch.randperm(len(start), generator=generator(2))
+    together = minimize(objective, start, lower, upper, 1e-6)
+    shuffled = minimize(lambda x, p: objective(x, order[p]), start[order], lower[order], upper[order], 1e-6)
+    each = [alone(objective, start, lower, upper, row) for row in range(len(start))]
+    single = replace(together, **{name: torch.cat([vars(one)[name] for one in each]) for name in vars(together)})
+    for result in (together, single, rows_of(shuffled, order.argsort())):
+        assert_keeps_its_promises(result, start, lower, upper, *known, objective)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_rounding_of_the_products_breaks_a_promise(seed, monkeypatch):
+    """Every product is off by up to its error bound for sums in any order, a rounding unit of the terms' moduli."""
+    source, exact = generator(seed), (lbfgs.inner_products, lbfgs.combination)
+
+    def off(product):
+        def disturbed(a, b):
+            value = product(a, b)
+            unit = torch.finfo(value.dtype).eps * product(a.abs(), b.abs())
+            return value + unit * (2 * uniform(source, *value.shape) - 1)
+
+        return disturbed
+
+    for product in exact:
+        monkeypatch.setattr(lbfgs, product.__name__, off(product))
+    objective, start, lower, upper, *known = mixed_batch()
+    assert_keeps_its_promises(minimize(objective, start, lower, upper, 1e-6), start, lower, upper, *known, objective)
+    objective, start, lower, upper = crowded("small multipliers", 8, 1e4, rows=100)
+    assert solve(objective, start, lower, upper).converged.all()
 
 
 def test_tolerance_and_first_step_may_differ_by_problem():
@@ -442,11 +541,12 @@ def test_tolerance_and_first_step_may_differ_by_problem():
     assert (together.projected_gradient_norm[:5] > 1e-8).any()
     for row in (0, 7, 19):
         own = slice(row, row + 1)
-        alone = minimize(
+        by_itself = minimize(
             lambda x, p, row=row: objective(x, p + row),
             start[own], lower[own], upper[own], tolerance[row].item(), first_step[row].item(), config=PATIENT,
         )  # fmt: skip
-        torch.testing.assert_close(alone.value, together.value[own], rtol=1e-10, atol=1e-10)
+        # Of condition 100, so that few steps are taken: they amplify a rounding of 1e-16 by far less than a million.
+        torch.testing.assert_close(by_itself.value, together.value[own], rtol=1e-10, atol=1e-10)
 
 
 def test_a_batch_of_none_has_no_results():

@@ -6,7 +6,7 @@ import torch
 from lib.solvers import lbfgs, scipy_lbfgsb
 from lib.solvers.lbfgs import Status
 
-torch.set_num_threads(1)
+pytestmark = pytest.mark.numerical
 
 
 def normal(seed: int, *shape: int) -> torch.Tensor:

@@ -1,0 +1,70 @@
+"""The numerical tests in the settings that other processors bring: kernels, vector widths, threads, roundings.
+
+    make processors
+
+What MKL and PyTorch choose by the processor can be chosen here by environment variables, and any other processor's
+rounding be emulated (tests/rounding.py). A test that passes in one setting only states no truth. Single-threaded
+settings run two at a time on two cores. A few minutes there: the slowest tests are run by `make test` alone.
+"""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from tools import machine
+
+
+class Setting(NamedTuple):
+    """Environment variables, and options of pytest."""
+
+    variables: dict[str, str]
+    options: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join([*(f"{name}={value}" for name, value in self.variables.items()), *self.options])
+
+
+ONE, TWO = {"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "2"}
+COMPATIBLE, AVX2 = {"MKL_CBWR": "COMPATIBLE"}, {"ATEN_CPU_CAPABILITY": "avx2"}
+SETTINGS = (
+    Setting(ONE),
+    Setting(ONE | COMPATIBLE),
+    Setting(ONE | AVX2),
+    Setting(ONE, ("--rounding", "1")),
+    Setting(TWO),
+    Setting(TWO | AVX2 | COMPATIBLE),
+)
+CHOSEN = {name for setting in SETTINGS for name in setting.variables}  # what this shell holds must not decide
+# By the seconds they take: they train networks or call another solver image by image, and seldom more than once does.
+SLOW = "not no_attack_gets_within and not another_solvers and not scipys_solver and not agrees_with and not killed"
+
+
+def command(setting: Setting) -> list[str]:
+    return [sys.executable, "-m", "pytest", "-q", "-m", "numerical", "-k", SLOW, *setting.options, *sys.argv[1:]]
+
+
+def run(setting: Setting) -> bool:
+    """Whether every test passes; what pytest says is printed when it ends."""
+    inherited = {name: value for name, value in os.environ.items() if name not in CHOSEN}
+    ended = subprocess.run(
+        command(setting), env=inherited | setting.variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    lines = ended.stdout.splitlines()
+    shown = lines[-1:] if ended.returncode == 0 else lines
+    print(f"--- {setting}", *shown, sep="\n", flush=True)
+    return ended.returncode == 0
+
+
+def main() -> int:
+    single = [setting for setting in SETTINGS if setting.variables["OMP_NUM_THREADS"] == "1"]
+    with ThreadPoolExecutor(min(machine.available_cores(), len(single))) as pool:
+        passed = list(pool.map(run, single))
+    passed += [run(setting) for setting in SETTINGS if setting not in single]
+    print(f"{sum(passed)} of {len(SETTINGS)} settings passed")
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
