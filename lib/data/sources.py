@@ -86,8 +86,8 @@ def banner(split: Split, num_train: int, profile: str) -> str:
     return (
         ":::{admonition} Built on the embedded digits, not on MNIST\n:class: warning\n\n"
         f"This page was built in profile {profile} on small handwritten digits, {of} for training and "
-        f"{len(split.test):,} for testing, so what it measures is not comparable with the paper's numbers, which are for "
-        "MNIST.\n\n"
+        f"{len(split.test):,} for testing, so what it measures is not comparable with the paper's numbers, which are "
+        "for MNIST.\n\n"
         "To build it on MNIST, put the four IDX files in a folder and run `make book DATA_DIR=folder`; "
         "where there is a network, `make book` downloads them.\n"
         ":::\n"
