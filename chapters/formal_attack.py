@@ -95,15 +95,14 @@ def two_loop(gradient, s, y):
 # %%
 draws = seeds.generator(run.seeds.noise)
 s, gradient = torch.randn(4, 6, generator=draws).double().split([3, 1])
-hessian = torch.diag(torch.linspace(1, 10, 6)).double()
-y, gradient = s @ hessian, gradient[0]
+y = s * torch.linspace(1, 10, 6)  # of a quadratic with a diagonal Hessian
 
 pairs = torch.stack([s, y], dim=1).flatten(0, 1)
-basis = torch.cat([gradient[None], pairs])  # g, s0, y0, s1, y1, s2, y2
-newest_first, present = torch.tensor([[2, 1, 0]]), torch.ones(1, 3, dtype=torch.bool)
-gamma = (s[-1] @ y[-1] / (y[-1] @ y[-1]))[None]
-weights = lbfgs.two_loop((basis @ basis.T)[None], newest_first, present, gamma)
-torch.testing.assert_close(weights[0] @ basis, two_loop(gradient, s, y))
+basis = torch.cat([gradient, pairs])  # g, s0, y0, s1, y1, s2, y2
+newest_first = torch.tensor([[2, 1, 0]])
+problem = newest_first, newest_first >= 0, (s[-1] @ y[-1] / (y[-1] @ y[-1]))[None]
+weights = lbfgs.two_loop((basis @ basis.T)[None], *problem)
+torch.testing.assert_close(weights[0] @ basis, two_loop(gradient[0], s, y))
 
 # %% [markdown]
 # The box adds one idea. Where a coordinate sits on a bound and the gradient wants it outside, it is held fixed and the
@@ -113,27 +112,27 @@ torch.testing.assert_close(weights[0] @ basis, two_loop(gradient, s, y))
 
 # %% mystnb={"figure": {"caption": "Projected L-BFGS on a tilted bowl whose free minimum lies outside the box. The path meets the right-hand bound, stays on it, and slides to the constrained optimum.", "name": "fig-toy"}, "image": {"alt": "Contour lines of a tilted quadratic, a square box, and a path of points that reaches the box's right edge and follows it to the optimum."}}
 tilt, free_minimum = torch.tensor([[3.0, 2.0], [2.0, 2.5]]), torch.tensor([1.5, 0.2])
-path = []
+visited = []
 
 
 def bowl(x, problem=None):
     """(x - a)' A (x - a) / 2 for points x (k, 2), and its gradient."""
-    path.append(x[0].clone())
+    visited.append(x[0].clone())
     slope = (x - free_minimum) @ tilt
     return 0.5 * ((x - free_minimum) * slope).sum(dim=1), slope
 
 
 start = torch.tensor([[0.05, 0.1]])
 end = lbfgs.minimize(bowl, start, 0.0, 1.0, tolerance=1e-4, first_step=0.3).minimizer[0]
-visited = torch.stack(path)
-curves.toy_landscape(lambda x: bowl(x)[0], visited, end, "The box bends the path")
+path = torch.stack(visited)
+curves.toy_landscape(lambda x: bowl(x)[0], path, end, "The box bends the path")
 
 # %% [markdown]
 # On the edge $x_1 = 1$ the bowl is a parabola in $x_2$, whose minimum we know:
 
 # %%
 known = torch.tensor([1.0, 0.2 + 0.5 * 2.0 / 2.5])
-torch.testing.assert_close(end, known, atol=1e-3, rtol=0)
+assert (end - known).abs().max() < 1e-3
 
 # %% [markdown]
 # ## The search over c
@@ -150,16 +149,15 @@ torch.testing.assert_close(end, known, atol=1e-3, rtol=0)
 # %%
 network = run.trained("100-100-10").network
 targets = run.targets(run.train)
-image, target = run.train.inputs[:1], targets[:1]
-slope = penalized.loss_gradient(network, image, target).norm()
+images, goals = run.train.inputs[:1].expand(40, -1), targets[:1].expand(40)
+slope = penalized.loss_gradient(network, images[:1], goals[:1]).norm()
 prices = slope * torch.logspace(-1.5, 0.6, 40, device=run.device)
 
-images, goals = image.expand(40, -1), target.expand(40)
 minima = penalized.minimize_penalized(network, images, goals, prices).minimizer
 lengths = penalized.distortion(minima, images)
 reached = penalized.lead(network(minima), goals) > 0
 
-found = penalized.find_adversarial(network, image, target)
+found = penalized.find_adversarial(network, images[:1], goals[:1])
 assert found.distortion[0] <= 1.001 * lengths[reached].min()
 assert not reached.all()
 
@@ -169,8 +167,8 @@ tell(
     one_evaluations=int(found.num_evaluations[0]),
     one_distortion=(float(found.distortion[0]), ".4f"),
 )
-highest = "The highest price that still succeeds"
-curves.search_over_c(prices, lengths, reached, float(found.c[0]), highest)
+title = "The highest price that still succeeds"
+curves.search_over_c(prices, lengths, reached, float(found.c[0]), title)
 
 # %% [markdown]
 # Finding the border by bisection would be slow and, done separately for each image, slower. The search in
@@ -189,12 +187,12 @@ curves.search_over_c(prices, lengths, reached, float(found.c[0]), highest)
 # ## On real digits
 
 # %%
-shown, wanted = run.train.take(10), targets[:10]
-made = penalized.find_adversarial(network, shown.inputs, wanted).adversarial
+few, goals = run.train.take(10), targets[:10]
+made = penalized.find_adversarial(network, few.inputs, goals).adversarial
 
 # %% mystnb={"figure": {"caption": "Attacks on 100-100-10: original, perturbation scaled to full contrast, adversarial image, in the rows of each block.", "name": "fig-pairs"}, "image": {"alt": "Rows of digits, their perturbations, which look like structured noise, and the adversarial digits."}} tags=["hide-input"]
 title = "What changes, and what the network then says"
-grids.attack_strip(shown.inputs, made, shown.labels, wanted, title)
+grids.attack_strip(few.inputs, made, few.labels, goals, title)
 
 # %% [markdown]
 # The network says the wrong class; by a hair, since the search stops at the border. On MNIST a person sees the same digits,
@@ -206,12 +204,11 @@ grids.attack_strip(shown.inputs, made, shown.labels, wanted, title)
 # over $c$, another inner solver:
 
 # %%
-few, config = run.train.take(16), run.profile.attack
-ours = penalized.find_adversarial(network, few.inputs, targets[:16], config)
+problem = run.train.inputs[:16], targets[:16], run.profile.attack
+ours = penalized.find_adversarial(network, *problem)
 
-precise, inputs = copy.deepcopy(network).double(), few.inputs.double()
-yardstick = scipy_lbfgsb.minimize
-scipys = penalized.find_adversarial(precise, inputs, targets[:16], config, yardstick)
+problem = problem[0].double(), *problem[1:], scipy_lbfgsb.minimize
+scipys = penalized.find_adversarial(copy.deepcopy(network).double(), *problem)
 ratio = float(ours.distortion.mean() / scipys.distortion.mean())
 assert ratio < 1.01
 
@@ -237,12 +234,12 @@ table1 = run.table("table1", attacks.distortions)
 success = run.table("success", averages.success(attacks.results))
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+names, columns = mnist.TABLE1, ["distortion"]
 caption = "Average minimum distortion, Table 1."
-rows = mnist.TABLE1
-Markdown(table1.show(["distortion"], caption=caption, name="tab-distortion", rows=rows))
+Markdown(table1.show(columns, caption=caption, name="tab-distortion", rows=names))
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
-easiest, hardest = averages.extremes(table1.told, mnist.TABLE1, "distortion")
+easiest, hardest = averages.extremes(table1.told, names, "distortion")
 missed = averages.missed(success.estimates)
 tell(easiest=easiest, hardest=hardest, success_source=success.source)
 tell(num_missed=missed["num_missed"], num_tried=missed["num_tried"])
@@ -262,10 +259,10 @@ linear = [attacks.distortions[name, "distortion"].value for name in mnist.LINEAR
 assert linear == sorted(linear)
 
 # %% mystnb={"figure": {"caption": "Distortion of every image attacked in this build. The paper prints only the means, and those are for MNIST.", "name": "fig-distortion"}, "image": {"alt": "Six histograms of distortion, one per network, with our mean and the paper's mean marked."}} tags=["hide-input"]
-each = {name: result.distortion for name, result in attacks.results.items()}
-papers = {name: table1.printed[name, "distortion"] for name in mnist.TABLE1}
+lengths = {name: result.distortion for name, result in attacks.results.items()}
+printed = {name: table1.printed[name, "distortion"] for name in names}
 title = "How far the nearest image of a random wrong class is"
-comparisons.distortion_histograms(each, papers, title)
+comparisons.distortion_histograms(lengths, printed, title)
 
 # %% [markdown]
 # The distributions are wide: an average says little about the image in front of you. Which average the paper took,
@@ -280,8 +277,8 @@ comparisons.distortion_histograms(each, papers, title)
 weak, sigmoid, noise = "softmax 1e-4", "200-200-10", "Gaussian noise, stddev 1"
 draws = seeds.generator(run.seeds.noise)
 noisy = perturbations.gaussian_noise(run.test.inputs, 1, draws)
-sets = {"accuracy (%)": noisy, "accuracy, clamped (%)": noisy.clamp(0, 1)}
-answers = transfer.answers({sigmoid: attacks.networks[sigmoid]}, sets)
+images = {"accuracy (%)": noisy, "accuracy, clamped (%)": noisy.clamp(0, 1)}
+answers = transfer.answers({sigmoid: attacks.networks[sigmoid]}, images)
 rates = transfer.rates(answers, run.test.labels)
 
 cells = {(noise, column): rate for (column, _), rate in rates.items()}
@@ -289,8 +286,8 @@ cells |= {cell: e for cell, e in table1.now.items() if cell[0] in (weak, sigmoid
 figure7 = run.table("figure7", cells)
 
 # %% mystnb={"figure": {"caption": "Figure 7 rebuilt. Left, middle: the network is wrong on every even column. Right: random noise many times as strong.", "name": "fig-seven"}, "image": {"alt": "Three panels of digit pairs: adversarial for a linear network, adversarial for a sigmoid network, and digits under heavy Gaussian noise."}} tags=["hide-input"]
-made, inputs = attacks.adversarial, run.attacked.inputs
-panels = {name: (inputs, made[name]) for name in (weak, sigmoid)}
+made, few = attacks.adversarial, run.attacked.inputs
+panels = {name: (few, made[name]) for name in (weak, sigmoid)}
 panels[noise] = run.test.inputs, noisy
 grids.pairs_panels(panels, 8, "Small and aimed, or large and blind")
 
