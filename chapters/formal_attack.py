@@ -245,7 +245,8 @@ tell(easiest=easiest, hardest=hardest, success_source=success.source)
 tell(num_missed=missed["num_missed"], num_tried=missed["num_tried"])
 tell(least_success=(missed["least_success"], ".4f"))
 caption = "How often the attack reached its target, and at how many gradients an image."
-Markdown(success.show(caption=caption, name="tab-success"))
+columns = ["success (%)", "gradients"]
+Markdown(success.show(columns, caption=caption, name="tab-success"))
 
 # %% [markdown]
 # ({glue:text}`success_source`.) The attack missed {glue:text}`num_missed` of {glue:text}`num_tried` targets, all networks

@@ -136,7 +136,7 @@ over = averages.percent_over(exactly.told, mnist.LINEAR, "attack", "exact optimu
 weak, middle, strong = ((excess, ".1f") for excess in over.values())
 tell(weak=weak, middle=middle, strong=strong, exact_source=exactly.source)
 caption = "Mean distortion of the paper's attack, and the least possible."
-Markdown(exactly.show(caption=caption, name="tab-exact"))
+Markdown(exactly.show(caption=caption, name="tab-exact", rows=mnist.LINEAR))
 
 # %% [markdown]
 # ({glue:text}`exact_source`.) The attack is {glue:text}`weak` %, {glue:text}`middle` % and
