@@ -16,7 +16,9 @@ from lib.figures.style import BLUE, COLOURS, GREY, ORANGE, SKY, VERMILION, finis
 from lib.measures.intervals import Estimate
 
 
-def estimates(series: Mapping[str, Mapping[str, Estimate]], published: float, xlabel: str, title: str) -> Figure:
+def estimates(
+    series: Mapping[str, Mapping[str, Estimate]], published: float, xlabel: str, title: str, xscale: str = "log"
+) -> Figure:
     """Series of numbers with their intervals, one row per name and one colour per series; the paper's as a line."""
     names = list(dict.fromkeys(name for values in series.values() for name in values))
     figure, ax = plt.subplots(figsize=(7, 0.42 * len(names) + 1.6), layout="constrained")
@@ -27,7 +29,7 @@ def estimates(series: Mapping[str, Mapping[str, Estimate]], published: float, xl
         ax.errorbar(middle, place, xerr=ends, fmt="os^D"[i], color=COLOURS[i], capsize=3, label=label)
     ax.axvline(published, color=VERMILION, linestyle="--", label="the paper")
     ax.set_yticks(range(len(names)), names)
-    ax.set(xscale="log", xlabel=xlabel, title=title)
+    ax.set(xscale=xscale, xlabel=xlabel, title=title)
     ax.margins(y=0.25)
     ax.invert_yaxis()
     ax.grid(True, which="both", axis="x")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -22,13 +23,12 @@ def training_curves(curves: Mapping[str, Sequence[float]], title: str) -> Figure
     return finished(figure)
 
 
-def toy_landscape(
-    value: Callable[[np.ndarray, np.ndarray], np.ndarray], path: np.ndarray, optimum: np.ndarray, title: str
-) -> Figure:
-    """Level lines of a function on the unit square, and the iterates (k, 2) of a minimisation."""
+def toy_landscape(value: Callable[[Tensor], Tensor], path: Tensor, optimum: Tensor, title: str) -> Figure:
+    """Level lines of a function of points (k, 2) near the unit square, and the iterates (k, 2) of a minimisation."""
     figure, ax = plt.subplots(figsize=(5, 4.6))
-    side = np.linspace(-0.15, 1.15, 200)
-    ax.contour(side, side, value(*np.meshgrid(side, side)), levels=25, colors=GREY, linewidths=0.6, alpha=0.7)
+    side = torch.linspace(-0.15, 1.15, 200)
+    levels = value(torch.cartesian_prod(side, side)).view(200, 200).T  # contour's rows are the second coordinate
+    ax.contour(side, side, levels, levels=25, colors=GREY, linewidths=0.6, alpha=0.7)
     ax.add_patch(plt.Rectangle((0, 0), 1, 1, fill=False, edgecolor=BLUE, linewidth=2))
     ax.plot(*path.T, "o-", color=ORANGE, markersize=4, label="iterates, first to last")
     ax.plot(*optimum, "*", color=GREEN, markersize=14, label="optimum in the box")
@@ -38,9 +38,10 @@ def toy_landscape(
     return finished(figure)
 
 
-def search_over_c(c: np.ndarray, length: np.ndarray, success: np.ndarray, chosen: float, title: str) -> Figure:
-    """Distortion of the minimiser of c|r| + loss against c, where it reaches the target and where it does not."""
+def search_over_c(c: Tensor, length: Tensor, success: Tensor, chosen: float, title: str) -> Figure:
+    """Distortion of the minimiser of c|r| + loss against c, where it reaches the target and where not; all (k,)."""
     figure, ax = plt.subplots(figsize=(7, 3.6))
+    c, length, success = (values.cpu() for values in (c, length, success))
     ax.plot(c, length, color=GREY, linewidth=1, zorder=0)
     ax.scatter(c[success], length[success], color=BLUE, marker="o", label="the network says the target")
     ax.scatter(c[~success], length[~success], color=VERMILION, marker="x", label="it does not")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from lib.figures import comparisons, curves, grids, style
 from lib.measures.intervals import Estimate
@@ -24,8 +25,8 @@ DISTORTIONS = {"softmax 1": IMAGES[:, 0], "AE400-10": IMAGES[:, 1]}
 RATES = {"softmax 1": {"λ": 3.0, "λ/2": 2.0, "λ/10": 1.0}, "softmax 1e-4": {"λ": 1.0, "λ/2": 2.0, "λ/10": 1.0}}
 
 
-def bowl(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a - 1) ** 2 + b**2
+def bowl(points: Tensor) -> Tensor:
+    return (points[:, 0] - 1) ** 2 + points[:, 1] ** 2
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
@@ -35,9 +36,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     ),
     "image_grid, symmetric": lambda: grids.image_grid(IMAGES[:7] - 0.3, 4, "Title", symmetric=True),
     "training_curves": lambda: curves.training_curves({"a": [2.0, 1.0, 0.1], "b": [3.0, 2.0]}, "Title"),
-    "toy_landscape": lambda: curves.toy_landscape(bowl, np.random.default_rng(0).random((5, 2)), np.ones(2), "Title"),
+    "toy_landscape": lambda: curves.toy_landscape(bowl, IMAGES[:5, :2], torch.ones(2), "Title"),
     "search_over_c": lambda: curves.search_over_c(
-        np.array([0.1, 1, 10]), np.array([0.3, 0.2, 0.1]), np.array([True, True, False]), 1.0, "Title"
+        torch.tensor([0.1, 1, 10]), torch.tensor([0.3, 0.2, 0.1]), torch.tensor([True, True, False]), 1.0, "Title"
     ),
     "pairs_panels": lambda: grids.pairs_panels({"attack": (IMAGES, NEAR), "noise": (NEAR, IMAGES)}, 2, "Title"),
     "attack_strip": lambda: grids.attack_strip(IMAGES[:3], NEAR[:3], LABELS[:3], LABELS[1:4], "Title"),
@@ -250,7 +251,9 @@ SMALLEST: dict[str, Callable[[], Figure]] = {
     "one panel": lambda: grids.pairs_panels({"attack": (IMAGES, NEAR)}, 2, "Title"),
     "one row of panels": lambda: grids.pairs_panels({"attack": (IMAGES, NEAR), "noise": (NEAR, IMAGES)}, 1, "Title"),
     "one histogram": lambda: comparisons.distortion_histograms({"a": IMAGES[:, 0]}, {}, "Title"),
-    "all prices succeed": lambda: curves.search_over_c(np.ones(1), np.ones(1), np.array([True]), 1.0, "Title"),
+    "all prices succeed": lambda: curves.search_over_c(
+        torch.ones(1), torch.ones(1), torch.tensor([True]), 1.0, "Title"
+    ),
 }
 
 

@@ -1,0 +1,235 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How near is the nearest?
+#
+# [The attack](formal_attack) finds an image that the network takes for another class, and the paper calls what it changes
+# the *minimum* distortion. Three questions about that word. Which average of the distortions did the paper print? Where
+# the true minimum can be computed, how far above it does the attack end? And can one come closer where it cannot?
+
+# %% tags=["parameters"]
+profile = "quick"
+data = "auto"
+device = "auto"
+seed = 0
+
+# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+import torch
+from IPython.display import Markdown
+from myst_nb import glue
+
+from lib.attacks import exact, tight
+from lib.experiments import digits, generalisation, seeds
+from lib.figures import comparisons
+from lib.measures import averages, intervals, transfer
+from lib.networks import mnist
+from lib.record import benchmark, ledger, tables
+from lib.record.markdown import tell
+
+run = digits.begin("how_near", profile, data, device, seed)
+glue("dataset", run.train.name, display=False)
+Markdown(run.banner)
+
+# %% [markdown]
+# ## Which average?
+#
+# {numref}`fig-readings` sets our distortions beside the paper's. Where our means fall short, two explanations can be
+# tested.
+#
+# The first: the paper averaged otherwise. It calls the same number "average distortion" in the tables and "stddev" in
+# the captions. Over *all pixels of all images* the root mean square is the root of the mean of the **squared**
+# distortions, and since the distributions in {numref}`fig-distortion` are wide, it is larger than the mean (a standard
+# deviation proper, about the mean of the changes, is slightly less). And were images that the network gets wrong to
+# begin with attacked at all?
+#
+# The second: the paper's line search over $c$ was coarse. A search that lowers $c$ by a factor of $q$ at a time stops
+# somewhere between the largest price that succeeds, $c^*$, and $c^*/q$: at $c^* q^{-u}$ with $u$ uniform in $[0, 1)$. We
+# minimise {eq}`eq-penalized` at such prices.
+
+# %%
+attacks = generalisation.across_networks(run, mnist.TABLE1)
+images, targets = run.attacked, run.targets(run.attacked)
+draws = seeds.generator(run.seeds.noise)
+uniform = torch.rand(min(500, len(images)), generator=draws).to(run.device)
+
+read, searched = {}, {}
+for name, result in attacks.results.items():
+    network = attacks.networks[name]
+    correct = transfer.predictions(network, images.inputs) == images.labels
+    read[name] = averages.readings(result.distortion, correct)
+    problem = network, images.inputs, targets, result
+    searched[name] = averages.coarse_searches(*problem, uniform, run.profile.attack)
+
+average = run.table("average", averages.by_cell(read))
+coarse = run.table("coarse", averages.by_cell(searched))
+
+# %% mystnb={"figure": {"caption": "Four averages of the same distortions, over the distortion that the paper prints. On the dashed line they agree.", "name": "fig-readings"}, "image": {"alt": "Six networks with four points each, to the left and to the right of a line at 1, where a reading agrees with the paper."}}
+read, searched = tables.one_voice(average, coarse)
+printed, names = tables.Table.of("table1", {}).printed, mnist.TABLE1
+series = averages.over_printed(read.estimates, printed, names)
+title = "Which average did the paper take?"
+comparisons.estimates(series, 1, "ours over the paper's", title, "linear")
+
+# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+columns = averages.READINGS
+off = averages.off(read.told, printed, names[:5], columns)
+mean, right, _, pooled = ((size, ".0f") for size in off.values())
+tell(off_mean=mean, off_right=right, off_pooled=pooled, average_source=read.source)
+caption = "Four averages of the same distortions."
+Markdown(average.show(columns, caption=caption, name="tab-average", rows=names))
+
+# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+columns, pair = averages.SEARCHES, ("softmax 1e-4", "softmax 1")
+off = averages.off(searched.told, printed, names[:5], columns)
+search, times = averages.one_search_for_two(searched.told, printed, *pair)
+least, _ = averages.span(off.values())
+tell(search=search, times=(times, ".1f"), off_search=(least, ".0f"))
+caption = "Mean distortion where the search over c is coarser, by a factor."
+Markdown(coarse.show(columns, caption=caption, name="tab-coarse", rows=names))
+
+# %% tags=["remove-cell"]
+table3, pooled = tables.Table.of("table3", {}), average.told
+lengths = table3.told, pooled, table3.seeds, table3.printed
+tell(num_mean_fits=averages.num_mean_fits(*lengths))
+
+# %% [markdown]
+# ({glue:text}`average_source`.) Over the five networks other than the autoencoder, whose training is not ours to know,
+# the mean is off by {glue:text}`off_mean` % on average, over the images classified correctly by {glue:text}`off_right` %,
+# and the pooled root mean square of those by {glue:text}`off_pooled` %. The best of the four coarse searches is off by
+# {glue:text}`off_search` %. With a price on $\lVert r \rVert$, as {eq}`eq-penalized` has it, one search does not do for
+# all: the one that brings softmax 1e-4 nearest to the paper, {glue:text}`search`, leads to {glue:text}`times` times the
+# printed distortion for softmax 1. The flatter the probabilities, the more $r$ reacts to $c$. (A price on
+# $\lVert r \rVert^2$ would act otherwise; that is not measured here.)
+#
+# We looked at several readings before we found the pooled one. The word "stddev" speaks for it. At the paper's scale the
+# autoencoder speaks against it, whose mean exceeds the printed value already, and so may Table 3
+# ([](cross_training_set)). Of its three networks the mean fits better, by more than seeds move it:
+# {glue:text}`num_mean_fits`. So the pooled value is the best explanation that we have of Table 1's linear networks, and
+# not of everything. Our tables keep the mean, because that is what the paper's say.
+#
+# ## The exact optimum
+#
+# For the three linear networks {eq}`eq-problem` needs no relaxation. "The network says $l$" means nine linear
+# inequalities, $(w_l - w_k) \cdot (x + r) + b_l - b_k \ge 0$, and the shortest $r$ under linear inequalities and a box is a
+# quadratic programme. `lib/attacks/exact.py` solves it in its dual, which has only nine variables, to nine digits.
+
+# %%
+few, goals = images.take(2000), targets[:2000]
+reached = {name: r.distortion[: len(few)] for name, r in attacks.results.items()}
+optimum, beside = {}, {}
+for name in mnist.LINEAR:
+    layer = attacks.networks[name][0]
+    optimum[name] = exact.minimum_perturbation(layer, few.inputs, goals).distortion
+    lengths = {"attack": reached[name], "exact optimum": optimum[name]}
+    beside[name] = averages.side_by_side(lengths)
+exactly = run.table("exact", averages.by_cell(beside))
+assert all((optimum[name] <= reached[name] + 1e-6).all() for name in optimum)
+
+# %% mystnb={"markdown_format": "myst"}
+over = averages.percent_over(exactly.told, mnist.LINEAR, "attack", "exact optimum")
+weak, middle, strong = ((excess, ".1f") for excess in over.values())
+tell(weak=weak, middle=middle, strong=strong, exact_source=exactly.source)
+caption = "Mean distortion of the paper's attack, and the least possible."
+Markdown(exactly.show(caption=caption, name="tab-exact", rows=mnist.LINEAR))
+
+# %% [markdown]
+# ({glue:text}`exact_source`.) The attack is {glue:text}`weak` %, {glue:text}`middle` % and
+# {glue:text}`strong` % above the optimum. That is not the solver's doing: SciPy's solver inside the same search
+# ends at the same lengths ({numref}`fig-peers` shows it for the first of the three; the tests repeat it). It is the
+# relaxation's. The likely reason: at the border the minimiser of {eq}`eq-penalized` balances $r$ against the gradient of
+# the *cross-entropy*, which pushes down every rival in proportion to its probability, where only those rivals matter
+# that tie with the target. The stronger the weight decay, the flatter the probabilities, and the more effort goes into
+# rivals that were never in the way.
+#
+# ## Closer than the relaxation
+#
+# Where the network is not linear there is no such programme, but there is one for the network made linear at an image
+# near the border. `lib/attacks/tight.py` starts from a coarse solution of {eq}`eq-penalized`, replaces the logits by their
+# tangents there, solves the quadratic programme that this leaves with the same solver, goes to its solution, or as
+# far towards it as the network itself still says the target, and repeats: sequential quadratic programming on
+# {eq}`eq-problem` itself. An image that its own programme gives back is stationary, which is as much as anyone can
+# certify for a network that is not linear; how far it is from that is the **residual**. Networks with rectifiers and
+# pooling have kinks where no single tangent tells the way; there the gradients of the last images are averaged.
+
+# %%
+near, tolerance = {}, tight.TightConfig().tolerance
+for name, network in attacks.networks.items():
+    found = run.store.call(tight.find_adversarial, network, few.inputs, goals)
+    near[name] = found.to(run.device)
+    lengths = {"attack": reached[name], "tight attack": near[name].distortion}
+    beside[name] = averages.side_by_side(lengths)
+    stationary = int((found.residual <= tolerance).sum())
+    beside[name]["stationary (%)"] = intervals.percent(stationary, len(few))
+nearest = run.table("nearest", averages.by_cell(beside))
+
+# %% [markdown]
+# It always succeeds, it is never longer on average, and on the linear networks it ends at the exact optimum:
+
+# %%
+for name, found in near.items():
+    assert found.success.all()
+    assert found.distortion.mean() <= 1.0001 * reached[name].mean()
+for name, least in optimum.items():
+    assert near[name].distortion.mean() < 1.0005 * least.mean()
+
+# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+over = averages.percent_over(nearest.told, names, "attack", "tight attack")
+least, most = averages.span(over.values())
+tell(least_gain=(least, ".1f"), largest_gain=(most, ".1f"), near_source=nearest.source)
+caption = "The paper's attack and the tight one, over the same images and targets."
+Markdown(nearest.show(caption=caption, name="tab-nearest", rows=names))
+
+# %% [markdown]
+# ({glue:text}`near_source`.) The paper's attack ends {glue:text}`least_gain` % to {glue:text}`largest_gain` % above the
+# tight one. Where the network is linear, the tight one *is* $D(x, l)$, to the accuracy just checked. For Table 1 we stay
+# with the paper's attack: its numbers are to be reproduced, not improved.
+#
+# ## Against today's attacks
+#
+# Attacks that look for the smallest perturbation have come a long way since 2013. {numref}`fig-peers` sets both of ours
+# beside SciPy and beside three attacks of the [Foolbox](https://foolbox.readthedocs.io) library
+# {cite:p}`rauber2020foolbox`: DDN {cite:p}`rony2019decoupling`, Carlini and Wagner {cite:p}`carlini2017towards` and
+# Brendel and Bethge {cite:p}`brendel2019accurate`. Same images, targets, networks, one thread, one run. This is the
+# recorded run of `benchmarks/attack.py`; building the book does not repeat it, since some of the methods take minutes.
+
+# %% mystnb={"figure": {"caption": "Recorded: time for one image, and how much longer the perturbation is than the tight attack's on the same images. Down and to the left is better.", "name": "fig-peers"}, "image": {"alt": "Four panels, one per network: the tight attack lies lowest on the first three and among the lowest on Conv; the paper's attack lies far to the left, Carlini and Wagner and SciPy far to the right."}}
+recorded = ledger.benchmark()
+points = benchmark.points(recorded)
+comparisons.time_against_distortion(points, "How long it takes, and how far it gets")
+
+# %% tags=["remove-cell"]
+bounds = benchmark.bounds(recorded)
+tell(ddn_time=bounds["ddn_time"], ddn_length=bounds["ddn_length"])
+tell(cw_length=bounds["cw_length"], cw_speedup=bounds["cw_speedup"])
+tell(conv_ddn=bounds["conv_ddn"], conv_cw=bounds["conv_cw"])
+tell(scipy_speedup=bounds["scipy_speedup"], machine=benchmark.machine(recorded))
+
+# %% [markdown]
+# On the smooth networks the attack of 2013 costs at most {glue:text}`ddn_time` times the time of a hundred steps of DDN
+# and ends at no more than {glue:text}`ddn_length` times its length; it is at least {glue:text}`scipy_speedup` times as
+# fast as SciPy with twelve bisections. The tight attack needs at most
+# {glue:text}`cw_length` times Carlini and Wagner's length and is at least {glue:text}`cw_speedup` times as fast. The
+# convolutional network is another matter: its rectifiers and pools have kinks, and methods that are led by a local model,
+# as ours are, get caught there, while the longest of the others wander on. There the paper's attack ends
+# {glue:text}`conv_ddn` % from DDN, and the tight one {glue:text}`conv_cw` % from Carlini and Wagner.
+# (Recorded on {glue:text}`machine`; `benchmarks/README.md` has all the figures.)
+#
+# ## What surprised us
+#
+# That the relaxation is not innocent. A convex loss does not make it exact, since the level sets of the cross-entropy are
+# not the decision boundary: for the linear network with the strongest decay, the "minimum distortion" of the attack is
+# {glue:text}`strong` % above the minimum, by {numref}`tab-exact`.
+#
+# ## What held
+
+# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+Markdown(run.verdicts())
+
+# %% tags=["remove-cell"]
+run.finish()

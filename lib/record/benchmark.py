@@ -1,0 +1,67 @@
+"""The recorded run of benchmarks/attack.py, `ledger.benchmark()`, as a figure and as sentences: both attacks and peers.
+
+Its ratios are of means over the images that both methods attacked; times are of one thread.
+"""
+
+import math
+from collections.abc import Mapping
+
+TITLES = {
+    "ours": "the paper's attack, ours",
+    "tight": "the tight attack, ours",
+    "scipy": "SciPy, 12 bisections",
+    "scipy_same_search": "SciPy, our search",
+    "ddn100": "DDN, 100 steps",
+    "ddn1000": "DDN, 1000 steps",
+    "cw": "Carlini & Wagner, 9 × 1000",
+    "brendel_bethge": "Brendel & Bethge",
+    "exact": "exact optimum",
+}
+SMOOTH, KINKED = ("softmax 1e-4", "100-100-10", "200-200-10"), "Conv"
+
+
+def points(facts: Mapping) -> dict[str, dict[str, tuple[float, float]]]:
+    """{network: {method: (milliseconds an image, per cent longer than the tight attack)}}."""
+    return {
+        network: {
+            title: (figures["methods"][method]["ms"], longer_than_tight(figures, method))
+            for method, title in TITLES.items()
+            if method in figures["methods"]
+        }
+        for network, figures in facts["networks"].items()
+    }
+
+
+def longer_than_tight(figures: Mapping, method: str) -> float:
+    """By how many per cent a method's perturbations exceed the tight attack's, on the images that both attacked."""
+    if method in ("ours", "tight"):
+        length, least = (figures["methods"][name]["distortion"]["value"] for name in (method, "tight"))
+        return 100 * (length / least - 1)
+    return 100 * (1 / figures[f"tight_distortion_ratio_vs_{method}"] - 1)
+
+
+def bounds(facts: Mapping) -> dict[str, str]:
+    """What holds for every smooth network, and for Conv, as text; "at most" is rounded up, and "at least" down."""
+    networks = facts["networks"]
+
+    def worst(key: str) -> float:
+        return max(networks[name][key] for name in SMOOTH if name in networks)
+
+    return {
+        "ddn_time": _up(worst("time_ratio_vs_ddn100"), 2),
+        "ddn_length": _up(worst("distortion_ratio_vs_ddn100"), 4),
+        "scipy_speedup": f"{math.floor(1 / worst('time_ratio_vs_scipy'))}",
+        "cw_length": _up(worst("tight_distortion_ratio_vs_cw"), 4),
+        "cw_speedup": f"{math.floor(1 / worst('tight_time_ratio_vs_cw'))}",
+        "conv_ddn": f"{100 * (networks[KINKED]['distortion_ratio_vs_ddn100'] - 1):+.1f}",
+        "conv_cw": f"{100 * (networks[KINKED]['tight_distortion_ratio_vs_cw'] - 1):+.1f}",
+    }
+
+
+def machine(facts: Mapping) -> str:
+    """On what it was measured, in words."""
+    return f"{facts['machine']['processor']}, {facts['threads']} thread"
+
+
+def _up(value: float, digits: int) -> str:
+    return f"{math.ceil(value * 10**digits) / 10**digits:.{digits}f}"

@@ -1,0 +1,72 @@
+"""What the book says of the recorded benchmark is what stands there, and bounds hold after rounding."""
+
+import pytest
+
+from lib.record import benchmark, ledger
+
+FACTS = {
+    "machine": {"processor": "a processor"},
+    "threads": 1,
+    "networks": {
+        name: {
+            "methods": {
+                "ours": {"ms": 2.0, "distortion": {"value": 0.102}},
+                "tight": {"ms": 4.0, "distortion": {"value": 0.1}},
+                "ddn100": {"ms": 3.0, "distortion": {"value": 0.9}},  # on fewer images: its ratio counts
+            },
+            "time_ratio_vs_ddn100": time,
+            "distortion_ratio_vs_ddn100": 1.00001,
+            "tight_distortion_ratio_vs_ddn100": 0.8,
+            "time_ratio_vs_scipy": 1 / 99.9,
+            "tight_distortion_ratio_vs_cw": 0.99901,
+            "tight_time_ratio_vs_cw": 1 / 20.5,
+        }
+        for name, time in zip((*benchmark.SMOOTH, benchmark.KINKED), (0.5, 0.611, 0.3, 9.0), strict=True)
+    },
+}
+
+
+def test_a_point_is_a_methods_time_and_how_much_longer_it_is_on_the_same_images():
+    points = benchmark.points(FACTS)
+    assert list(points) == list(FACTS["networks"])
+    found = points["100-100-10"]
+    assert list(found) == [benchmark.TITLES[method] for method in ("ours", "tight", "ddn100")]
+    assert found[benchmark.TITLES["ours"]] == pytest.approx((2, 2))
+    assert found[benchmark.TITLES["tight"]] == (4, 0)
+    assert found[benchmark.TITLES["ddn100"]] == pytest.approx((3, 25))
+
+
+def test_bounds_are_over_the_smooth_networks_and_rounded_to_the_safe_side():
+    bounds = benchmark.bounds(FACTS)
+    assert bounds["ddn_time"] == "0.62"
+    assert bounds["ddn_length"] == "1.0001"
+    assert bounds["scipy_speedup"] == "99"
+    assert bounds["cw_length"] == "0.9991"
+    assert bounds["cw_speedup"] == "20"
+    assert bounds["conv_ddn"] == "+0.0"
+    assert bounds["conv_cw"] == "-0.1"
+
+
+def test_the_machine_in_words():
+    assert benchmark.machine(FACTS) == "a processor, 1 thread"
+
+
+def test_every_method_of_the_recorded_run_has_a_name_and_is_shown():
+    facts = ledger.benchmark()
+    points = benchmark.points(facts)
+    for network, figures in facts["networks"].items():
+        assert set(figures["methods"]) <= set(benchmark.TITLES)
+        assert len(points[network]) == len(figures["methods"])
+    assert set(benchmark.SMOOTH) <= set(points)
+
+
+def test_recorded_bounds_hold_for_every_smooth_network():
+    facts = ledger.benchmark()
+    bounds = {name: float(value) for name, value in benchmark.bounds(facts).items()}
+    for name in benchmark.SMOOTH:
+        figures = facts["networks"][name]
+        assert figures["time_ratio_vs_ddn100"] <= bounds["ddn_time"]
+        assert figures["distortion_ratio_vs_ddn100"] <= bounds["ddn_length"]
+        assert figures["tight_distortion_ratio_vs_cw"] <= bounds["cw_length"]
+        assert 1 / figures["time_ratio_vs_scipy"] >= bounds["scipy_speedup"]
+        assert 1 / figures["tight_time_ratio_vs_cw"] >= bounds["cw_speedup"]
