@@ -106,7 +106,7 @@ def lead(network: Network, images: Tensor, classes: Tensor) -> Tensor:
 
 
 def beside_noise(network: Network, inputs: Tensor, noisy: Tensor) -> dict[str, Estimate]:
-    """What noise does to a network's first guess, {column: Estimate}: its lead, the loss of it, how often it changes."""
+    """What noise does to the first guess, {column: Estimate}: its lead, the loss of it, and how often it changes."""
     classes = transfer.predictions(network, inputs)
     before, after = lead(network, inputs, classes), lead(network, noisy, classes)
     return {
