@@ -276,7 +276,8 @@ Markdown(run.verdicts())
 
 # %%
 for case, there in attacked.items():
-    network, x, x_adv = there.subject.network, there.subject.inputs, there.result.adversarial
+    network, x = there.subject.network, there.subject.inputs
+    x_adv = there.result.adversarial
     rms = (x_adv - x).square().mean(dim=1).sqrt()
     assert there.result.success.all(), case
     assert ((x_adv >= 0) & (x_adv <= 1)).all()
