@@ -613,3 +613,29 @@ def test_a_page_has_one_wide_table_at_most(chapter):
     """By its calls; tests/test_without_pictures.py counts the columns of the executed pages."""
     wide = [ast.unparse(call)[:80] for call in table_calls(chapter) if call.func.attr == "show_wide"]
     assert len(wide) <= WIDE_TABLES, f"{chapter}: {wide}; leave columns out, or split the page"
+
+
+# --- Beside the book ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "paper/README.md", "results/README.md"]
+)
+def test_files_that_the_maps_name_exist(page):
+    text, folder = (REPOSITORY / page).read_text(), (REPOSITORY / page).parent
+    links = [folder / link for link in re.findall(r"\]\((?!https?:)([^)#\s]+)\)", text)]
+    paths = re.findall(r"`((?:lib|tests|benchmarks|paper|results|chapters|tools)/[\w./]+)`", text)
+    assert [str(path) for path in [*links, *(REPOSITORY / path for path in paths)] if not path.exists()] == []
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "paper/README.md", "results/README.md"]
+)
+def test_modules_that_the_maps_name_exist(page):
+    """`lib.wing.module` or `lib.wing.module.name`."""
+    for name in re.findall(r"`(lib(?:\.\w+)+)`", (REPOSITORY / page).read_text()):
+        module, _, attribute = name.rpartition(".")
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError:
+            assert hasattr(importlib.import_module(module), attribute), f"{page} names {name}"
