@@ -1,11 +1,17 @@
-"""The chapters hold together: every name, number, label and reference in them leads somewhere. Nothing is executed."""
+"""The chapters hold together, and they are short: the code shown is the idea, and nothing else. Nothing is executed.
+
+Every name, number, label and reference leads somewhere; and no ceiling of the design is passed, each with a test of its
+own, whose message says where and what to do.
+"""
 
 import ast
 import importlib
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
+from inspect import get_annotations
 from pathlib import Path
 
 import jupytext
@@ -13,16 +19,27 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
 from lib.experiments.digits import Experiment
+from lib.figures import comparisons, curves, grids
+from lib.record import claims
 from tools.build import pages
 
 REPOSITORY = Path(__file__).parent.parent
 PAGES = list(pages(yaml.safe_load((REPOSITORY / "_toc.yml").read_text())))
 CHAPTERS = [Path(page).name for page in PAGES if page.startswith("chapters/")]
 PARAMETERS = {"profile": "quick", "data": "auto", "device": "auto", "seed": 0}
-PLOTS = {"plots": plots, "spectral_plots": spectral_plots}
+PLOTS = {"grids": grids, "curves": curves, "comparisons": comparisons}
 WITHOUT_EXPERIMENT = ["verdict"]  # reads what the others recorded
+CAPTION = "caption"
+
+# What a chapter may hold. Lines of code are neither blank nor comments; the cell of parameters does not count.
+LINES_A_CELL, LINE_WIDTH, FUNCTIONS, NAMES = 15, 88, 2, 60
+LINES_REMOVED, LINES_REMOVED_IN_ALL, LINES_IN_ALL = 10, 100, 1300
+WORDS_IN_A_STRING, WORDS_IN_A_CAPTION, WORDS_IN_MARKDOWN = 12, 25, 3
+NUMBERS_IN_A_SENTENCE, COLUMNS, WIDE_TABLES = 3, 6, 1
+LATER = ["quocnet", "adversarial_training", "unsaid", "since_2013"]  # not among the chapters that LINES_IN_ALL is for
 
 chapters = pytest.mark.parametrize("chapter", CHAPTERS)
 
@@ -125,12 +142,12 @@ def test_one_cell_of_parameters_with_the_defaults_of_the_build(chapter):
 
 @chapters
 def test_a_chapter_begins_its_own_experiment_and_finishes_it(chapter):
-    begun = [ast.unparse(call) for call in calls(chapter, "experiment.begin")]
+    begun = [ast.unparse(call) for call in calls(chapter, "digits.begin")]
     finished = [ast.unparse(statement) for statement in code(chapter).body].count("run.finish()")
     if chapter in WITHOUT_EXPERIMENT:
         assert (begun, finished) == ([], 0)
     else:
-        assert begun == [f"experiment.begin('{chapter}', {', '.join(PARAMETERS)})"]
+        assert begun == [f"digits.begin('{chapter}', {', '.join(PARAMETERS)})"]
         assert finished == 1
         assert ast.unparse(code(chapter).body[-1]) == "run.finish()"
 
@@ -143,7 +160,7 @@ def test_what_files_were_found_keeps_its_name(chapter):
         for node in ast.walk(code(chapter))
         if isinstance(node, ast.Assign)
         and isinstance(node.value, ast.Call)
-        and dotted(node.value.func) == "files.gather"
+        and dotted(node.value.func) == "downloads.gather"
     ]
     names = {name.id for target in given for name in target.elts}
     bound = Counter(
@@ -153,17 +170,10 @@ def test_what_files_were_found_keeps_its_name(chapter):
 
 
 @chapters
-def test_results_are_written_where_the_run_is_recorded_only(chapter):
-    """Every call of paper.record and paper.record_claim stands under `if run.records:`."""
-    guarded = {
-        id(node)
-        for test in ast.walk(code(chapter))
-        if isinstance(test, ast.If) and ast.unparse(test.test) == "run.records"
-        for statement in test.body
-        for node in ast.walk(statement)
-    }
-    records = [*calls(chapter, "paper.record"), *calls(chapter, "paper.record_claim")]
-    assert all(id(call) in guarded for call in records)
+def test_results_are_written_by_tables_and_facts_alone(chapter):
+    """`run.table` and `run.facts` know whether a run is recorded; what a chapter does if it is would be untested."""
+    written = [name for name in ("ledger.record", "ledger.update", "ledger.write") if calls(chapter, name)]
+    assert written == [], f"{chapter} calls {written}: make a table with run.table, put down facts with run.facts"
 
 
 # --- Names ----------------------------------------------------------------------------------------
@@ -226,22 +236,44 @@ def test_things_in_lib_that_the_prose_names_exist(chapter):
 # --- Numbers --------------------------------------------------------------------------------------
 
 
+def told(chapter: str) -> list[str]:
+    """The names of `tell(name=...)`, which are text already."""
+    keywords = [keyword for call in calls(chapter, "tell") for keyword in call.keywords]
+    assert all(keyword.arg for keyword in keywords), f"{chapter}: tell(**numbers) hides the names; write name=value"
+    return [keyword.arg for keyword in keywords]
+
+
 def glued(chapter: str) -> list[str]:
-    return [pattern(call.args[0]) for call in calls(chapter, "glue")]
+    """Regular expressions for the names that `glue` or `tell` give."""
+    return [pattern(call.args[0]) for call in calls(chapter, "glue")] + told(chapter)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_number_in_the_prose_is_glued_on_that_page(page):
     used = {content.split(":")[0] for content in roles(page, "glue:text")}
     names = glued(Path(page).name) if page.startswith("chapters/") else []
-    assert [name for name in used if not any(re.fullmatch(pattern, name) for pattern in names)] == []
+    missing = [name for name in used if not any(re.fullmatch(pattern, name) for pattern in names)]
+    assert missing == [], f"{page} uses {missing} and tells nothing of that name"
 
 
 @chapters
 def test_every_glued_number_is_used(chapter):
     used = {content.split(":")[0] for content in roles(f"chapters/{chapter}", "glue:text")}
     used.add("dataset")  # the table on the first page shows it
-    assert [name for name in glued(chapter) if not any(re.fullmatch(name, other) for other in used)] == []
+    idle = [name for name in glued(chapter) if not any(re.fullmatch(name, other) for other in used)]
+    assert idle == [], f"{chapter} tells {idle}, of which its prose says nothing: remove them"
+
+
+@chapters
+def test_no_number_is_told_twice(chapter):
+    assert [name for name, count in Counter(glued(chapter)).items() if count > 1] == []
+
+
+@chapters
+def test_what_is_told_has_its_format_already(chapter):
+    formatted = [content for content in roles(f"chapters/{chapter}", "glue:text") if ":" in content]
+    wrong = [content for content in formatted if content.split(":")[0] in told(chapter)]
+    assert wrong == [], f"{chapter}: {wrong} are text; give the format to tell(name=(value, format))"
 
 
 @chapters
@@ -253,13 +285,24 @@ def test_glued_values_do_not_show_twice(chapter):
 # --- Figures and tables ---------------------------------------------------------------------------
 
 
+def figure_functions() -> list[str]:
+    """Functions of lib.figures that return a Figure, as a chapter calls them."""
+    return [
+        f"{name}.{each}"
+        for name, module in PLOTS.items()
+        for each, function in vars(module).items()
+        if callable(function) and getattr(function, "__module__", "") == module.__name__
+        if get_annotations(function).get("return") is Figure
+    ]
+
+
 def plotting_cells(chapter: str) -> list[nbformat.NotebookNode]:
     """Cells whose last expression is one of lib's figures."""
     found = []
     for cell in cells(chapter, "code"):
         last = ast.parse(cell.source).body[-1]
         value = last.value if isinstance(last, ast.Expr) else None
-        if isinstance(value, ast.Call) and dotted(value.func).partition(".")[0] in PLOTS:
+        if isinstance(value, ast.Call) and dotted(value.func) in figure_functions():
             found.append(cell)
     return found
 
@@ -275,28 +318,37 @@ def test_every_figure_has_a_caption_a_name_and_words_for_those_who_cannot_see_it
 @chapters
 def test_every_figure_is_its_cells_last_expression(chapter):
     """Anywhere else it would be drawn and not shown; and a cell with a caption has to have a figure."""
-    drawn = [
-        node for name, module in PLOTS.items() for each in vars(module) for node in calls(chapter, f"{name}.{each}")
-    ]
+    drawn = [node for name in figure_functions() for node in calls(chapter, name)]
     captioned = [cell for cell in cells(chapter, "code") if figure(cell)]
     assert len(drawn) == len(plotting_cells(chapter))
     assert captioned == plotting_cells(chapter)
 
 
-def markdown_tables(chapter: str) -> list[dict[str, ast.expr]]:
-    names = ("table", "caption", "name", "align")
-    return [
-        dict(zip(names, call.args, strict=False)) | {keyword.arg: keyword.value for keyword in call.keywords}
-        for call in calls(chapter, "paper.to_markdown")
+def table_calls(chapter: str) -> list[ast.Call]:
+    """Calls that write a numbered table: `table.show`, `table.show_wide` and `markdown.table`."""
+    every = [node for node in ast.walk(code(chapter)) if isinstance(node, ast.Call)]
+    methods = [
+        node for node in every if isinstance(node.func, ast.Attribute) and node.func.attr in ("show", "show_wide")
     ]
+    return methods + calls(chapter, "markdown.table")
+
+
+def table_names(chapter: str) -> list[str]:
+    """Every string that can be nothing but the name of a table."""
+    constants = [node.value for node in ast.walk(code(chapter)) if isinstance(node, ast.Constant)]
+    return [value for value in constants if isinstance(value, str) and re.fullmatch(r"tab-[a-z]+(-[a-z]+)*", value)]
 
 
 @chapters
-def test_every_table_has_a_name_and_is_rendered_as_myst(chapter):
-    for table in markdown_tables(chapter):
-        assert re.fullmatch(r"tab-[a-z]+(-[a-z]+)*", ast.literal_eval(table["name"]))
+def test_every_table_has_a_name(chapter):
+    names, num = table_names(chapter), len(table_calls(chapter))
+    assert len(names) == num, f'{chapter} shows {num} tables under {names}: each needs name="tab-words"'
+
+
+@chapters
+def test_what_is_markdown_is_rendered_as_myst(chapter):
     for cell in cells(chapter, "code"):
-        if "to_markdown" in cell.source or "run.banner" in cell.source:
+        if "Markdown(" in cell.source:
             assert cell.metadata.get("mystnb", {}).get("markdown_format") == "myst", cell.source
 
 
@@ -313,7 +365,7 @@ def labels() -> Counter:
         found.update(re.findall(r"^:name: ([\w-]+)$", prose(page), re.MULTILINE))
     for chapter in CHAPTERS:
         found.update(figure(cell)["name"] for cell in cells(chapter, "code") if "name" in figure(cell))
-        found.update(ast.literal_eval(table["name"]) for table in markdown_tables(chapter))
+        found.update(table_names(chapter))
     return found
 
 
@@ -346,12 +398,244 @@ def test_every_link_to_a_page_leads_to_a_page(page):
 # --- Claims ---------------------------------------------------------------------------------------
 
 
-def test_every_claim_is_judged_by_its_chapter():
-    """Once, and no chapter judges what paper/claims.csv does not list."""
-    claims = pd.read_csv(REPOSITORY / "paper" / "claims.csv", dtype=str)
-    judged = [
-        (ast.literal_eval(call.args[0]), chapter)
-        for chapter in CHAPTERS
-        for call in calls(chapter, "paper.record_claim")
+def test_every_claim_is_judged_and_has_a_chapter_that_shows_its_verdict():
+    published = pd.read_csv(REPOSITORY / "paper" / "claims.csv", dtype=str)
+    assert sorted(published["id"]) == sorted(claims.CLAIMS)
+    silent = [chapter for chapter in set(published["chapter"]) if not calls(chapter, "run.verdicts")]
+    assert silent == [], f"{silent} have claims and do not show Markdown(run.verdicts())"
+
+
+@chapters
+def test_a_chapter_without_claims_promises_no_verdict(chapter):
+    published = pd.read_csv(REPOSITORY / "paper" / "claims.csv", dtype=str)
+    assert not calls(chapter, "run.verdicts") or chapter in set(published["chapter"])
+
+
+# --- Ceilings -------------------------------------------------------------------------------------
+
+
+def code_cells(chapter: str) -> Iterator[tuple[str, nbformat.NotebookNode]]:
+    """Code cells but the parameters, each with the words that say where it is."""
+    for i, cell in enumerate(cells(chapter, "code"), start=1):
+        if "parameters" not in cell.metadata.get("tags", []):
+            yield f"{chapter}, code cell {i} ({cell.source.splitlines()[0][:60]!r})", cell
+
+
+def code_lines(cell: nbformat.NotebookNode) -> list[str]:
+    """Those that are neither blank nor a comment."""
+    return [line for line in cell.source.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+
+
+def num_lines(chapter: str) -> dict[str, int]:
+    """Lines of code by what a reader sees of them."""
+    found = dict.fromkeys(("shown", "folded", "removed"), 0)
+    for _, cell in code_cells(chapter):
+        tags = cell.metadata.get("tags", [])
+        kind = "removed" if "remove-cell" in tags else "folded" if {"hide-input", "remove-input"} & {*tags} else "shown"
+        found[kind] += len(code_lines(cell))
+    return found
+
+
+def num_words(node: ast.expr) -> int:
+    """Words of a string; what an f-string fills in counts as one."""
+    if isinstance(node, ast.JoinedStr):
+        parts = ast.iter_child_nodes(node)
+        return len("".join(part.value if isinstance(part, ast.Constant) else "x" for part in parts).split())
+    return len(node.value.split())
+
+
+def strings(node: ast.AST) -> list[ast.expr]:
+    """The string literals in a piece of code, docstrings left out; an f-string is one, and so is each of its parts."""
+    docstrings = {
+        id(inner.body[0].value)
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.FunctionDef) and isinstance(inner.body[0], ast.Expr)
+    }
+    found = [inner for inner in ast.walk(node) if isinstance(inner, ast.JoinedStr)]
+    found += [inner for inner in ast.walk(node) if isinstance(inner, ast.Constant) and isinstance(inner.value, str)]
+    return [inner for inner in found if id(inner) not in docstrings]
+
+
+def caption_strings(node: ast.AST) -> list[ast.expr]:
+    """Strings in `caption=...`, `caption = ...`, `{"caption": ...}` and the third argument of markdown.table."""
+    values: list[ast.expr] = []
+    for inner in ast.walk(node):
+        match inner:
+            case ast.keyword(arg="caption", value=value):
+                values.append(value)
+            case ast.Assign(targets=[ast.Name(id="caption")], value=value):
+                values.append(value)
+            case ast.Dict(keys=keys, values=entries):
+                values += [v for k, v in zip(keys, entries, strict=True) if getattr(k, "value", None) == CAPTION]
+            case ast.Call(func=func, args=[_, _, value, *_]) if dotted(func) == "markdown.table":
+                values.append(value)
+    return [text for value in values for text in strings(value)]
+
+
+def sentences(text: str) -> list[str]:
+    """What stands between full stops, or ends with a paragraph, an item of a list or a line of a table."""
+    blocks = re.split(r"\n\s*\n|\n(?=\s*(?:[-*|#]|\d+\.)\s?)", text)
+    return [sentence for block in blocks for sentence in re.split(r"(?<=[.?!])\**\s+", block.replace("\n", " "))]
+
+
+def is_number(name: str) -> bool:
+    """A glued name stands for a number, unless it ends in the word for words: source, name, names, words or list."""
+    return name.rsplit("_", 1)[-1] not in ("source", "name", "names", "words", "list", "dataset")
+
+
+@chapters
+def test_no_cell_is_long(chapter):
+    long = {where: len(code_lines(cell)) for where, cell in code_cells(chapter) if len(code_lines(cell)) > LINES_A_CELL}
+    assert long == {}, f"more than {LINES_A_CELL} lines of code: move what is not the idea to lib, or split the cell"
+
+
+@chapters
+def test_functions_live_in_lib(chapter):
+    names = [node.name for node in ast.walk(code(chapter)) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    assert len(names) <= FUNCTIONS, f"{chapter} defines {names}: {FUNCTIONS} at most, the others belong in lib"
+
+
+@chapters
+def test_few_names_are_bound(chapter):
+    """By assignments, loops and definitions at the top level: what a reader has to keep in mind beside the imports."""
+    inside = {
+        id(inner)
+        for node in ast.walk(code(chapter))
+        if isinstance(node, ast.FunctionDef | ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp)
+        for inner in ast.walk(node)
+        if inner is not node
+    }
+    names = set()
+    for node in ast.walk(code(chapter)):
+        match node:
+            case _ if id(node) in inside:
+                continue
+            case ast.Name(id=name, ctx=ast.Store()) | ast.FunctionDef(name=name):
+                names.add(name)
+    assert len(names) <= NAMES, f"{chapter} binds {len(names)} names, {NAMES} at most: {sorted(names)}"
+
+
+@chapters
+def test_no_chapter_asks_whether_its_run_is_recorded(chapter):
+    found = [where for where, cell in code_cells(chapter) if "run.records" in cell.source]
+    assert found == [], "run.records: no test runs that branch; run.table and run.facts ask it themselves"
+
+
+@chapters
+def test_no_line_of_code_is_wider_than_a_page(chapter):
+    wide = [
+        f"{where}: {line}" for where, cell in code_cells(chapter) for line in code_lines(cell) if len(line) > LINE_WIDTH
     ]
-    assert sorted(judged) == sorted(zip(claims["id"], claims["chapter"], strict=True))
+    assert wide == [], f"wider than {LINE_WIDTH} characters: break the line, or name a part of it"
+
+
+@chapters
+def test_at_least_half_of_the_code_is_shown(chapter):
+    lines = num_lines(chapter)
+    hidden = lines["folded"] + lines["removed"]
+    assert hidden <= lines["shown"], f"{chapter}: {lines}; show what is the idea, move the rest to lib"
+
+
+@chapters
+def test_little_code_is_removed(chapter):
+    removed = num_lines(chapter)["removed"]
+    assert removed <= LINES_REMOVED, (
+        f"{chapter} removes {removed} lines, {LINES_REMOVED} at most: fold, show or move them"
+    )
+
+
+def test_little_code_is_removed_in_all():
+    removed = {chapter: num_lines(chapter)["removed"] for chapter in CHAPTERS}
+    assert sum(removed.values()) <= LINES_REMOVED_IN_ALL, f"{sum(removed.values())} lines are removed: {removed}"
+
+
+def test_the_chapters_are_short_in_all():
+    lines = {chapter: sum(num_lines(chapter).values()) for chapter in CHAPTERS if chapter not in LATER}
+    total = sum(lines.values())
+    assert total <= LINES_IN_ALL, f"{total} lines of code, {LINES_IN_ALL} at most: {lines}"
+
+
+@chapters
+def test_no_prose_stands_in_a_string(chapter):
+    """Sentences are Markdown cells with glued numbers; a string is a name, a label or a caption."""
+    for where, cell in code_cells(chapter):
+        tree = ast.parse(cell.source)
+        captions = {id(text) for text in caption_strings(tree)}
+        long = [
+            ast.unparse(text)
+            for text in strings(tree)
+            if id(text) not in captions and num_words(text) > WORDS_IN_A_STRING
+        ]
+        assert long == [], f"{where}: more than {WORDS_IN_A_STRING} words; write a Markdown cell and tell its numbers"
+
+
+@chapters
+def test_captions_of_tables_are_short(chapter):
+    for where, cell in code_cells(chapter):
+        long = [
+            ast.unparse(text)
+            for text in caption_strings(ast.parse(cell.source))
+            if num_words(text) > WORDS_IN_A_CAPTION
+        ]
+        assert long == [], f"{where}: more than {WORDS_IN_A_CAPTION} words in a caption; say the rest in the text"
+
+
+@chapters
+def test_markdown_is_not_made_of_strings(chapter):
+    """Markdown(...) takes what lib wrote: no literal sentence, joined, formatted or chosen, is part of it."""
+    for where, cell in code_cells(chapter):
+        for call in [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]:
+            if dotted(call.func) == "Markdown":
+                written = {id(text) for inner in call.args for text in strings(inner)}
+                written -= {id(text) for text in caption_strings(call)}
+                long = [t for t in strings(call) if id(t) in written and num_words(t) > WORDS_IN_MARKDOWN]
+                assert not any(map(_is_sentence, long)), f"{where}: write a Markdown cell and tell its numbers"
+
+
+def _is_sentence(text: ast.expr) -> bool:
+    """Not a column's name or a label: it has a full stop, or a number filled in among words."""
+    return isinstance(text, ast.JoinedStr) or "." in text.value
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_sentence_has_few_numbers(page):
+    full = []
+    for sentence in sentences(prose(page)):
+        names = [content.split(":")[0] for content in re.findall(r"\{glue:text\}`([^`]+)`", sentence)]
+        if len(list(filter(is_number, names))) > NUMBERS_IN_A_SENTENCE:
+            full.append(sentence.strip())
+    message = f"{page}: more than {NUMBERS_IN_A_SENTENCE} numbers; split the sentence, or show a table"
+    assert full == [], f"{message} (what is told under ..._name, ..._words or ..._source is words)"
+
+
+@chapters
+def test_a_page_has_one_wide_table_at_most(chapter):
+    """By its calls; tests/test_without_pictures.py counts the columns of the executed pages."""
+    wide = [ast.unparse(call)[:80] for call in table_calls(chapter) if call.func.attr == "show_wide"]
+    assert len(wide) <= WIDE_TABLES, f"{chapter}: {wide}; leave columns out, or split the page"
+
+
+# --- Beside the book ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "paper/README.md", "results/README.md"]
+)
+def test_files_that_the_maps_name_exist(page):
+    text, folder = (REPOSITORY / page).read_text(), (REPOSITORY / page).parent
+    links = [folder / link for link in re.findall(r"\]\((?!https?:)([^)#\s]+)\)", text)]
+    paths = re.findall(r"`((?:lib|tests|benchmarks|paper|results|chapters|tools)/[\w./]+)`", text)
+    assert [str(path) for path in [*links, *(REPOSITORY / path for path in paths)] if not path.exists()] == []
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "paper/README.md", "results/README.md"]
+)
+def test_modules_that_the_maps_name_exist(page):
+    """`lib.wing.module` or `lib.wing.module.name`."""
+    for name in re.findall(r"`(lib(?:\.\w+)+)`", (REPOSITORY / page).read_text()):
+        module, _, attribute = name.rpartition(".")
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError:
+            assert hasattr(importlib.import_module(module), attribute), f"{page} names {name}"

@@ -1,6 +1,7 @@
 """All else that changes an image: noise, louder or quieter perturbations, other ones of equal size, bytes."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -73,3 +74,9 @@ def extended(inputs: Tensor, adversarial: Tensor, factor: float) -> Tensor:
 def to_bytes(images: Tensor) -> Tensor:
     """Each value rounded to the nearest of the 256 that a PNG can hold: what survives being saved."""
     return (255 * images).round() / 255
+
+
+def coarsened(pictures: Tensor, side: int) -> Tensor:
+    """Pictures (N, 3, H, W) averaged down to `side` pixels and enlarged again (bilinear): their fine detail is gone."""
+    small = F.interpolate(pictures, size=side, mode="bilinear", antialias=True)
+    return F.interpolate(small, size=pictures.shape[-2:], mode="bilinear").clamp(0, 1)

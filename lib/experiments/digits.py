@@ -1,6 +1,7 @@
 """What chapters start from: data, profile, seeds, and networks and adversarial sets that are made once and kept."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil
@@ -78,6 +79,12 @@ class Experiment:
             ledger.record(name, cells)
         self.tables[name] = Table.of(name, cells)
         return self.tables[name]
+
+    def facts(self, name: str, entries: Mapping[str, Mapping]) -> None:
+        """Put down what its tables rest on beyond numbers, in results/NAME, a JSON file; if this run is recorded."""
+        if self.records:
+            for entry, facts in entries.items():
+                ledger.update(name, entry, facts)
 
     def verdicts(self) -> str:
         """How the claims that belong to this chapter came out, as recorded and in this build: a MyST table."""

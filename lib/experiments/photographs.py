@@ -3,7 +3,7 @@
 The attack knows vectors and networks of vectors; pictures are flattened here, in rows of 3 x 224 x 224 values.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -12,17 +12,19 @@ from torch import Tensor, nn
 from tqdm import tqdm, trange
 
 from lib.attacks import penalized, perturbations, tight
-from lib.attacks.penalized import AttackConfig, AttackResult, Network
+from lib.attacks.penalized import AttackConfig, AttackResult
 from lib.attacks.tight import TightConfig, TightResult
 from lib.data.photographs import SIDE, Pictures, imagenet_sample
 from lib.data.photographs import tiny_imagenet as whole_tiny_imagenet
+from lib.experiments import seeds
 from lib.experiments.profiles import PhotographsConfig
-from lib.measures import intervals, transfer
+from lib.measures import aftermath, effects, intervals
 from lib.measures.intervals import Estimate
 from lib.networks import features, imagenet
 from lib.networks.imagenet import AlexNet, Probe
 from lib.networks.linear_probe import ProbeConfig, fit_head
 from lib.networks.training import TrainResult
+from lib.store import identity
 from lib.store.calls import Store
 
 SHAPE = (3, SIDE, SIDE)
@@ -50,6 +52,7 @@ class Subject:
     fixed: int  # the class that all pictures are turned into, which none of them is of
     top1: Estimate  # accuracy in per cent on all the pictures that were judged
     top5: Estimate
+    num_train: int = 0  # pictures that its last layer was trained on here, if it was
 
     def goals(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Target classes (N,), by what they are called: one for all, and for each a wrong one, drawn uniformly."""
@@ -86,9 +89,10 @@ def subjects(
             train, judged = tiny_imagenet(found, scale)
             network, trained[name] = probe(found["AlexNet"], train, store, device)
         else:
-            network, judged = found[name], found["imagenet-sample"].spread(scale.num_judged)
+            network, judged, train = found[name], found["imagenet-sample"].spread(scale.num_judged), ()
         fixed = judged.wnids.index(GOLDFISH if name == PROBE else OSTRICH)
-        under_attack[name] = subject(network, judged, scale.num_attacked, fixed, device)
+        chosen = subject(network, judged, scale.num_attacked, fixed, device)
+        under_attack[name] = replace(chosen, num_train=len(train))
     return under_attack, trained
 
 
@@ -147,17 +151,26 @@ def ranks(network: nn.Module, judged: Pictures, device: torch.device) -> Tensor:
     return torch.cat(found)
 
 
-# By how much a perturbation found is extended to see what it then takes: as found, and beyond.
-FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0)
+# --- The attack on them ---------------------------------------------------------------------------
 
 
-def first(subject: Subject, result: AttackResult, num: int) -> tuple[Subject, AttackResult]:
-    """The first `num` of a subject's pictures, and what was found for them."""
-    some = replace(subject, inputs=subject.inputs[:num], labels=subject.labels[:num])
-    return some, AttackResult(**{name: values[:num] for name, values in vars(result).items()})
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """A subject, the classes (N,) that it was attacked to, what was found, and the seconds that it took."""
+
+    subject: Subject
+    targets: Tensor
+    result: AttackResult
+    seconds: float
+
+    def first(self, num: int) -> "Attacked":
+        """The first `num` of the pictures, and what was found for them."""
+        some = replace(self.subject, inputs=self.subject.inputs[:num], labels=self.subject.labels[:num])
+        found = AttackResult(**{name: values[:num] for name, values in vars(self.result).items()})
+        return replace(self, subject=some, targets=self.targets[:num], result=found)
 
 
-def adversarial(subject: Subject, targets: Tensor, config: AttackConfig, store: Store) -> tuple[AttackResult, float]:
+def attack(subject: Subject, targets: Tensor, config: AttackConfig, store: Store) -> Attacked:
     """The attack on each of the subject's pictures, and the seconds that it took when it was made.
 
     Kept in the store chunk by chunk: what a kill loses is one.
@@ -167,80 +180,168 @@ def adversarial(subject: Subject, targets: Tensor, config: AttackConfig, store: 
     progress = tqdm(chunks, desc="attacking pictures", disable=None, leave=False)
     kept = [store.timed(penalized.find_adversarial, subject.network, *chunk, config) for chunk in progress]
     results, seconds = zip(*kept, strict=True)
-    return penalized.concatenate([result.to(targets.device) for result in results]), sum(seconds)
+    found = penalized.concatenate([result.to(targets.device) for result in results])
+    return Attacked(subject, targets, found, sum(seconds))
 
 
-def tightened(
-    subject: Subject, result: AttackResult, targets: Tensor, config: TightConfig, store: Store
-) -> TightResult:
+def tightened(attacked: Attacked, config: TightConfig, store: Store) -> TightResult:
     """The tight attack, started from what the paper's has found, and from there never longer; kept in the store."""
-    found = store.call(tight.tighten, subject.network, subject.inputs, targets, result.adversarial, config)
+    subject, targets, start = attacked.subject, attacked.targets, attacked.result.adversarial
+    found = store.call(tight.tighten, subject.network, subject.inputs, targets, start, config)
     return found.to(targets.device)
 
 
 def stopped_early(
-    subject: Subject,
-    result: AttackResult,
-    targets: Tensor,
-    factor: float,
-    config: AttackConfig,
-    generator: torch.Generator,
-    store: Store,
+    attacked: Attacked, factor: float, config: AttackConfig, generator: torch.Generator, store: Store
 ) -> Tensor:
     """Distortions (N,) of an attack that lowers c by `factor` at a time until it succeeds; kept in the store.
 
     Such a search stops anywhere between the largest successful c and c / factor: at c factor^-u, u uniform in [0, 1).
     nan for pictures whose search met no successful minimiser, so that there is no such c, or where that c has none.
     """
-    uniform = torch.rand(len(targets), generator=generator).to(result.c)
-    rows = torch.isfinite(result.c)
-    prices = (result.c * factor**-uniform)[rows]
-    lengths = torch.full_like(result.c, torch.nan)
-    found = store.call(penalized.lengths_at, subject.network, subject.inputs[rows], targets[rows], prices, config)
-    lengths[rows] = found.to(lengths)
+    subject, c = attacked.subject, attacked.result.c
+    uniform = torch.rand(len(c), generator=generator).to(c)
+    rows = torch.isfinite(c)
+    prices = (c * factor**-uniform)[rows]
+    lengths = torch.full_like(c, torch.nan)
+    arguments = (subject.network, subject.inputs[rows], attacked.targets[rows], prices, config)
+    lengths[rows] = store.call(penalized.lengths_at, *arguments).to(lengths)
     return lengths
 
 
-@torch.no_grad()
-def probability(network: Network, images: Tensor, classes: Tensor) -> Tensor:
-    """The probability that the network gives each image's class, (N,)."""
-    return network(images).softmax(dim=1).gather(1, classes[:, None])[:, 0]
+# --- The tables of the chapter --------------------------------------------------------------------
+
+COARSE = (10, 100)  # by how much a coarse search lowers c at a time
+LOUD = 8 / aftermath.LEVELS  # the one length that perturbations are amplified to, root mean square over pixels
+RANDOM = "to random classes"
+SHARP, TINY = "imagenet-sample", "Tiny ImageNet"  # whose pictures SqueezeNet sees under noise
+COARSENED = {side: f"{SHARP}, through {side} pixels" for side in (112, 64)}
 
 
-def aftermath(subject: Subject, result: AttackResult, targets: Tensor, factors: Sequence[float] = FACTORS) -> dict:
-    """What becomes of adversarial images that are extended by each factor, {column: Estimate}.
+def at_random(attacked: Mapping[str, Attacked]) -> dict[str, Attacked]:
+    """Those of the cases "network, goal" whose targets were drawn, by network."""
+    cases = {tuple(case.rsplit(", ", 1)): found for case, found in attacked.items()}
+    return {name: found for (name, goal), found in cases.items() if goal == RANDOM}
 
-    How often, in per cent, the network says the target: of the image as it is, and rounded to bytes; and the mean
-    probability that it gives the target.
-    """
+
+def accuracy(under_attack: Mapping[str, Subject]) -> dict[tuple[str, str], Estimate]:
+    """How often each network is right, in per cent; and the pictures that a layer of our own was trained on."""
+    cells = {(name, "top-1 (%)"): subject.top1 for name, subject in under_attack.items()}
+    cells |= {(name, "top-5 (%)"): subject.top5 for name, subject in under_attack.items()}
+    trained = {name: subject.num_train for name, subject in under_attack.items() if subject.num_train}
+    return cells | {(name, "trained on"): effects.exactly(num, num) for name, num in trained.items()}
+
+
+def lengths(attacked: Mapping[str, Attacked]) -> dict[tuple[str, str], Estimate]:
+    """Of every case: its distortion averaged in two ways, how often the target was reached, and the seconds it took."""
     cells = {}
-    for factor in factors:
-        images = (
-            perturbations.extended(subject.inputs, result.adversarial, factor) if factor != 1 else result.adversarial
-        )
-        for column, shown in {"as found": images, "as bytes": perturbations.to_bytes(images)}.items():
-            hits = int((transfer.predictions(subject.network, shown) == targets).sum())
-            cells[f"{column}, times {factor:g} (%)"] = intervals.percent(hits, len(targets))
-        given = probability(subject.network, images, targets)
-        cells[f"probability, times {factor:g}"] = intervals.mean(given.cpu().numpy())
+    for case, found in attacked.items():
+        distortion, success = found.result.distortion.cpu().numpy(), found.result.success
+        cells[case, "distortion"] = intervals.mean(distortion)
+        cells[case, "root mean square"] = intervals.root_mean_square(distortion)
+        cells[case, "success (%)"] = intervals.percent(int(success.sum()), len(success))
+        cells[case, "attack (s)"] = effects.exactly(found.seconds, len(success))
     return cells
 
 
-def controls(inputs: Tensor, adversarial: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-    """Adversarial images, and others as far from the originals: with another one's perturbation, and with noise."""
+def extended(attacked: Mapping[str, Attacked]) -> dict[tuple[str, str], Estimate]:
+    """`aftermath.farther` of every case."""
     return {
-        "its own": adversarial,
-        "that of another": (inputs + (adversarial - inputs).roll(1, dims=0)).clamp(0, 1),
-        "noise": perturbations.random_directions(inputs, adversarial, generator).clamp(0, 1),
+        (case, column): estimate
+        for case, found in attacked.items()
+        for column, estimate in aftermath.farther(
+            found.subject.network, found.subject.inputs, found.result.adversarial, found.targets
+        ).items()
     }
 
 
-def amplified(inputs: Tensor, changed: Tensor, stddev: float) -> Tensor:
-    """The same perturbations, each brought to that root mean square, then clipped to [0, 1]."""
-    return perturbations.amplify(inputs, changed, stddev).clamp(0, 1)
+def searches(
+    attacked: Mapping[str, Attacked], scale: PhotographsConfig, noise: int, store: Store
+) -> dict[tuple[str, str], Estimate]:
+    """Mean distortions of the first pictures of every network: by the tight attack, as found, and by coarse searches.
+
+    Over those pictures for which each of them finds one; no cells where these are fewer than two.
+    """
+    cells = {}
+    for name, everything in attacked.items():
+        some = everything.first(scale.num_coarse)
+        ways = {"tight attack": tightened(some, scale.tight, store).distortion, "as found": some.result.distortion}
+        for factor in COARSE:
+            ways[f"q = {factor}"] = stopped_early(some, factor, scale.attack, seeds.generator(noise), store)
+        by_all = torch.stack(list(ways.values())).isfinite().all(dim=0)
+        if by_all.sum() > 1:
+            cells |= {(name, way): intervals.mean(values[by_all].cpu().numpy()) for way, values in ways.items()}
+    return cells
 
 
-def moved(network: Network, inputs: Tensor, changed: Tensor) -> Estimate:
-    """How often, in per cent, the network says another class of the changed image than of the original."""
-    before, after = transfer.predictions(network, inputs), transfer.predictions(network, changed)
-    return intervals.percent(int((before != after).sum()), len(inputs))
+def transfers(attacked: Mapping[str, Attacked], noise: int) -> dict[tuple[str, str], Estimate]:
+    """How often each network (column) changes its mind of what was made for each (row), and of controls."""
+    cells = {}
+    for name, found in attacked.items():
+        inputs, generator = found.subject.inputs, seeds.generator(noise)
+        for kind, images in aftermath.controls(inputs, found.result.adversarial, generator).items():
+            for size, changed in {"as found": images, "amplified": aftermath.amplified(inputs, images, LOUD)}.items():
+                for other, judge in attacked.items():
+                    moved = aftermath.moved(judge.subject.network, inputs, changed)
+                    cells[f"{name}: {kind}, {size}", f"{other} (%)"] = moved
+    return cells
+
+
+def resolution(under_attack: Mapping[str, Subject], noise: int) -> dict[tuple[str, str], Estimate]:
+    """What noise does to SqueezeNet on its own pictures, on the same with fewer pixels, and on Tiny ImageNet's.
+
+    Noise of root mean square LOUD, clipped; rows are sets of pictures. No cells without SqueezeNet.
+    """
+    if (name := "SqueezeNet 1.1") not in under_attack:
+        return {}
+    network, inputs = under_attack[name].network, under_attack[name].inputs
+    sets = {SHARP: inputs}
+    for side, row in COARSENED.items():
+        sets[row] = perturbations.coarsened(inputs.unflatten(1, SHAPE), side).flatten(1)
+    if PROBE in under_attack:
+        sets[TINY] = under_attack[PROBE].inputs
+    cells = {}
+    for row, images in sets.items():
+        drawn = perturbations.gaussian_noise(images, 1.0, seeds.generator(noise))
+        noisy = aftermath.amplified(images, drawn, LOUD)
+        cells |= {(row, column): e for column, e in aftermath.beside_noise(network, images, noisy).items()}
+    return cells
+
+
+def amplified_moves(told: Mapping[tuple[str, str], float], made_for: str, judge: str) -> dict[str, float]:
+    """How often (%) a network changes its mind of what was made for another one and of the controls, all amplified."""
+    kinds = ("its own", "that of another", "noise")
+    return {kind: told[f"{made_for}: {kind}, amplified", f"{judge} (%)"] for kind in kinds}
+
+
+def provenance(under_attack: Mapping[str, Subject]) -> dict[str, dict]:
+    """On what the tables rest, for results/photographs.json: checksums of weights and pictures, and how many."""
+    return {
+        name: {
+            "weights": identity.of_network(subject.network),
+            "inputs": identity.of_tensor(subject.inputs),
+            "num_attacked": len(subject.inputs),
+            "num_judged": subject.top1.n,
+            "num_train": subject.num_train,
+        }
+        for name, subject in under_attack.items()
+    }
+
+
+# --- For its figures ------------------------------------------------------------------------------
+
+
+def panels(attacked: Mapping[str, Attacked], num: int) -> dict[str, list[tuple]]:
+    """Figure 5's rows: original, ten times the difference, adversarial, and what the network says of both.
+
+    Of every network with one target for all, the first `num` pictures, each (3, SIDE, SIDE).
+    """
+    fixed = {case: found.first(num) for case, found in attacked.items() if not case.endswith(RANDOM)}
+    return {case.rsplit(", ", 1)[0]: _rows(found) for case, found in fixed.items()}
+
+
+def _rows(found: Attacked) -> list[tuple]:
+    words = found.subject.words
+    x, x_adv = (rows.unflatten(1, SHAPE) for rows in (found.subject.inputs, found.result.adversarial))
+    said = [[words[i] for i in classes] for classes in (found.subject.labels, found.targets)]
+    return list(zip(x, perturbations.magnified(x, x_adv), x_adv, *said, strict=True))

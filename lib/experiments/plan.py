@@ -87,7 +87,7 @@ def encode(run: Experiment, settings: Settings, piece: int) -> None:
 def attack_photographs(run: Experiment, settings: Settings, name: str, kind: int) -> None:
     subject = under_attack(settings)[name]
     targets = list(subject.goals(seeds.generator(run.seeds.targets)).values())[kind]
-    photographs.adversarial(subject, targets, run.profile.photographs.attack, run.store)
+    photographs.attack(subject, targets, run.profile.photographs.attack, run.store)
 
 
 def networks(settings: Settings) -> list[Step]:

@@ -10,6 +10,11 @@ from lib.figures import style
 from lib.figures.mosaic import mosaic
 from lib.figures.style import _image
 
+NO_PHOTOGRAPHS = (
+    "No network or no photographs in this build (see the top of the page):\n"
+    "nothing can be shown, since pictures of a data set are not kept with the book."
+)
+
 
 def image_grid(
     images: Tensor, num_columns: int, title: str, symmetric: bool = False, row_titles: Sequence[str] = ()
@@ -67,12 +72,12 @@ def attack_strip(inputs: Tensor, adversarial: Tensor, labels: Tensor, said: Tens
 
 
 def originals_differences_adversarials(
-    panels: Mapping[str, Sequence[tuple[Tensor, Tensor, Tensor, str, str]]], title: str, otherwise: str
+    panels: Mapping[str, Sequence[tuple[Tensor, Tensor, Tensor, str, str]]], title: str
 ) -> Figure:
     """Figure 5's layout: per panel rows of original, magnified difference, adversarial picture, each (3, H, W).
 
     Each row also has the words for what is said of the original and of the adversarial picture. Where there is no
-    panel, the figure says what it would show: `otherwise`.
+    panel, the figure says why it shows nothing.
     """
     num_rows = max((len(rows) for rows in panels.values()), default=1)
     figure = plt.figure(figsize=(7.4, 7.4 / (3.1 * max(len(panels), 1)) * num_rows * 1.12 + 0.7), layout="constrained")
@@ -89,7 +94,7 @@ def originals_differences_adversarials(
                 ax.set_title(words, fontsize=6.5, pad=2)
     if not panels:
         figure.add_subplot().set_axis_off()  # a notebook shows no figure that has no axes
-        figure.text(0.5, 0.4, otherwise, ha="center", va="center", wrap=True)
+        figure.text(0.5, 0.4, NO_PHOTOGRAPHS, ha="center", va="center", wrap=True)
     figure.suptitle(title, fontsize=11)
     return style.finished(figure)
 

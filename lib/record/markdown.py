@@ -1,7 +1,7 @@
 """Numbers as words: in a cell, in a sentence, in a numbered table."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from lib.measures.intervals import Estimate
 
@@ -46,6 +46,13 @@ def words(value: float | str, form: str = "") -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return UNKNOWN
     return value if isinstance(value, str) else format(value, form or ("," if isinstance(value, int) else ".3g"))
+
+
+def span(values: Iterable[float], form: str) -> str:
+    """The least and the most of some numbers as text, "1.2 to 3.4"; nan is left out, and of none `UNKNOWN` is left."""
+    known = [value for value in values if math.isfinite(value)]
+    ends = (format(end(known), form) for end in (min, max)) if known else [UNKNOWN]
+    return " to ".join(dict.fromkeys(ends))
 
 
 def table(heads: Sequence[str], lines: Sequence[Sequence], caption: str, name: str, align: str = "right") -> str:

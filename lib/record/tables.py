@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lib.measures.intervals import Estimate
 from lib.record import ledger, markdown
 from lib.record.ledger import Cells
 from lib.record.markdown import MISSING
@@ -76,6 +77,10 @@ class Table:
     def columns(self) -> list[str]:
         return list(dict.fromkeys(column for _, column in [*self.digits, *self.recorded, *self.now]))
 
+    def column(self, name: str) -> dict[str, Estimate]:
+        """The cells of one column that speak, by row."""
+        return {row: estimate for (row, column), estimate in self.estimates.items() if column == name}
+
     def in_build(self) -> "Table":
         """The table as if nothing had been recorded."""
         return replace(self, recorded={})
@@ -106,6 +111,7 @@ class Table:
             heads.append(f"{column}<br>ours" if f"{column}<br>paper" in heads else column)
             for line in lines:
                 line.append(self._value((line[0], column)))
+        lines = lines or [[MISSING, *["–"] * (len(heads) - 1)]]  # nothing recorded, and nothing measured
         table = markdown.table(heads, lines, f"{caption} {self.source}.", name)
         return table + self._details(rows, columns, index)
 

@@ -1,0 +1,74 @@
+"""The page of verdicts shows every claim, hides no change of a criterion, and says what is missing."""
+
+import pandas as pd
+import pytest
+
+from lib.record import ledger, overview
+from lib.record.markdown import MISSING
+
+COLUMNS = ["id", "section", "kind", "claim", "criterion", "limit", "chapter"]
+CHANGES = ["former criterion", "former verdict", "changed", "reason"]
+NEVER = [overview.NONE] * 4
+
+
+@pytest.fixture
+def published() -> pd.DataFrame:
+    """Three claims: one as it was, one whose criterion was changed, one whose kind came late."""
+    lines = [
+        ["one", "3", "measurement", "First.", "at most 1", "1", "units", *NEVER],
+        [
+            "two",
+            "4.1",
+            "measurement",
+            "Second.",
+            "at most 2",
+            "2",
+            "imagenet",
+            "at most 3",
+            "reproduced",
+            "2026",
+            "lax",
+        ],
+        ["three", "4.3", "mathematics", "Third.", "none", "0", "spectral", "the same", "partly", "2026", "kind"],
+    ]
+    return pd.DataFrame(lines, columns=COLUMNS + CHANGES)
+
+
+def test_every_claim_is_shown_judged_or_not(published):
+    judged = pd.DataFrame([["two", "partly", "0.4 | 0.6", "0.010"]], columns=["id", "verdict", "evidence", "luck"])
+    page = overview.of_claims(published, judged)
+    first, second, third = page.splitlines()[-4:-1]
+    assert MISSING in first
+    assert MISSING in third
+    assert second == r"| [4.1](imagenet) | Second. | at most 2 | **partly** | 0.4 \| 0.6 | 0.010 |"
+
+
+def test_a_criterion_that_was_changed_stands_with_what_it_had_said(published):
+    assert overview.changed(published)["id"].tolist() == ["two", "three"]
+    page = overview.of_changes(published)
+    assert "| two | at most 3 | reproduced | 2026 | lax |" in page
+    assert "| one |" not in page
+    assert page.startswith(":::{dropdown}")
+
+
+def test_a_run_is_a_line_and_no_run_is_said_to_be_missing():
+    facts = {
+        "commit": "a" * 40 + "+",
+        "date": "2026-11-25T12:00:00",
+        "data": {"name": "mnist"},
+        "device": "cpu",
+        "machine": {"cores": 2, "processor": "a processor"},
+        "versions": {"torch": "2.13"},
+        "seconds": 90.0,
+    }
+    page = overview.of_runs({"units": facts})
+    assert "| units | aaaaaaaaaa+ | 2026-11-25 | mnist | cpu, 2 cores (a processor), PyTorch 2.13 | 1.5 |" in page
+    assert MISSING in overview.of_runs({})
+
+
+def test_the_changes_of_the_book_are_dated_and_have_reasons():
+    """Of paper/claims.csv itself: whoever changes a criterion fills in all four columns."""
+    lines = overview.changed(ledger.published("claims"))
+    assert len(lines)
+    assert (lines[CHANGES] != overview.NONE).all(axis=None)
+    assert lines["changed"].str.fullmatch(r"\d{4}-\d{2}-\d{2}").all()
