@@ -23,6 +23,17 @@ from lib.record import ledger
 
 ALEXNET, SQUEEZENET = units.LAST[1:]
 ON_IMAGENET = ", on ImageNet"
+CONTROLS = (
+    "Conv, logits",
+    "Conv untrained, hidden layer",
+    "AlexNet untrained, conv5",
+    "pixels",
+    "Conv, convolution",
+    "Conv, convolution, maps",
+    f"{ALEXNET}, mean over the map",
+)
+COMPARED = (*units.LAST, *CONTROLS)
+FOR_BASES = (*units.LAST, "Conv untrained, hidden layer", "AlexNet untrained, conv5")
 RIVAL = {ALEXNET: SQUEEZENET, SQUEEZENET: ALEXNET}  # each public network is judged by the other
 SHOWN_SIDE = 80  # pixels of a photograph on the page
 

@@ -20,6 +20,7 @@ from lib.measures import effects, intervals, units
 from lib.measures.intervals import Estimate
 from lib.measures.units import Study, UnitsConfig
 
+FAMILIES = ("random", "random, positive", "random, equal scales", "random, whitened axes", "PCA", "ICA")
 FAINT = 1e-3  # axes whose standard deviation is a smaller part of the largest are left out
 
 
@@ -237,6 +238,11 @@ def joint_p(told: Mapping[tuple[str, str], float], judge: str) -> float:
     cells = [(row, f"{judge}: p, rotations") for row in units.LAST]
     values = [told[cell] for cell in cells if cell in told]
     return float(scipy.stats.combine_pvalues(values).pvalue) if values else math.nan
+
+
+def num_rotated(told: Mapping[tuple[str, str], float]) -> int:
+    """How many networks `joint_p` takes together."""
+    return sum((row, f"{units.JUDGES[0]}: p, rotations") in told for row in units.LAST)
 
 
 def num_tests(told: Mapping[tuple[str, str], float]) -> int:

@@ -10,6 +10,7 @@ from lib.measures.intervals import Estimate
 
 PERMUTATIONS_AT_ONCE = 500
 NEGLIGIBLE = 0.147  # a Cliff's delta up to this size, by the convention of Romano et al. 2006
+UNKNOWN = Estimate(np.nan, np.nan, np.nan, 0)  # of what was not measured
 
 
 def delta(a: Tensor, b: Tensor, generator: torch.Generator, num_draws: int) -> Estimate:

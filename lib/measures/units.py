@@ -242,7 +242,7 @@ def num_within(parts: Mapping[object, Estimate], limit: float) -> tuple[int, int
 
 
 def arranged(cells: Cells, rows: Iterable[str], columns: Mapping[str, str]) -> dict[str, dict[str, Estimate]]:
-    """{row: {label: estimate}} of the columns {label: column}, for `comparisons.effect_sizes`; without missing cells."""
+    """{row: {label: estimate}} of the columns {label: column}, for `comparisons.effect_sizes`: those that are there."""
     found = {
         row: {label: cells[row, column] for label, column in columns.items() if (row, column) in cells} for row in rows
     }
