@@ -174,7 +174,7 @@ Markdown(table.show_wide(columns, caption=caption, **show))
 
 # %% tags=["hide-input"]
 p = {judge: bases.joint_p(told, judge) for judge in units.JUDGES}
-tests, networks = bases.num_tests(told), bases.num_rotated(told)
+tests, networks = bases.num_tests(told), bases.num_rotated(told, "labels")
 adjusted = min(1, tests * p["another network"])
 ahead, cases = bases.num_above_rotations(told)
 tell(source=table.source, k=settings.k, num_axes=settings.num_axes)

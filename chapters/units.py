@@ -260,11 +260,8 @@ mean = intervals.mean(by_seed) if len(by_seed) > 1 else effects.UNKNOWN
 low, high = min(by_seed, default=math.nan), max(by_seed, default=math.nan)
 tell(num_seeds=len(by_seed), num_beyond=sum(abs(delta) > limit for delta in by_seed))
 tell(seeds_low=(low, "+.2f"), seeds_high=(high, "+.2f"))
-tell(
-    mean=(mean.value, "+.2f"),
-    mean_low=(mean.low, "+.2f"),
-    mean_high=(mean.high, "+.2f"),
-)
+tell(mean=(mean.value, "+.2f"))
+tell(mean_low=(mean.low, "+.2f"), mean_high=(mean.high, "+.2f"))
 labels, network = by_judge.values()
 tell(lower_labels=(told["Conv, convolution", labels], "+.2f"))
 tell(lower_another=(told["Conv, convolution", network], "+.2f"))

@@ -240,9 +240,9 @@ def joint_p(told: Mapping[tuple[str, str], float], judge: str) -> float:
     return float(scipy.stats.combine_pvalues(values).pvalue) if values else math.nan
 
 
-def num_rotated(told: Mapping[tuple[str, str], float]) -> int:
+def num_rotated(told: Mapping[tuple[str, str], float], judge: str) -> int:
     """How many networks `joint_p` takes together."""
-    return sum((row, f"{units.JUDGES[0]}: p, rotations") in told for row in units.LAST)
+    return sum((row, f"{judge}: p, rotations") in told for row in units.LAST)
 
 
 def num_tests(told: Mapping[tuple[str, str], float]) -> int:

@@ -103,5 +103,6 @@ def correlated(rank_correlation: float, n: int) -> Estimate:
     Reference: Fisher's transformation with the variance 1.06 / (n - 3) of Fieller, Hartley & Pearson 1957.
     """
     half = scipy.stats.norm.ppf(0.975) * np.sqrt(1.06 / (n - 3))
-    low, high = np.tanh(np.arctanh(rank_correlation) + np.array([-half, half]))
+    with np.errstate(divide="ignore"):  # a correlation of 1 has no width
+        low, high = np.tanh(np.arctanh(rank_correlation) + np.array([-half, half]))
     return Estimate(rank_correlation, float(low), float(high), n)
