@@ -184,8 +184,8 @@ tell(p_adjusted=(adjusted, ".3f"), can_be_told="can" if adjusted <= 0.05 else "c
 
 # %% [markdown]
 # {glue:text}`source`, in {glue:text}`num_ahead` of {glue:text}`num_cases` cases the natural basis agrees more than its
-# rotations do on average. Fisher's method asks of {glue:text}`num_networks` networks together whether every natural basis
-# is one of its rotations: p is {glue:text}`p_network` in the eyes of another network and {glue:text}`p_labels` in those of
+# rotations do on average. Fisher's method asks of all networks that were rotated, {glue:text}`num_networks` in number,
+# whether every natural basis is one of its rotations: p is {glue:text}`p_network` in the eyes of another network and {glue:text}`p_labels` in those of
 # labels. Multiplied by the number of tests that section 3 makes of these judges, {glue:text}`num_tests`, the former is
 # {glue:text}`p_adjusted`.
 #
@@ -219,8 +219,8 @@ tell(importance_delta=(told[row, "importance: delta, random"], "+.2f"))
 # all.
 #
 # Does agreement tell what the network needs? {glue:text}`source`, Spearman's correlation of a unit's agreement in
-# label with the rise in loss is {glue:text}`correlation` [{glue:text}`low`, {glue:text}`high`]; an interval around 0 means
-# that it does not. Cliff's delta of the rise, units against random directions, is {glue:text}`importance_delta`.
+# label with the rise in loss is {glue:text}`correlation` [{glue:text}`low`, {glue:text}`high`]; an interval around 0 gives
+# no sign that it does. Cliff's delta of the rise, units against random directions, is {glue:text}`importance_delta`.
 #
 # ## What remains
 #

@@ -234,8 +234,9 @@ Markdown(table.show_wide(columns, caption=caption, **show))
 
 # %% mystnb={"figure": {"caption": "Cliff's delta of live units against random directions, with 95 % bootstrap intervals over units and directions, in the last layer of each network and for each seed of Conv. Recorded at the paper's scale, or else this build's.", "name": "fig-effects"}, "image": {"alt": "Effect sizes with intervals, a line for each network, a mark for each of two judges, and a band of negligible ones around zero."}}
 by_judge = {judge: f"{judge}: delta, random" for judge in units.JUDGES}
-of_seeds = [name for name in table.rows if ", seed " in name]
-shown = units.arranged(said, [*units.LAST, *of_seeds], by_judge)
+conv, *others = units.LAST
+of_seeds = sorted({name for name, _ in said if ", seed " in name}) or [conv]
+shown = units.arranged(said, [*of_seeds, *others], by_judge)
 comparisons.effect_sizes(shown, limit, "Are single units special?")
 
 # %% mystnb={"figure": {"caption": "The same for the controls, and for other readings of what a unit of a convolution is.", "name": "fig-effects-controls"}, "image": {"alt": "Effect sizes with intervals for untrained networks, logits, pixels and other readings of a convolution's units, and a band of negligible ones around zero."}}
