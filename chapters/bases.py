@@ -34,7 +34,7 @@ from lib.data import downloads
 from lib.experiments import digits, layers, photographs, seeds
 from lib.figures import comparisons
 from lib.measures import bases, effects, units
-from lib.record.markdown import tell
+from lib.record.markdown import signed, tell
 
 run = digits.begin("bases", profile, data, device, seed)
 settings = run.profile.units
@@ -210,8 +210,7 @@ tell(delta_white=(family["random, whitened axes"], "+.2f"))
 untrained = told["Conv untrained, hidden layer", families["random, equal scales"]]
 tell(untrained_scaled=(untrained, "+.2f"))
 correlation = said.get((row, "importance: rank correlation, units"), effects.UNKNOWN)
-tell(correlation=(correlation.value, "+.2f"))
-tell(low=(correlation.low, "+.2f"), high=(correlation.high, "+.2f"))
+tell(correlation=signed(correlation))
 tell(importance_delta=(told[row, "importance: delta, random"], "+.2f"))
 
 # %% [markdown]
@@ -219,7 +218,7 @@ tell(importance_delta=(told[row, "importance: delta, random"], "+.2f"))
 # all.
 #
 # Does agreement tell what the network needs? {glue:text}`source`, Spearman's correlation of a unit's agreement in
-# label with the rise in loss is {glue:text}`correlation` [{glue:text}`low`, {glue:text}`high`]; an interval around 0 gives
+# label with the rise in loss is {glue:text}`correlation`; an interval around 0 gives
 # no sign that it does. Cliff's delta of the rise, units against random directions, is {glue:text}`importance_delta`.
 #
 # ## What remains

@@ -34,7 +34,7 @@ from lib.data import downloads
 from lib.experiments import digits, layers, photographs, seeds
 from lib.figures import blind_test, comparisons, grids
 from lib.measures import effects, intervals, units
-from lib.record.markdown import tell
+from lib.record.markdown import signed, tell
 
 run = digits.begin("units", profile, data, device, seed)
 settings, limit = run.profile.units, effects.NEGLIGIBLE
@@ -128,8 +128,8 @@ grids.picture_rows(rows, "The last hidden layer")
 # {eq}`directions` speaks of each of them, and of mixtures of all.
 
 # %% mystnb={"figure": {"caption": "Four units of the convolutional layer, each a filter at one place, and four random directions.", "name": "fig-lower"}, "image": {"alt": "Two columns of four blocks of ten handwritten digits, units on the left, directions on the right."}}
-lower_rows = layers.panels(run, looked, 4, {"Conv, convolution": ""})
-grids.picture_rows(lower_rows, "One layer lower")
+rows = layers.panels(run, looked, 4, {"Conv, convolution": ""})
+grids.picture_rows(rows, "One layer lower")
 
 # %% [markdown]
 # ## Which is which?
@@ -180,8 +180,9 @@ grids.picture_rows(layers.panels(run, looked, 2, sets), "SqueezeNet 1.1, fire 9"
 
 # %%
 asked = layers.questions(run, looked, "AlexNet, conv5, on ImageNet", num=6, skip=2)
-nothing = "This build has no photographs to ask about."
-HTML(blind_test.element(asked, seeds.generator(run.seeds.rows), otherwise=nothing))
+order = seeds.generator(run.seeds.rows)
+otherwise = "This build has no photographs to ask about."
+HTML(blind_test.element(asked, order, otherwise))
 
 # %% [markdown]
 # ## All of them
@@ -201,8 +202,8 @@ HTML(blind_test.element(asked, seeds.generator(run.seeds.rows), otherwise=nothin
 # its images.
 
 # %%
-again = layers.with_seeds(run, seed, hidden)
-replicas = {name: layers.look(run, layer) for name, layer in again.items()}
+again = layers.with_seeds(run, seed, hidden).items()
+replicas = {name: layers.look(run, layer) for name, layer in again}
 studies = {name: study for name, (_, study) in looked.items()}
 cells = layers.cells(run, studies) | layers.deltas(run, replicas)
 
@@ -232,11 +233,10 @@ Markdown(table.show_wide(columns, caption=caption, **show))
 # {glue:text}`num_above_chance` of {glue:text}`num_against_chance` comparisons. So directions, too, mean something.
 # Do units mean more?
 
-# %% mystnb={"figure": {"caption": "Cliff's delta of live units against random directions, with 95 % bootstrap intervals over units and directions, in the last layer of each network and for each seed of Conv. Recorded at the paper's scale, or else this build's.", "name": "fig-effects"}, "image": {"alt": "Effect sizes with intervals, a line for each network, a mark for each of two judges, and a band of negligible ones around zero."}}
+# %% mystnb={"figure": {"caption": "Cliff's delta of live units against random directions, with 95 % bootstrap intervals over units and directions, in the last layer of each network, and in that of Conv from other seeds. Recorded at the paper's scale, or else this build's.", "name": "fig-effects"}, "image": {"alt": "Effect sizes with intervals, a line for each network, a mark for each of two judges, and a band of negligible ones around zero."}}
 by_judge = {judge: f"{judge}: delta, random" for judge in units.JUDGES}
-conv, *others = units.LAST
-of_seeds = sorted({name for name, _ in said if ", seed " in name}) or [conv]
-shown = units.arranged(said, [*of_seeds, *others], by_judge)
+of_seeds = sorted({name for name, _ in said if ", seed " in name})
+shown = units.arranged(said, [*units.LAST, *of_seeds[1:]], by_judge)
 comparisons.effect_sizes(shown, limit, "Are single units special?")
 
 # %% mystnb={"figure": {"caption": "The same for the controls, and for other readings of what a unit of a convolution is.", "name": "fig-effects-controls"}, "image": {"alt": "Effect sizes with intervals for untrained networks, logits, pixels and other readings of a convolution's units, and a band of negligible ones around zero."}}
@@ -258,11 +258,10 @@ tell(num_more=sum(part.value > 0 for part in parts.values()))
 # %% tags=["hide-input"]
 by_seed = units.by_seed(said, "another network")
 mean = intervals.mean(by_seed) if len(by_seed) > 1 else effects.UNKNOWN
-low, high = min(by_seed, default=math.nan), max(by_seed, default=math.nan)
 tell(num_seeds=len(by_seed), num_beyond=sum(abs(delta) > limit for delta in by_seed))
-tell(seeds_low=(low, "+.2f"), seeds_high=(high, "+.2f"))
-tell(mean=(mean.value, "+.2f"))
-tell(mean_low=(mean.low, "+.2f"), mean_high=(mean.high, "+.2f"))
+tell(seeds_low=(min(by_seed, default=math.nan), "+.2f"))
+tell(seeds_high=(max(by_seed, default=math.nan), "+.2f"))
+tell(mean=signed(mean))
 labels, network = by_judge.values()
 tell(lower_labels=(told["Conv, convolution", labels], "+.2f"))
 tell(lower_another=(told["Conv, convolution", network], "+.2f"))
@@ -280,15 +279,14 @@ tell(blind_guess=(told["Conv, hidden layer", "blind guess (%)"], ".0f"))
 Markdown(run.verdicts())
 
 # %% [markdown]
-# {glue:text}`source`, {glue:text}`num_within` of {glue:text}`num_parts` deltas are at most {glue:text}`limit` in size, and
-# the intervals of {glue:text}`num_inside` lie wholly within. These are two statements. A small estimate says that no
-# large difference was found; that there is none, only an interval within the limit can say. Nor does either mean that
-# units and directions are the same: in {glue:text}`num_more` of the {glue:text}`num_parts`, units agree more.
+# {glue:text}`source`, {glue:text}`num_within` of {glue:text}`num_parts` deltas lie within the limit. With their whole
+# interval {glue:text}`num_inside` do. These are two statements. A small estimate says that no large difference was found;
+# that there is none, only an interval within the limit can say. Nor does either mean that units and directions are the
+# same: in {glue:text}`num_more` of the {glue:text}`num_parts`, units agree more.
 #
 # One seed is a weak witness. Over {glue:text}`num_seeds` seeds of Conv, in the eyes of another network, delta runs from
-# {glue:text}`seeds_low` to {glue:text}`seeds_high`; beyond the limit lie {glue:text}`num_beyond`. The mean is
-# {glue:text}`mean` [{glue:text}`mean_low`, {glue:text}`mean_high`]. The network whose rows are shown above is only
-# one of these, and not to be taken for all.
+# {glue:text}`seeds_low` to {glue:text}`seeds_high`. Beyond the limit lie {glue:text}`num_beyond`, and the mean is
+# {glue:text}`mean`. The network whose rows are shown above is only one of these, and not to be taken for all.
 #
 # The answer also belongs to a layer and to a way of asking. In Conv's convolution, unit by unit, delta is
 # {glue:text}`lower_labels` by labels and {glue:text}`lower_another` by another network. AlexNet's filters have
@@ -314,8 +312,8 @@ for name, study in studies.items():
             by,
         )
 
-logits = studies["Conv, logits"].agreement["labels"]
-assert logits["units"].mean() > logits["random"].mean(), "classes must stand out"
+seen = studies["Conv, logits"].agreement["labels"]
+assert seen["units"].mean() > seen["random"].mean(), "classes must stand out"
 
 shifted = units.top_activating(v @ (phi + 1).T, settings.k, seeds.generator(seed))
 as_it_is = units.top_activating(v @ phi.T, settings.k, seeds.generator(seed))
