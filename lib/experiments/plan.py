@@ -97,7 +97,7 @@ def networks(settings: Settings) -> list[Step]:
 
 
 def convolutional(settings: Settings, num: int) -> list[Step]:
-    """Conv, and the others that chapter `units` compares it with, which differ in nothing but their seed."""
+    """Conv, and the others that chapter `units` judges beside it, which differ in nothing but their seed."""
     return [
         Step(f"Conv from seed {seed}", settings, SECONDS_TO_TRAIN["Conv"], partial(train_again, name="Conv", seed=seed))
         for seed in range(settings.seed, settings.seed + num)

@@ -27,11 +27,13 @@ class Row:
     words: str  # what the pictures show, for those who cannot see them; it must not give the answer away
 
 
-def element(rows: Sequence[Row], generator: torch.Generator) -> str:
+def element(rows: Sequence[Row], generator: torch.Generator, otherwise: str = "") -> str:
     """The HTML of a blind test, its rows in random order. Raises ValueError unless they are of two kinds.
 
-    generator : on the CPU.
+    generator : on the CPU; otherwise : what the page says, if anything, where there are no rows at all.
     """
+    if otherwise and not rows:
+        return f"<p>{escape(otherwise)}</p>"
     kinds = sorted({row.kind for row in rows})
     if len(kinds) != 2:
         raise ValueError(f"a blind test needs rows of two kinds, not {', '.join(kinds) or 'none'}")

@@ -1,4 +1,4 @@
-"""Two samples: how far apart they are, whether chance would do it, and what would have been too small to see."""
+"""Two samples: how far apart they are, and whether chance would do it."""
 
 import numpy as np
 import scipy.stats
@@ -9,7 +9,8 @@ from lib.measures import intervals
 from lib.measures.intervals import Estimate
 
 PERMUTATIONS_AT_ONCE = 500
-LEVEL, POWER = 0.05, 0.8
+NEGLIGIBLE = 0.147  # a Cliff's delta up to this size, by the convention of Romano et al. 2006
+UNKNOWN = Estimate(np.nan, np.nan, np.nan, 0)  # of what was not measured
 
 
 def delta(a: Tensor, b: Tensor, generator: torch.Generator, num_draws: int) -> Estimate:
@@ -102,23 +103,6 @@ def correlated(rank_correlation: float, n: int) -> Estimate:
     Reference: Fisher's transformation with the variance 1.06 / (n - 3) of Fieller, Hartley & Pearson 1957.
     """
     half = scipy.stats.norm.ppf(0.975) * np.sqrt(1.06 / (n - 3))
-    low, high = np.tanh(np.arctanh(rank_correlation) + np.array([-half, half]))
+    with np.errstate(divide="ignore"):  # a correlation of 1 has no width
+        low, high = np.tanh(np.arctanh(rank_correlation) + np.array([-half, half]))
     return Estimate(rank_correlation, float(low), float(high), n)
-
-
-def detectable_delta(n: int, m: int, level: float = LEVEL) -> float:
-    """The Cliff's delta that a rank test of samples of n and m tells from 0 with 80 % power at the level, about.
-
-    From the variance of Mann and Whitney's U under the null hypothesis, (n + m + 1) / (3 n m) in units of delta.
-    """
-    normal = scipy.stats.norm
-    return float((normal.ppf(1 - level / 2) + normal.ppf(POWER)) * np.sqrt((n + m + 1) / (3 * n * m)))
-
-
-def holm(p: dict) -> dict:
-    """p-values adjusted so that the chance of any false rejection among them is at most the level (Holm 1979)."""
-    adjusted, largest = {}, 0.0
-    for rank, name in enumerate(sorted(p, key=p.get)):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[name]))
-        adjusted[name] = largest
-    return {name: adjusted[name] for name in p}

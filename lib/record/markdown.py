@@ -30,6 +30,12 @@ def interval(estimate: Estimate, column: str = "") -> str:
     return f"{number(value, column)} [{number(low, column)},\u00a0{number(high, column)}]"
 
 
+def signed(estimate: Estimate, digits: int = 2) -> str:
+    """A difference and its interval in a sentence: +0.10 [+0.04, +0.16]; `UNKNOWN` for nan."""
+    value, low, high = (words(number, f"+.{digits}f") for number in estimate[:3])
+    return value if UNKNOWN in (value, low, high) else f"{value} [{low}, {high}]"
+
+
 def tell(**numbers: float | str | tuple[float, str]) -> None:
     """Glue numbers for a chapter's sentences: name=value, or name=(value, format); nan is "not measured".
 

@@ -50,6 +50,13 @@ def test_one_kind_is_no_question(num):
         blind_test.element(rows(num), generator())
 
 
+def test_where_there_is_nothing_to_ask_the_page_says_so():
+    assert blind_test.element([], generator(), otherwise="No <pictures>.") == "<p>No &lt;pictures&gt;.</p>"
+    assert "<li" in blind_test.element(rows(2), generator(), otherwise="No pictures.")
+    with pytest.raises(ValueError, match="two kinds"):
+        blind_test.element(rows(1), generator(), otherwise="No pictures.")
+
+
 def test_what_words_may_hold_is_escaped():
     odd = blind_test.Row(torch.rand(2, 784), '<b>"', "&", '"><script>')
     html = blind_test.element([odd, *rows(2)[:1]], generator())

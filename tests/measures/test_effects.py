@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.measures import effects
+from lib.record import ledger
 
 torch.set_num_threads(1)
 
@@ -91,33 +92,6 @@ def test_a_guesser_does_not_profit_from_chance():
     assert np.mean(right) == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.mark.parametrize("level", [0.05, 0.01])
-def test_the_detectable_delta_is_detected_with_the_power_it_says(level):
-    delta = effects.detectable_delta(80, 200, level)
-    shift = np.sqrt(2) * scipy.stats.norm.ppf((delta + 1) / 2)
-    draws = np.random.default_rng(0)
-    p = [scipy.stats.mannwhitneyu(draws.normal(shift, 1, 80), draws.normal(0, 1, 200)).pvalue for _ in range(1000)]
-    assert np.mean(np.array(p) < level) == pytest.approx(0.8, abs=0.05)
-
-
-@settings(max_examples=50, deadline=None)
-@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_rejects_what_the_step_down_rule_rejects(p):
-    adjusted = effects.holm(dict(enumerate(p)))
-    assert list(adjusted) == list(range(len(p)))
-    rejected, order = set(), np.argsort(p, kind="stable")
-    for rank, i in enumerate(order):
-        if (len(p) - rank) * p[i] > 0.05:
-            break
-        rejected.add(int(i))
-    assert {i for i, value in adjusted.items() if value <= 0.05} == rejected
-    assert all(value >= p[i] for i, value in adjusted.items())
-
-
-def test_holm_of_known_values():
-    assert effects.holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
-
-
 def test_the_spread_of_draws_is_their_middle_95_percent():
     draws = torch.arange(1001.0)
     found = effects.spread(draws)
@@ -134,3 +108,8 @@ def test_the_interval_of_a_rank_correlation_covers_it():
         found = effects.correlated(float(scipy.stats.spearmanr(a, b).statistic), 60)
         covered.append(found.low <= true <= found.high)
     assert np.mean(covered) == pytest.approx(0.95, abs=0.035)
+
+
+def test_what_is_negligible_is_the_limit_that_the_claim_was_given():
+    claims = ledger.published("claims").set_index("id")
+    assert float(claims.loc["no-distinction", "limit"]) == effects.NEGLIGIBLE

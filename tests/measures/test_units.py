@@ -15,6 +15,7 @@ from torch import nn
 
 from lib.experiments.profiles import PROFILES
 from lib.measures import units
+from lib.measures.intervals import Estimate
 
 torch.set_num_threads(1)
 
@@ -111,17 +112,6 @@ def test_scale_matters_to_mixtures_and_not_to_units(vectors):
     assert not torch.equal(*mixed)
 
 
-def test_equal_scales_undo_any_scale(vectors):
-    scale = torch.linspace(0.1, 3, 12)
-    before, after = (
-        units.top_activating(
-            units.responses(a, units.families(a, FEW, generator(), 0)["random, equal scales"]), 5, generator()
-        )
-        for a in (vectors, vectors * scale)
-    )
-    assert (before == after).float().mean() > 0.99
-
-
 def test_a_unit_that_fires_on_fewer_than_k_images_has_no_k_best():
     activations = torch.zeros(20, 4)
     activations[:3, 1], activations[:5, 2] = torch.arange(1.0, 4), torch.arange(1.0, 6)
@@ -139,72 +129,6 @@ def test_random_directions_have_no_preferred_one():
     directions = F.normalize(units.random_directions(20_000, 8, generator()))
     torch.testing.assert_close(directions.T @ directions / 20_000, torch.eye(8) / 8, rtol=0, atol=0.005)
     torch.testing.assert_close(directions.mean(dim=0), torch.zeros(8), rtol=0, atol=0.015)
-
-
-def test_a_rotation_is_orthogonal_and_uniformly_drawn():
-    bases = torch.stack([units.random_rotation(4, generator(seed)) for seed in range(2000)])
-    torch.testing.assert_close(bases @ bases.mT, torch.eye(4).expand_as(bases), rtol=0, atol=1e-5)
-    # Haar: the trace has mean 0 and variance 1 (Diaconis & Shahshahani); without the signs it would not.
-    traces = bases.diagonal(dim1=1, dim2=2).sum(dim=1)
-    assert abs(traces.mean()) < 4 / math.sqrt(2000)
-    assert abs(traces.var() - 1) < 0.2
-    assert (bases.diagonal(dim1=1, dim2=2) > 0).double().mean() == pytest.approx(0.5, abs=0.03)
-
-
-def test_principal_axes_are_those_of_the_covariance(vectors):
-    axes = units.principal_axes(vectors, num=12, seed=0)
-    variance, expected = torch.linalg.eigh(torch.cov(vectors.double().T))
-    torch.testing.assert_close(axes.stddev.double(), variance.flip(0).sqrt(), rtol=1e-4, atol=1e-5)
-    cosine = (axes.vectors.double() * expected.T.flip(0)).sum(dim=1).abs()
-    torch.testing.assert_close(cosine, torch.ones_like(cosine), rtol=0, atol=1e-4)
-    torch.testing.assert_close(units.principal_axes(vectors, num=3, seed=0).stddev, axes.stddev[:3])
-
-
-def test_axes_without_variance_are_left_out(vectors):
-    flat = torch.cat([vectors, vectors[:, :3], torch.zeros(400, 2)], dim=1)
-    assert len(units.principal_axes(flat, num=17, seed=0).stddev) == 12
-
-
-def test_whitened_responses_are_uncorrelated_with_variance_one(vectors):
-    scores = units.responses(vectors, units.principal_axes(vectors, num=12, seed=0).whitened)
-    torch.testing.assert_close(torch.cov(scores), torch.eye(12), rtol=0, atol=2e-3)
-
-
-def test_independent_directions_find_independent_sources():
-    """Sources with long right tails, mixed: each direction's responses are one of them, and the tail gives its sign."""
-    sources = -torch.rand(5000, 4, generator=generator()).log()  # exponential
-    samples = sources @ torch.randn(4, 4, generator=generator(1))
-    axes = units.principal_axes(samples, num=4, seed=0)
-    found = units.with_longer_tail(samples, units.independent_directions(samples, axes, seed=0))
-    correlation = torch.corrcoef(torch.cat([units.responses(samples, found), sources.T]))[:4, 4:]
-    assert correlation.amax(dim=1).min() > 0.98
-    assert correlation.argmax(dim=1).sort().values.tolist() == [0, 1, 2, 3]
-
-
-def test_every_family_lives_in_the_layer_and_fitted_ones_have_the_longer_tail(vectors):
-    found = units.families(vectors, FEW, generator(), seed=0)
-    mixtures = ("random", "random, positive", "random, equal scales", "random, whitened axes")
-    assert {name: len(v) for name, v in found.items()} == dict.fromkeys(mixtures, 50) | {"PCA": 12, "ICA": 12}
-    assert {v.shape[1] for v in found.values()} == {12}
-    assert (found["random, positive"] >= 0).all()
-    for name in ("PCA", "ICA"):
-        scores = units.responses(vectors, found[name])
-        assert ((scores - scores.mean(dim=1, keepdim=True)).pow(3).mean(dim=1) >= 0).all()
-
-
-def test_samples_are_rows_and_on_maps_positions(vectors, maps):
-    assert torch.equal(units.sampled(vectors, 400), vectors)
-    assert torch.equal(units.sampled(vectors, 150), vectors[::3])
-    found = units.sampled(maps, 9 * 20)
-    assert found.shape == (9 * 20, 5)
-    assert torch.equal(found[9 + 4], maps[3, :, 4])
-
-
-def test_directions_are_reproducible(vectors):
-    first, second = (units.families(vectors, FEW, generator(4), seed=0) for _ in range(2))
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    other = units.families(vectors, FEW, generator(5), seed=0)
-    assert not torch.equal(first["random"], other["random"])
 
 
 # --- Agreement ------------------------------------------------------------------------------------
@@ -234,128 +158,169 @@ def test_an_image_without_features_agrees_with_none():
     torch.testing.assert_close(units.agreement(vectors, torch.tensor([[0, 1, 2]])), torch.tensor([1 / 3]))
 
 
-def test_purity_and_entropy_of_known_rows():
-    labels = torch.tensor([0, 0, 0, 0, 1, 1, 2, 3])
-    counts = units.label_counts(labels, torch.tensor([[0, 1, 2, 3], [0, 1, 4, 5], [0, 4, 6, 7]]))
-    assert counts.tolist() == [[4, 0, 0, 0], [2, 2, 0, 0], [1, 1, 1, 1]]
-    torch.testing.assert_close(units.purity(counts), torch.tensor([1, 0.5, 0.25]))
-    torch.testing.assert_close(units.entropy(counts), torch.tensor([0.0, 1.0, 2.0]))
+# --- A layer that is looked at --------------------------------------------------------------------
 
 
-def test_a_class_is_detected_by_a_majority():
-    assert units.num_detected(torch.tensor([[6.0, 4.0, 0.0], [7.0, 0.0, 3.0]]), 2) == pytest.approx(1)
-    assert units.num_detected(torch.tensor([[5.0, 5.0, 0.0]]), 1) == pytest.approx(0)
-    assert units.num_detected(torch.tensor([[6.0, 4.0, 0.0], [0.0, 0.0, 10.0]]), 2) == pytest.approx(2)
+@pytest.fixture
+def layer():
+    """Activations on 150 images in 3 classes; units 0 to 2 know a class each, 3 to 7 nothing, 8 is dead; and judges."""
+    labels = torch.arange(150) % 3
+    noise = torch.rand(150, 9, generator=generator())
+    activations = torch.cat([units.label_vectors(labels) + 0.2 * noise[:, :3], noise[:, 3:8], 0 * noise[:, 8:]], dim=1)
+    return activations, {"labels": units.label_vectors(labels), "noise": units.unit_vectors(noise[:, 3:5])}
 
 
-def test_among_fewer_directions_fewer_classes_are_detected():
-    """On average over all choices, tried one by one."""
-    counts = torch.tensor([[6.0, 4, 0], [7, 0, 3], [5, 5, 0], [0, 0, 10], [1, 9, 0], [5, 0, 5]])
-    for num in range(1, 7):
-        chosen = [units.num_detected(counts[list(rows)], num) for rows in itertools.combinations(range(6), num)]
-        assert units.num_detected(counts, num) == pytest.approx(np.mean(chosen))
+@pytest.fixture
+def looked(layer):
+    return units.against_random(*layer, FEW, generator())
 
 
-def test_projecting_a_unit_out_is_setting_it_to_zero():
-    hidden, labels = torch.rand(50, 6, generator=generator()), torch.arange(50) % 3
-    classifier = nn.Linear(6, 3).requires_grad_(False)
-    found = units.importance(hidden, classifier, labels, 2 * torch.eye(6))
-    before = F.cross_entropy(classifier(hidden), labels)
-    for unit in range(6):
-        ablated = hidden.clone()
-        ablated[:, unit] = 0
-        assert found[unit] == pytest.approx(float(F.cross_entropy(classifier(ablated), labels) - before), abs=1e-5)
+def test_a_study_looks_at_live_units_and_at_what_they_know(looked):
+    assert looked.live.tolist() == 8 * [True] + [False]
+    assert looked.agreement["labels"]["units"][:3].tolist() == [1, 1, 1]
+    assert looked.agreement["labels"]["units"][3:].mean() < 0.6
+    assert looked.directions["random"].shape == (50, 8)
+    assert {name: best.shape for name, best in looked.top.items()} == {
+        "units": (8, 20),
+        "random": (50, 20),
+        "chance": (50, 20),
+    }
+    assert not torch.equal(looked.agreement["labels"]["random"], looked.large_agreement["labels"]["random"])
 
 
-def test_projecting_a_direction_out_leaves_nothing_along_it():
-    hidden, labels = torch.rand(50, 6, generator=generator()), torch.arange(50) % 3
-    classifier = nn.Linear(6, 3).requires_grad_(False)
-    directions = torch.randn(4, 6, generator=generator(1))
-    found = units.importance(hidden, classifier, labels, directions)
-    before = F.cross_entropy(classifier(hidden), labels)
-    for v, harm in zip(directions, found, strict=True):
-        projected = hidden @ (torch.eye(6) - torch.outer(v, v) / (v @ v))
-        assert float((projected @ v).abs().max()) < 1e-5
-        assert harm == pytest.approx(float(F.cross_entropy(classifier(projected), labels) - before), abs=1e-5)
+def test_what_units_like_does_not_depend_on_how_many_directions_there_are(layer, looked):
+    fewer = units.against_random(*layer, replace(FEW, num_directions=3), generator())
+    assert torch.equal(fewer.top["units"], looked.top["units"])
 
 
-def test_a_direction_that_the_classifier_ignores_is_not_important():
-    classifier = nn.Linear(4, 2).requires_grad_(False)
-    classifier.weight[:, 3] = 0
-    found = units.importance(torch.rand(20, 4, generator=generator()), classifier, torch.arange(20) % 2, torch.eye(4))
-    assert abs(found[3]) < 1e-6
-    assert found[:3].abs().max() > 1e-4
+def test_half_precision_is_looked_at_in_single_precision(maps):
+    directions = units.random_directions(4, 5, generator())
+    for found in (units.responses(maps.half(), directions), units.unit_responses(maps.half())):
+        assert found.dtype == torch.float32
+    torch.testing.assert_close(
+        units.responses(maps.half(), directions), units.responses(maps, directions), rtol=0.01, atol=0.01
+    )
+
+
+def test_chance_is_chance(looked):
+    """Pairs of images drawn at random have one of three labels in common once in three."""
+    chance = looked.agreement["labels"]["chance"]
+    assert chance.mean() == pytest.approx(49 / 149, abs=4 * float(chance.std()) / math.sqrt(len(chance)))
+    assert all(len(row.unique()) == 20 for row in looked.top["chance"])
+
+
+def test_rows_are_drawn_by_lot_and_no_row_twice(looked):
+    first, then = (units.by_lot(looked, 4, 5, generator(7), skip) for skip in (0, 4))
+    for kind, family in (("single units", "units"), ("random directions", "random")):
+        assert len(first[kind]) == len(then[kind]) == 4
+        assert not first[kind].keys() & then[kind].keys()
+        for name, images in first[kind].items():
+            assert torch.equal(images, looked.top[family][int(name.split()[1]), :5])
+    assert units.by_lot(looked, 4, 5, generator(8)).keys() == first.keys()
+    assert units.by_lot(looked, 4, 5, generator(8))["single units"].keys() != first["single units"].keys()
+
+
+def test_rows_are_called_by_the_numbers_that_units_have_in_the_layer():
+    activations = torch.zeros(30, 3)
+    activations[:, 2] = torch.arange(30.0)
+    study = units.against_random(activations, {"labels": torch.ones(30, 1)}, FEW, generator())
+    (name, images), *others = units.by_lot(study, 1, 5, generator())["single units"].items()
+    assert (name, images.tolist(), others) == ("unit 2", [29, 28, 27, 26, 25], [])
 
 
 # --- Comparisons ----------------------------------------------------------------------------------
 
 
-def test_a_basis_that_means_something_stands_out_from_its_rotations():
-    labels = torch.arange(600) % 6
-    judge = units.label_vectors(labels)
-    activations = judge + 0.3 * torch.randn(600, 6, generator=generator())
-    own = units.agreement(judge, units.top_activating(units.unit_responses(activations), 10, generator())).mean()
-    turned = units.rotated(activations, {"labels": judge}, 10, 30, generator(1))["labels"]
-    assert own > turned.max() + 0.1
-    nothing = torch.randn(600, 6, generator=generator(2))
-    own = units.agreement(judge, units.top_activating(units.unit_responses(nothing), 10, generator())).mean()
-    turned = units.rotated(nothing, {"labels": judge}, 10, 30, generator(3))["labels"]
-    assert abs(own - turned.mean()) < 4 * turned.std()
-
-
-@pytest.fixture
-def looked():
-    """A study of 300 images in 3 classes; units 0 to 2 know a class each, 3 to 7 nothing, 8 is dead."""
-    labels = torch.arange(300) % 3
-    noise = torch.rand(300, 9, generator=generator())
-    activations = torch.cat([units.label_vectors(labels) + 0.2 * noise[:, :3], noise[:, 3:8], 0 * noise[:, 8:]], dim=1)
-    judges = {"labels": units.label_vectors(labels), "noise": units.unit_vectors(noise[:, 3:5])}
-    return units.study(activations[::2], activations[1::2], {n: v[::2] for n, v in judges.items()}, FEW, generator(), 0)
-
-
-def test_a_study_looks_at_live_units_and_at_what_they_know(looked):
-    found = looked
-    assert found.live.tolist() == 8 * [True] + [False]
-    assert found.agreement["labels"]["units"][:3].tolist() == [1, 1, 1]
-    assert found.agreement["labels"]["units"][3:].mean() < 0.6
-    assert {name: len(v) for name, v in found.directions.items()} == {
-        name: len(v) for name, v in found.agreement["noise"].items() if name not in ("units", "chance")
-    }
-    assert all(v.shape[1] == 8 for v in found.directions.values())
-    assert found.top["random"].shape == (50, 20)
-    assert not torch.equal(found.agreement["labels"]["random"], found.large_agreement["labels"]["random"])
-
-
 def test_the_table_holds_every_comparison_once(looked):
-    found = looked
-    table = units.cells({"a layer": found}, FEW, generator())
+    table = units.cells("a layer", looked, FEW, generator())
     assert {row for row, _ in table} == {"a layer", "a layer, top 20"}
-    values = found.agreement["labels"]
+    values = looked.agreement["labels"]
     assert table["a layer", "labels: units"].value == pytest.approx(float(values["units"].mean()))
     assert table["a layer", "labels: random"].n == 50
-    expected = torch.sign(values["units"][:, None] - values["PCA"]).mean()
-    assert table["a layer", "labels: delta, PCA"].value == pytest.approx(float(expected), abs=1e-6)
+    expected = torch.sign(values["units"][:, None] - values["random"]).mean()
+    assert table["a layer", "labels: delta, random"].value == pytest.approx(float(expected), abs=1e-6)
     assert 0 < table["a layer", "labels: p, random"].value <= 1
     assert table["a layer, top 20", "noise: units"].value == pytest.approx(
-        float(found.large_agreement["noise"]["units"].mean())
+        float(looked.large_agreement["noise"]["units"].mean())
     )
-    assert ("a layer, top 20", "labels: delta, PCA") not in table
+    assert ("a layer", "labels: delta, chance") not in table
 
 
-def test_chance_is_chance(looked):
-    """Pairs of images drawn at random have one of three labels in common once in three."""
-    found = looked
-    chance = found.agreement["labels"]["chance"]
-    assert chance.mean() == pytest.approx(49 / 149, abs=4 * float(chance.std()) / math.sqrt(len(chance)))
-    assert all(len(row.unique()) == 20 for row in found.top["chance"])
+def test_deltas_alone_are_those_of_the_table(looked):
+    table, alone = units.cells("a", looked, FEW, generator()), units.deltas("a", looked, FEW, generator())
+    assert {cell: e.value for cell, e in alone.items()} == {
+        ("a", f"{judge}: delta, random"): table["a", f"{judge}: delta, random"].value for judge in ("labels", "noise")
+    }
 
 
 def test_deltas_tell_units_that_know_from_units_that_do_not():
     labels = torch.arange(300) % 6
     judges = {"labels": units.label_vectors(labels)}
     knowing = units.label_vectors(labels) + 0.9 * torch.rand(300, 6, generator=generator())  # mixtures mix this up
-    found = units.deltas(torch.cat([knowing, torch.zeros(300, 2)], dim=1), judges, FEW, generator())["labels"]
+    knowing = torch.cat([knowing, torch.zeros(300, 2)], dim=1)
+    ignorant = torch.rand(300, 40, generator=generator(1))
+    found, other = (
+        units.deltas("a", units.against_random(activations, judges, FEW, generator(2)), FEW, generator())[
+            "a", "labels: delta, random"
+        ]
+        for activations in (knowing, ignorant)
+    )
     assert found.n == 6  # without the dead ones
     assert found.low > 0.2
-    ignorant = units.deltas(torch.rand(300, 40, generator=generator(1)), judges, FEW, generator(2))["labels"]
-    assert ignorant.low < 0 < ignorant.high
+    assert other.low < 0 < other.high
+
+
+def delta(value: float, half: float = 0.02) -> Estimate:
+    return Estimate(value, value - half, value + half, 100)
+
+
+def with_seeds(*values: float) -> dict:
+    """The last layer of one network, and of the same network from several seeds."""
+    seeds = {f"Conv, seed {i}": value for i, value in enumerate(values)}
+    rows = {"Conv, hidden layer": values[0], "AlexNet, conv5": 0.14} | seeds
+    return {(row, "another network: delta, random"): delta(value) for row, value in rows.items()}
+
+
+def test_conv_is_judged_by_the_mean_over_its_seeds():
+    cells = with_seeds(0.05, 0.06, 0.10, 0.14, 0.16)
+    assert units.by_seed(cells, "another network") == [0.05, 0.06, 0.10, 0.14, 0.16]
+    assert units.by_seed(cells, "labels") == []
+    parts = units.last_deltas(cells)
+    assert parts["AlexNet, conv5", "another network"] == delta(0.14)
+    found = parts["Conv, hidden layer", "another network"]
+    expected = scipy.stats.ttest_1samp([0.05, 0.06, 0.10, 0.14, 0.16], 0).confidence_interval()
+    assert found == pytest.approx((0.102, expected.low, expected.high, 5))
+    assert len(parts) == 2
+
+
+def test_two_seeds_are_too_few_for_a_mean():
+    parts = units.last_deltas(with_seeds(0.05, 0.16))
+    assert parts["Conv, hidden layer", "another network"] == delta(0.05)
+
+
+def test_an_estimate_within_the_limit_is_not_yet_an_interval_within():
+    parts = {"inside": delta(-0.1), "crossing": delta(0.14), "beyond": delta(-0.2)}
+    assert units.num_within(parts, 0.147) == (2, 1)
+    assert units.num_within({}, 0.147) == (0, 0)
+
+
+def test_directions_are_above_chance_where_intervals_are_apart():
+    cells = {
+        ("a", "labels: random"): delta(0.3),
+        ("a", "labels: chance"): delta(0.1),
+        ("a", "noise: random"): delta(0.12),
+        ("a", "noise: chance"): delta(0.1),
+        ("b", "labels: random"): delta(0.3),  # nobody measured its chance
+        ("pixels", "labels: random"): delta(0.3),
+        ("pixels", "labels: chance"): delta(0.1),
+        ("a", "labels: delta, random"): delta(0.5),
+    }
+    assert units.num_above_chance(cells) == (1, 2)
+
+
+def test_what_is_missing_is_left_out_of_a_figure():
+    cells = {("a", "x"): delta(0.1), ("c", "y"): delta(0.2)}
+    assert units.arranged(cells, ["c", "b", "a"], {"X": "x", "Y": "y"}) == {
+        "c": {"Y": delta(0.2)},
+        "a": {"X": delta(0.1)},
+    }

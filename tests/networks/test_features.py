@@ -11,10 +11,8 @@ from PIL import Image
 
 from lib.data.archive import Archive
 from lib.data.photographs import Pictures
-from lib.experiments import layers
-from lib.measures import units
-from lib.networks import imagenet
-from lib.store import Store
+from lib.networks import features, imagenet
+from lib.store.calls import Store
 
 torch.set_num_threads(1)
 
@@ -33,10 +31,10 @@ def images(tmp_path) -> Pictures:
 
 
 @pytest.mark.parametrize(("network", "channels"), [(imagenet.AlexNet, 256), (imagenet.SqueezeNet, 512)])
-def test_maps_are_the_pooled_features(images, tmp_path, network, channels, monkeypatch):
-    monkeypatch.setattr(layers, "BATCH", 2)
-    network = layers.untrained(network, seed=1)
-    found = layers.maps(network, images, Store(tmp_path), torch.device("cpu"))
+def test_maps_are_the_pooled_features(images, network, channels, monkeypatch):
+    monkeypatch.setattr(features, "BATCH", 2)
+    network = features.untrained(network, seed=1)
+    found = features.maps(network, images).float()
     assert found.shape == (3, channels, 36)
     with torch.no_grad():
         expected = network.features(network.normalize(images.inputs()))
@@ -46,16 +44,16 @@ def test_maps_are_the_pooled_features(images, tmp_path, network, channels, monke
 
 
 def test_maps_are_made_once_for_each_network_and_picture(images, tmp_path, monkeypatch):
-    store, place = Store(tmp_path), torch.device("cpu")
-    networks = [layers.untrained(imagenet.AlexNet, seed) for seed in (1, 2)]
-    first, second = (layers.maps(network, images, store, place) for network in networks)
+    store = Store(tmp_path / "store")
+    networks = [features.untrained(imagenet.AlexNet, seed) for seed in (1, 2)]
+    first, second = (store.call(features.maps, network, images) for network in networks)
     assert not torch.equal(first, second)
     monkeypatch.setattr(Pictures, "batches", lambda *_: pytest.fail("the pictures were read again"))
-    assert torch.equal(layers.maps(networks[0], images, store, place), first)
+    assert torch.equal(store.call(features.maps, networks[0], images), first)
 
 
-def test_thumbnails_are_means_of_squares(images, tmp_path):
-    found = layers.thumbnails(images, Store(tmp_path)).unflatten(1, (3, 32, 32))
+def test_thumbnails_are_means_of_squares(images):
+    found = features.thumbnails(images).unflatten(1, (3, 32, 32))
     whole = images.inputs()
     torch.testing.assert_close(found[1, 2, 3, 5], whole[1, 2, 21:28, 35:42].mean())
 
@@ -64,26 +62,6 @@ def test_untrained_networks_are_reproducible_and_leave_the_global_generator_alon
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    first, again = (layers.untrained(imagenet.SqueezeNet, 7).features[0].weight for _ in range(2))
+    first, again = (features.untrained(imagenet.SqueezeNet, 7).features[0].weight for _ in range(2))
     assert torch.equal(first, again)
     assert torch.equal(torch.rand(1), expected)
-
-
-def test_rotations_are_kept_and_drawn_anew_for_another_seed(tmp_path, monkeypatch):
-    generator = torch.Generator().manual_seed(0)
-    activations = torch.rand(50, 4, generator=generator)
-    judges = {name: units.unit_vectors(torch.rand(50, 8, generator=generator)) for name in ("pixels", "labels", "a")}
-    store = Store(tmp_path)
-    first = layers.rotations(activations, judges, 5, 7, 1, store)
-    expected = units.rotated(activations, judges, 5, 7, torch.Generator().manual_seed(1))
-    assert torch.equal(first["pixels"], expected["pixels"])
-    assert first["pixels"].shape == (7,)
-    assert list(first) == list(judges)
-
-    def never(*_):
-        raise AssertionError("rotated again")
-
-    monkeypatch.setattr(units, "rotated", never)
-    assert torch.equal(layers.rotations(activations, judges, 5, 7, 1, store)["pixels"], first["pixels"])
-    with pytest.raises(AssertionError, match="rotated again"):
-        layers.rotations(activations, judges, 5, 7, 2, store)

@@ -1,0 +1,247 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Bases
+#
+# "It is the space, rather than the individual units, that contains the semantic information": so the paper sums up what
+# the [last chapter](units) measured, one unit against one random direction at a time. Here the question is asked of
+# all units together. A layer's activations are vectors, and vectors do not come with axes. The network's units are one
+# choice of axes. Is it a special one?
+#
+# Network Dissection {cite:p}`bau2017network` answers yes. It rotated AlexNet's conv5 at random and counted how many
+# distinct concepts, marked by people in segmented images, still had a unit of their own; some 80 % were lost. That is
+# the clearest evidence *against* "no distinction". We have no segmentations, but can ask the same with what we have: do
+# the ten images that each axis likes best agree, in the eyes of labels and of another network?
+
+# %% tags=["parameters"]
+profile = "quick"
+data = "auto"
+device = "auto"
+seed = 0
+
+# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+import torch
+from IPython.display import Markdown
+from myst_nb import glue
+
+from lib.data import downloads
+from lib.experiments import digits, layers, photographs, seeds
+from lib.figures import comparisons
+from lib.measures import bases, effects, units
+from lib.record.markdown import signed, tell
+
+run = digits.begin("bases", profile, data, device, seed)
+settings = run.profile.units
+glue("dataset", run.train.name, display=False)
+Markdown(run.banner)
+
+# %% mystnb={"markdown_format": "myst"}
+there, lacking = downloads.gather(photographs.WANTED, download=profile == "paper")
+found = layers.of_digits(run) | layers.of_photographs(run, there)
+looked = {
+    name: layers.look(run, found[name]) for name in layers.FOR_BASES if name in found
+}
+Markdown(downloads.banner(there, lacking))
+
+# %% [markdown]
+# ## A random direction is not one thing
+#
+# Multiply a rectified unit by 2 and halve its outgoing weights: the network computes what it did before. Its units' rows
+# stay as they are, since a row depends on the order of a unit's responses only; but Gaussian directions now hear this unit
+# twice as loudly. So the answer to the paper's question depends on a choice that means nothing to the network.
+
+# %%
+hidden, study = found["Conv, hidden layer"], looked["Conv, hidden layer"]
+phi, v = hidden.activations[:, study.live], study.directions["random"]
+louder = phi * torch.logspace(-1, 1, phi.shape[1])
+
+
+def liked(scores):
+    return units.top_activating(scores, settings.k, seeds.generator(seed))
+
+
+assert torch.equal(liked(louder.T), liked(phi.T)), "scale must not matter to units"
+assert not torch.equal(liked(v @ louder.T), liked(v @ phi.T)), "to mixtures it does"
+
+# %% [markdown]
+# Gaussian directions in the scale that training happened to leave are the paper's choice. There are others:
+#
+# - *random, positive*: mixtures without negative weights, since rectified units never fire negatively;
+# - *random, equal scales*: Gaussian after every unit is divided by its standard deviation;
+# - *random, whitened axes*: Gaussian mixtures of the leading principal axes, {glue:text}`num_axes` at most in
+#   this build, each divided by its standard deviation, so that no correlations are left either;
+# - *PCA* and *ICA* {cite:p}`hyvarinen2000independent`: the axes of largest variance, and those whose responses are least
+#   Gaussian. Axes and scales come from other images, and each axis gets the sign of its longer tail. Fitted to few
+#   images, as in a quick build, they are mostly noise.
+
+# %%
+against = {
+    name: layers.look_at_axes(run, found[name], one, seed)
+    for name, one in looked.items()
+}
+cells = layers.cells(run, looked) | layers.cells(run, against)
+
+# %% mystnb={"figure": {"caption": "How far the ten best images of each unit and each direction agree in the eyes of four judges; Conv's last hidden layer, this build. Boxes are quartiles, diamonds means.", "name": "fig-agreement"}, "image": {"alt": "Box plots in four panels, one for each judge, with a box for units and one for each family of directions."}}
+boxes = {
+    judge: study.agreement[judge] | others
+    for judge, others in against["Conv, hidden layer"].agreement.items()
+}
+comparisons.agreements(boxes, "Do the pictures in a row agree?")
+
+# %% [markdown]
+# ## Rotating the whole basis
+#
+# A single vector of a random rotation is a Gaussian direction in all but length. What is new when all axes are turned at
+# once is the null hypothesis: *this basis is one of the rotations*. A p-value is the share of rotations whose mean
+# agreement is as far from the middle as that of the natural basis, which counts among them.
+
+# %%
+for name in [name for name in units.LAST if name in looked]:
+    drawn = layers.rotations(run, found[name], looked[name])
+    cells |= bases.rotation_cells(name, looked[name], drawn)
+    labels = found[name].images.labels
+    both = [looked[name], against[name]]
+    cells |= bases.detector_cells(name, both, labels, settings.k)
+
+# %% [markdown]
+# Counting detectors is closer still to Network Dissection: how many classes have an axis most of whose
+# {glue:text}`k` images are theirs? So that nobody profits from sheer numbers, we count among as many directions as the
+# smallest family has, on average over all ways to choose them.
+#
+# ## Does it matter to the network?
+#
+# Morcos et al. {cite:p}`morcos2018importance` removed single units and found that the class-selective ones matter no more
+# than others. Here is their question for Conv: by how much does the loss rise when a unit, or a random direction, is
+# projected out of the hidden layer, and does agreement foretell it?
+
+# %%
+head = run.trained("Conv").network.classifier[1].cpu()
+labels = hidden.images.labels.cpu()
+axes = torch.eye(len(study.live))[study.live]  # a row for each live unit
+harm = {
+    "units": bases.importance(hidden.activations, head, labels, axes),
+    "random": bases.importance(hidden.activations, head, labels, v[:200] @ axes),
+}
+cells |= bases.importance_cells(
+    "Conv, hidden layer",
+    harm,
+    study.agreement["labels"],
+    settings.num_draws,
+    seeds.generator(run.seeds.resampling),
+)
+
+# %% [markdown]
+# ## The numbers
+
+# %% mystnb={"figure": {"caption": "Cliff's delta of units against every family of directions, judged by another network, with 95 % bootstrap intervals over units and directions. Recorded at the paper's scale, or else this build's.", "name": "fig-families"}, "image": {"alt": "Effect sizes with intervals by layer, one mark for each family of directions, and a band of negligible ones around zero."}}
+table = run.table("units", cells)
+told, said = table.told, table.estimates
+families = {name: f"another network: delta, {name}" for name in bases.FAMILIES}
+shown = units.arranged(said, layers.FOR_BASES, families)
+title = "Are units special? It depends on the rival"
+comparisons.effect_sizes(shown, effects.NEGLIGIBLE, title)
+
+# %% [markdown]
+# {glue:text}`source`, in Conv's last hidden layer and in the eyes of another network, delta against Gaussian directions
+# is {glue:text}`delta_random`. Bring all units to the same standard deviation, and it is {glue:text}`delta_scaled`;
+# remove correlations as well, and it is {glue:text}`delta_white`, since such mixtures are made mostly of axes along which
+# activity hardly varies. So "no distinction" is a statement about Gaussian directions in one scale.
+#
+# Learning is not needed for such differences: in the untrained network, whose units nobody would call concepts, delta is
+# {glue:text}`untrained_scaled` against directions of equal scales. And there may be better axes than the units: against
+# independent components it is {glue:text}`delta_ica`, and where that is negative, *their* rows agree more than those of
+# units. That the natural basis is not special would not mean that no basis is.
+
+# %% mystnb={"markdown_format": "myst"}
+columns = [
+    f"{judge}: {what}"
+    for judge in units.JUDGES
+    for what in ("units", "rotations", "p, rotations")
+]
+rows = [name for name in units.LAST if name in table.rows]
+caption = (
+    "Mean agreement over the natural basis and over its random rotations, "
+    "and how often one of these is as far out."
+)
+show = {"name": "tab-rotations", "rows": rows, "index": "layer"}
+Markdown(table.show_wide(columns, caption=caption, **show))
+
+# %% tags=["hide-input"]
+p = {judge: bases.joint_p(told, judge) for judge in units.JUDGES}
+tests, networks = bases.num_tests(told), bases.num_rotated(told, "labels")
+adjusted = min(1, tests * p["another network"])
+ahead, cases = bases.num_above_rotations(told)
+tell(source=table.source, k=settings.k, num_axes=settings.num_axes)
+tell(num_ahead=ahead, num_cases=cases, num_networks=networks, num_tests=tests)
+tell(p_network=(p["another network"], ".3f"), p_labels=(p["labels"], ".3f"))
+tell(p_adjusted=(adjusted, ".3f"), can_be_told="can" if adjusted <= 0.05 else "cannot")
+
+# %% [markdown]
+# {glue:text}`source`, in {glue:text}`num_ahead` of {glue:text}`num_cases` cases the natural basis agrees more than its
+# rotations do on average. Fisher's method asks of all networks that were rotated, {glue:text}`num_networks` in number,
+# whether every natural basis is one of its rotations: p is {glue:text}`p_network` in the eyes of another network and {glue:text}`p_labels` in those of
+# labels. Multiplied by the number of tests that section 3 makes of these judges, {glue:text}`num_tests`, the former is
+# {glue:text}`p_adjusted`.
+#
+# At the level of 5 %, then, the natural basis {glue:text}`can_be_told` be told from its rotations by another network's
+# eye. Two reservations: we thought of the joint test only with the single values in view, and a test that is chosen late
+# deserves less trust than one that was promised. And a difference that can be told need not be large: compare the
+# columns of the table. Network Dissection, with segmentations and many more pictures, lost most of its concepts to a
+# rotation.
+
+# %% mystnb={"markdown_format": "myst"}
+columns = [f"detected: {name}" for name in ("units", "random", "ICA", "chance")]
+caption = "Classes with a detector among as many directions of each kind."
+show = {"name": "tab-detectors", "rows": rows, "index": "layer"}
+Markdown(table.show(columns, caption=caption, **show))
+
+# %% tags=["hide-input"]
+row = "Conv, hidden layer"
+family = {name: told[row, column] for name, column in families.items()}
+tell(delta_random=(family["random"], "+.2f"), delta_ica=(family["ICA"], "+.2f"))
+tell(delta_scaled=(family["random, equal scales"], "+.2f"))
+tell(delta_white=(family["random, whitened axes"], "+.2f"))
+untrained = told["Conv untrained, hidden layer", families["random, equal scales"]]
+tell(untrained_scaled=(untrained, "+.2f"))
+correlation = said.get((row, "importance: rank correlation, units"), effects.UNKNOWN)
+tell(correlation=signed(correlation))
+tell(importance_delta=(told[row, "importance: delta, random"], "+.2f"))
+
+# %% [markdown]
+# Such counts decide nothing where only a handful of classes have a detector, nor where every kind of direction finds them
+# all.
+#
+# Does agreement tell what the network needs? {glue:text}`source`, Spearman's correlation of a unit's agreement in
+# label with the rise in loss is {glue:text}`correlation`; an interval around 0 gives
+# no sign that it does. Cliff's delta of the rise, units against random directions, is {glue:text}`importance_delta`.
+#
+# ## What remains
+#
+# Is the natural basis special? It depends on the rivals first: on the scale that random directions are drawn in, which
+# means nothing to the network, more than on whether the network has learned anything. It depends on the judge. And it
+# depends on whether one asks how large a difference is or whether there is any: the verdict on "no distinction" in the
+# [last chapter](units) answers the former for single directions, the rotations answer the latter for whole bases. The two
+# do not contradict each other, and neither is what Network Dissection measured.
+#
+# ## Check
+
+# %%
+silenced = hidden.activations.clone()
+silenced[:, study.live.nonzero()[0, 0]] = 0
+losses = [
+    torch.nn.functional.cross_entropy(head(values), labels)
+    for values in (silenced, hidden.activations)
+]
+assert abs(losses[0] - losses[1] - harm["units"][0]) < 1e-4
+
+Q = bases.random_rotation(phi.shape[1], seeds.generator(seed))
+assert torch.allclose(Q @ Q.T, torch.eye(len(Q)), atol=1e-4), "a rotation keeps lengths"
+
+# %%
+run.finish()

@@ -1,0 +1,15 @@
+"""Numbers of a sentence are words before they reach it, and what was not measured says so."""
+
+import math
+
+from lib.measures.intervals import Estimate
+from lib.record import markdown
+
+
+def test_a_difference_has_its_sign_and_its_interval():
+    assert markdown.signed(Estimate(0.104, 0.0441, -0.0, 5)) == "+0.10 [+0.04, -0.00]"
+    assert markdown.signed(Estimate(-3.0, -4.0, -2.04, 5), digits=1) == "-3.0 [-4.0, -2.0]"
+
+
+def test_a_difference_that_was_not_measured_says_so_once():
+    assert markdown.signed(Estimate(math.nan, math.nan, math.nan, 0)) == markdown.UNKNOWN
