@@ -131,8 +131,8 @@ tell(
 )
 
 # %% [markdown]
-# {glue:text}`source`: certificates met an attack {glue:text}`num_tried` times, and none was refuted; the closest call is one
-# that reaches {glue:text}`closest` % of the way to what was found. For a linear network a certificate would end exactly on
+# {glue:text}`source`: certificates met an attack or an optimum {glue:text}`num_tried` times, and none was refuted; the
+# closest call is one that reaches {glue:text}`closest` % of the way to what was found. For a linear network a certificate would end exactly on
 # the nearest boundary if there were but two classes and no box. Of the mean distance to the optimum on
 # {glue:text}`num_exact` images it covers {glue:text}`covered_low` to {glue:text}`covered_high` %: the rest is the box and the
 # rivals besides one, of which it knows nothing.
@@ -204,7 +204,7 @@ tell(
 # But the question was a good one. Still looking at nothing but the weights, better constants bring the guarantees for
 # the sigmoid networks to within a factor of {glue:text}`averaged_low` to {glue:text}`averaged_high` of what the attack
 # needs, on average. What looks at the weights *around one image*, the enclosure, comes to within
-# {glue:text}`enclosed_low` to {glue:text}`enclosed_high`. (We enclose ourselves, in some eighty lines: the
+# {glue:text}`enclosed_low` to {glue:text}`enclosed_high`. (We enclose ourselves, in `lib/measures/certificates.py`: the
 # released version of the library that is made for this, auto_LiRPA 0.3, asks for a PyTorch below 1.13.) And the attack
 # is no accident of odd places: its distance is about what the network's slope at the image itself foretells.
 #
