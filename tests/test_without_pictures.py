@@ -140,8 +140,8 @@ def test_with_the_whole_of_alexnet_its_dense_layers_have_bounds(nothing, emptied
     safetensors.torch.save_file(weights, tmp_path / "data" / "weights" / "alexnet.safetensors")
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     shown = texts(execute("spectral_analysis", data="digits", device="cpu"))
-    lines = [line for line in shown.splitlines() if line.startswith("| FC2")]
-    assert any(re.search(r"\b1\.\d", line) for line in lines)  # about 2 / sqrt(3) for entries uniform in 1 / sqrt(n)
+    lines = [line for line in shown.splitlines() if line.startswith("| FC2 | – | 4 |")]
+    assert re.search(r"\| 1\.\d+ \|$", lines[0])  # about 2 / sqrt(3) for entries uniform in 1 / sqrt(n)
     assert "AlexNet.classifier" not in shown
 
 

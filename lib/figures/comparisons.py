@@ -171,8 +171,11 @@ def effect_sizes(effects: Mapping[str, Mapping[str, Estimate]], limit: float, ti
     return style.finished(figure)
 
 
-def distances(panels: Mapping[str, Mapping[str, np.ndarray]], title: str) -> Figure:
-    """One panel per network, one line per certificate or attack: median and middle 90 % of distances, logarithmic."""
+def distances(panels: Mapping[str, Mapping[str, Tensor]], title: str) -> Figure:
+    """One panel per network, one line per certificate or attack: median and middle 90 % of distances, logarithmic.
+
+    Distances (N,) are root mean squares; those that are 0, inf or nan are left out.
+    """
     kinds = list(dict.fromkeys(kind for lines in panels.values() for kind in lines))
     heights = [len(lines) for lines in panels.values()]
     figure, axes = plt.subplots(
@@ -186,7 +189,8 @@ def distances(panels: Mapping[str, Mapping[str, np.ndarray]], title: str) -> Fig
     )
     for ax, (network, lines) in zip(axes[:, 0], panels.items(), strict=True):
         for place, (kind, values) in enumerate(lines.items()):
-            low, median, high = np.quantile(values, [0.05, 0.5, 0.95])
+            shown = values[(values > 0) & values.isfinite()].cpu().numpy()
+            low, median, high = np.quantile(shown, [0.05, 0.5, 0.95])
             colour = COLOURS[kinds.index(kind) % len(COLOURS)]
             ax.plot([low, high], [place, place], color=colour, linewidth=4, alpha=0.5, solid_capstyle="butt")
             ax.plot(median, place, "o", color=colour, markersize=5)
@@ -199,12 +203,12 @@ def distances(panels: Mapping[str, Mapping[str, np.ndarray]], title: str) -> Fig
     return finished(figure)
 
 
-def bounds_beside(series: Mapping[str, Mapping[str, float]], rows: Sequence[str], title: str) -> Figure:
-    """Upper frame bounds of each layer (row), logarithmic, one sign per source; sources may lack layers."""
+def bounds_beside(series: Mapping[str, Sequence[float]], rows: Sequence[str], title: str) -> Figure:
+    """Upper frame bounds of each layer (row), logarithmic, one sign per source; nan where a source lacks a layer."""
     figure, ax = plt.subplots(figsize=(7, 0.36 * len(rows) + 1.7))
     for i, (name, values) in enumerate(series.items()):
-        place = [rows.index(row) + 0.12 * (i - (len(series) - 1) / 2) for row in values]
-        ax.plot(list(values.values()), place, "osD^v"[i], color=COLOURS[i], markersize=7, linestyle="none", label=name)
+        place = np.arange(len(rows)) + 0.12 * (i - (len(series) - 1) / 2)
+        ax.plot(values, place, "osD^v"[i], color=COLOURS[i], markersize=7, linestyle="none", label=name)
     ax.axvline(1, color=GREY, linewidth=0.8)
     ax.set_yticks(range(len(rows)), rows)
     ax.invert_yaxis()

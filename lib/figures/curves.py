@@ -77,7 +77,11 @@ def rates_against_factor(
 
 
 def spectra(panels: Mapping[str, Mapping[str, Tensor]], title: str) -> Figure:
-    """One panel per network: all singular values of each layer, descending, against the share of them passed."""
+    """One panel per network: all singular values of each layer, descending, against the share of them passed.
+
+    Without panels, where no weights are there, one that says so.
+    """
+    panels = panels or {"not measured in this build": {}}
     num_rows = -(-len(panels) // 2)
     figure, axes = plt.subplots(num_rows, 2, figsize=(7.4, 2.6 * num_rows + 0.5), squeeze=False, layout="constrained")
     for ax, (network, layers) in zip(axes.flat, panels.items(), strict=False):
@@ -89,7 +93,8 @@ def spectra(panels: Mapping[str, Mapping[str, Tensor]], title: str) -> Figure:
         ax.set_yscale("log")
         ax.set_title(network, fontsize=9)
         ax.grid(True, which="major")
-        ax.legend(fontsize=7, ncols=2, loc="lower left")
+        if layers:
+            ax.legend(fontsize=7, ncols=2, loc="lower left")
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
     figure.supxlabel("share of the singular values (%), largest first", fontsize=9)

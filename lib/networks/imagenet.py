@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lib.data import downloads
 from lib.data.dataset import DataError
-from lib.data.downloads import PublicFile
+from lib.data.downloads import MissingFileError, PublicFile
 
 NUM_CLASSES = 1000
 CONTRAST = {"size": 5, "alpha": 5 * 1e-4, "beta": 0.75, "k": 2}  # of 2012; PyTorch divides alpha by the size
@@ -266,15 +266,28 @@ def squeezenet(data_dir: str | Path | None = None, download: bool = True) -> Squ
     return load(SqueezeNet(), downloads.obtain(SQUEEZENET, data_dir, download))
 
 
-def caffenet(data_dir: str | Path | None = None) -> Krizhevsky:
+def caffenet(data_dir: str | Path | None = None, download: bool = False) -> Krizhevsky:
     """Krizhevsky's layout with the first two convolutions of the Caffe reference network; the others are absent.
 
-    Its makers' file is Caffe's own format, which nothing here reads: export the two layers to safetensors under the
-    names conv1.weight, conv1.bias, conv2.weight, conv2.bias. Errors as in `alexnet`.
+    Its makers' file is in Caffe's own format, which nothing here reads, so it is never downloaded.
+
+    Raises
+    ------
+    MissingFileError
+        If the two layers are nowhere; it says how to export them.
+    DataError
+        If the file is damaged or of another network.
     """
-    remedy = f"{CAFFENET_CONVOLUTIONS.name} holds conv1 and conv2 only"
-    absent = dict.fromkeys(("conv3", "conv4", "conv5", "fc6", "fc7", "fc8"), remedy)
-    return load(Krizhevsky(), downloads.obtain(CAFFENET_CONVOLUTIONS, data_dir, download=False), absent)
+    file = CAFFENET_CONVOLUTIONS
+    path = downloads.find((file.name,), file.folder, data_dir)
+    if path is None:
+        names = ", ".join(f"{layer}.{part}" for layer in ("conv1", "conv2") for part in ("weight", "bias"))
+        raise MissingFileError(
+            f"DATA_DIR/{file.folder}/{file.name} is not there. It holds two layers of {file.url}, which is in Caffe's "
+            f"own format: take them out with Caffe and save them as {names}"
+        )
+    remedy = f"{file.name} holds conv1 and conv2 only"
+    return load(Krizhevsky(), path, dict.fromkeys(("conv3", "conv4", "conv5", "fc6", "fc7", "fc8"), remedy))
 
 
 def load(network: nn.Module, path: Path, absent: Mapping[str, str] = {}) -> nn.Module:

@@ -85,6 +85,12 @@ class Table:
         """The table as if nothing had been recorded."""
         return replace(self, recorded={})
 
+    def transposed(self) -> "Table":
+        """The same with rows for columns."""
+        cells = (self.now, self.recorded, self.seeds, self.digits)
+        turned = ({(column, row): value for (row, column), value in each.items()} for each in cells)
+        return Table(self.name, *turned)
+
     # --- On the page ------------------------------------------------------------------------------
 
     def show(
@@ -95,12 +101,14 @@ class Table:
         name: str,
         rows: Iterable[str] | None = None,
         index: str = "network",
+        printed: Iterable[str] = (),
     ) -> str:
         """A numbered MyST table: paper | ours for every column, and folded under it intervals, seeds and this build.
 
-        Where the paper prints nothing its column is left out. A row that nobody recorded says so.
+        Where the paper prints nothing its column is left out, and so is ours of the columns `printed`, which are the
+        paper's alone. A row, or a whole column, that nobody recorded says so.
         """
-        columns = list(columns or self.columns)
+        columns, printed = list(columns or self.columns), set(printed)
         rows = list(rows) if rows else [row for row in self.rows if any((row, c) in self._all for c in columns)]
         heads, lines = [index], [[row] for row in rows]
         for column in columns:
@@ -108,6 +116,8 @@ class Table:
                 heads.append(f"{column}<br>paper")
                 for line in lines:
                     line.append(self.digits.get((line[0], column), "–"))
+            if column in printed:
+                continue
             heads.append(f"{column}<br>ours" if f"{column}<br>paper" in heads else column)
             for line in lines:
                 line.append(self._value((line[0], column)))
@@ -133,7 +143,7 @@ class Table:
     def _value(self, cell: tuple[str, str]) -> str:
         if cell in self.estimates:
             return markdown.number(self.estimates[cell].value, cell[1])
-        return MISSING if cell in self._all else "–"
+        return MISSING if cell in self._all or cell[1] not in self.columns else "–"
 
     def _stack(self, cell: tuple[str, str]) -> str:
         paper = f"<br>**{self.digits[cell]}**" if cell in self.digits else ""

@@ -77,10 +77,10 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         IMAGES[0, :64].reshape(8, 8).numpy(), np.array([[0, 0], [0.2, 0.8]]), "Title"
     ),
     "distances": lambda: comparisons.distances(
-        {"softmax 1": {"product": IMAGES[:, 0].numpy() + 0.1, "attack": IMAGES[:, 1].numpy() + 1}}, "Title"
+        {"softmax 1": {"product": IMAGES[:, 0] + 0.1, "attack": IMAGES[:, 1] + 1}}, "Title"
     ),
     "bounds_beside": lambda: comparisons.bounds_beside(
-        {"a": {"x": 2.0, "y": 3.0}, "b": {"y": 1.0}}, ["x", "y"], "Title"
+        {"a": [2.0, 3.0], "b": [float("nan"), 1.0]}, ["x", "y"], "Title"
     ),
 }
 CHARTS = ["bounds_beside", "training_curves", "toy_landscape", "search_over_c", "distortion_histograms", "error_bars"]
@@ -276,6 +276,10 @@ def test_spectra_are_drawn_in_full_largest_first():
     assert ax.lines[0].get_xdata().tolist() == [12.5, 37.5, 62.5, 87.5]
 
 
+def test_without_spectra_there_is_a_panel_that_says_so():
+    assert curves.spectra({}, "Title").axes[0].get_title() == "not measured in this build"
+
+
 def test_the_star_marks_the_largest_norm_and_dots_the_coarse_grid_within_half_a_cycle():
     norms = np.ones((8, 8))
     norms[1, 6] = 3  # vertical frequency 1/8, horizontal 6/8, which is -2/8
@@ -291,7 +295,9 @@ def test_the_star_marks_the_largest_norm_and_dots_the_coarse_grid_within_half_a_
 
 
 def test_distances_show_the_middle_ninety_per_cent_and_the_median():
-    (ax,) = comparisons.distances({"a": {"attack": np.linspace(1, 3, 101)}}, "Title").axes
+    """Of the distances that say something: not 0, of images that have the target already, and not unknown or endless."""
+    values = torch.cat([torch.linspace(1, 3, 101), torch.tensor([0, torch.nan, torch.inf])])
+    (ax,) = comparisons.distances({"a": {"attack": values}}, "Title").axes
     bar, dot = ax.lines
     assert bar.get_xdata() == pytest.approx([1.1, 2.9])
     assert dot.get_xdata() == pytest.approx([2])
