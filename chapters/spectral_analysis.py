@@ -305,7 +305,7 @@ tell(num_squeezed=squeezed[0], num_as_large=squeezed[3])
 tell(squeezed_low=(squeezed[1], ".1f"), squeezed_high=(squeezed[2], ".1f"))
 
 # %% [markdown]
-# Its {glue:text}`num_squeezed` norms lie between {glue:text}`squeezed_low` and {glue:text}`squeezed_high`;
+# It has {glue:text}`num_squeezed` norms. They lie between {glue:text}`squeezed_low` and {glue:text}`squeezed_high`, and
 # {glue:text}`num_as_large` of them reach the smallest of those above. A layer may stretch less, but there are more of them
 # in a row.
 

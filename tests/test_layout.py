@@ -22,7 +22,7 @@ ARROWS = {
     "measures": {"attacks", "data", "networks"},
     "record": {"measures", "store"},
     "figures": {"measures"},
-    "experiments": {"store", "data", "solvers", "networks", "attacks", "measures", "record"},
+    "experiments": {"store", "data", "solvers", "networks", "attacks", "measures", "record", "figures"},
 }
 
 

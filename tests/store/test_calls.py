@@ -1,6 +1,7 @@
 """A call is kept under everything that its result depends on, and comes back as it was."""
 
 import ast
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from lib.attacks import exact, penalized, tight
 from lib.attacks.penalized import AttackConfig
 from lib.attacks.tight import TightConfig
-from lib.measures import spectral, units
+from lib.measures import bases, certified, spectral
 from lib.measures.intervals import Estimate
 from lib.measures.spectral import Convolution
 from lib.networks import features, linear_probe, mnist, recipes
@@ -191,11 +192,29 @@ KINDS = {
     "thumbnails": (features.thumbnails, (IMAGES,), ["networks/features", "data/photographs"]),
     "maps": (features.maps, (NETWORK, IMAGES), ["networks/features", "data/photographs", "networks/imagenet"]),
     "encodings": (features.encodings, (NETWORK, IMAGES), ["networks/features", "networks/imagenet"]),
-    "rotations": (units.rotated, (IMAGES, {"labels": IMAGES}, 1, 2, GENERATOR), ["measures/units"]),
+    "rotations": (bases.rotated, (IMAGES, {"labels": IMAGES}, 1, 2, GENERATOR), ["measures/bases", "measures/units"]),
+    "certificates": (
+        certified.certify,
+        (NETWORK, IMAGES, TARGETS, 2),
+        ["measures/certified", "measures/certificates", "measures/spectral"],
+    ),
+    "tight attack from its own start": (
+        tight.find_adversarial,
+        (NETWORK, IMAGES, TARGETS),
+        ["attacks/tight", "attacks/penalized", "solvers/lbfgs", "solvers/quadratic"],
+    ),
     "norm": (spectral.largest_singular_value, (CONVOLUTION, GENERATOR), ["measures/spectral"]),
     "least": (spectral.least_singular_value, (CONVOLUTION, GENERATOR, 3), ["measures/spectral"]),
     "spectrum": (spectral.torus_spectrum, (CONVOLUTION, 6), ["measures/spectral"]),
 }
+
+
+def test_every_call_that_is_kept_is_tried_here():
+    sources = [*ROOT.glob("lib/**/*.py"), *ROOT.glob("chapters/*.py")]
+    kept = {
+        name for path in sources for name in re.findall(r"store\.(?:call|timed)\(\s*(?:\w+\.)?(\w+),", path.read_text())
+    }
+    assert kept == {function.__name__ for function, _, _ in KINDS.values()}
 
 
 @pytest.mark.parametrize("kind", KINDS)
