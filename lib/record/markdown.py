@@ -16,6 +16,8 @@ def number(value: float, column: str = "") -> str:
         return "–"
     if column.endswith("(%)"):
         return f"{value:.2f}"
+    if float(value).is_integer() and abs(value) < 1e6:
+        return f"{value:,.0f}"
     mantissa, _, exponent = f"{value:.3g}".partition("e")
     if exponent:
         return f"{mantissa}·10<sup>{int(exponent)}</sup>"
