@@ -13,6 +13,7 @@ from lib.data.dataset import Dataset
 from lib.experiments import digits, seeds
 from lib.experiments.digits import Experiment, Trained
 from lib.measures import intervals, transfer
+from lib.record import markdown
 from lib.record.ledger import Cells
 
 Change = Callable[[Tensor, Tensor, torch.Generator], Tensor]  # of inputs, adversarial, and where to draw from
@@ -131,6 +132,12 @@ def clamped(found: Generalisation) -> Cells:
     """Table 2's rows of noise once more, every pixel clamped to [0, 1]."""
     sets = {row: changed.clamp(0, 1) for row, changed in found.sets.items() if row not in found.trained}
     return transfer.error_rates(transfer.answers(found.networks, sets), found.images.labels)
+
+
+def clamping(raw: transfer.Told, boxed: transfer.Told, rows: Sequence[str], names: Sequence[str]) -> list[list[str]]:
+    """A line for each network: its error under each row of noise, as it is and clamped."""
+    cells = {name: [told[row, name] for row in rows for told in (raw, boxed)] for name in names}
+    return [[name, *(markdown.cell(value, "(%)") for value in values)] for name, values in cells.items()]
 
 
 def amplification(found: Generalisation, stddev: float = transfer.TABLE4_STDDEVS[1]) -> Cells:

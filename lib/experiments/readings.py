@@ -15,7 +15,7 @@ from lib.networks.autoencoder import AutoencoderConfig
 from lib.networks.mnist import NetworkSpec
 from lib.networks.training import TrainResult
 from lib.record.ledger import Cells
-from lib.record.markdown import MISSING, number
+from lib.record.markdown import cell, number
 from lib.record.tables import Table, of_estimate
 
 ERRORS = ["training error (%)", "test error (%)"]  # columns of Table 1
@@ -142,8 +142,7 @@ def variants(table: Table, run: Experiment, paper: Mapping[str, float]) -> list[
     """A line for the paper and for each variant: name, weights of its loss, and the columns JUDGED."""
     lines = [["**the paper's**", "", *(f"**{number(paper[column], column)}**" for column in JUDGED)]]
     for label in profiles.AUTOENCODER_VARIANTS:
-        cells = [(label, column) for column in JUDGED]
-        numbers = [number(table.told[c], c[1]) if c in table.estimates else MISSING for c in cells]
+        numbers = [cell(table.told[label, column], column) for column in JUDGED]
         lines.append([label, weights(run.with_autoencoder(label).profile.autoencoder), *numbers])
     return lines
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from lib.attacks import penalized, perturbations
 from lib.attacks.penalized import Network
 from lib.data.dataset import Dataset
-from lib.measures import intervals
+from lib.measures import effects, intervals
 from lib.measures.intervals import Estimate
 
 Cell = tuple[str, str]
@@ -137,6 +137,12 @@ def rank_correlation(ours: Told, theirs: Told) -> float:
     return float(np.mean(a * b))
 
 
+def correlation(ours: Told, theirs: Told) -> Estimate:
+    """`rank_correlation` with its 95 % interval, which is nan for fewer than four cells."""
+    rho, n = rank_correlation(ours, theirs), len(both_known(ours, theirs))
+    return effects.correlated(rho, n) if n > 3 and abs(rho) < 1 else Estimate(rho, np.nan, np.nan, n)
+
+
 def dealt_anew(ours: Told, theirs: Told, block: Callable[[Cell], object], num_deals: int = 2000) -> np.ndarray:
     """Spearman's correlations (num_deals,) once our cells are dealt anew among those of the same block.
 
@@ -180,20 +186,53 @@ def renamed(told: Told, old: str, new: str) -> dict[Cell, float]:
     return {(row.replace(old, new), column): value for (row, column), value in told.items() if old in row}
 
 
-def outside_samples(ours: Told, theirs: Told, size: int) -> dict[Cell, tuple[float, float]]:
-    """Where 95 % of samples of `size` images lie, for those of their rates that lie elsewhere."""
-    ranges = {cell: range_in_samples(ours[cell], size) for cell in both_known(ours, theirs)}
-    return {cell: (low, high) for cell, (low, high) in ranges.items() if not low <= theirs[cell] <= high}
+def under_noise(printed: Told) -> dict[Cell, float]:
+    """The rates of Tables 2 and 4 under Gaussian noise."""
+    return {c: value for c, value in printed.items() if c[0].startswith("Gaussian noise") and c[1] != "distortion"}
 
 
-def beyond_seeds(seeds: Mapping[Cell, Estimate], theirs: Told) -> dict[Cell, float]:
-    """Those of their numbers that lie outside the range of our seeds."""
-    return {c: value for c, value in theirs.items() if c in seeds and not seeds[c].low <= value <= seeds[c].high}
+def with_decimals(digits: Mapping[Cell, str]) -> list[str]:
+    """The rates of Tables 2 and 4 that the paper prints with decimals, those under noise aside."""
+    rates = {cell: value for cell, value in digits.items() if cell[1] != "distortion" and cell not in under_noise(digits)}
+    return [value for value in rates.values() if "." in value]
+
+
+def ranges_in_samples(ours: Told, theirs: Told, size: int) -> dict[Cell, tuple[float, float]]:
+    """`range_in_samples` of our rates, for the cells that both know."""
+    return {cell: range_in_samples(ours[cell], size) for cell in both_known(ours, theirs)}
+
+
+def num_beyond_seeds(seeds: Mapping[Cell, Estimate], theirs: Told) -> float:
+    """How many of their numbers lie outside the range of our seeds; nan if no seeds were measured."""
+    known = {cell: value for cell, value in theirs.items() if cell in seeds}
+    beyond = [cell for cell, value in known.items() if not seeds[cell].low <= value <= seeds[cell].high]
+    return len(beyond) if known else np.nan
+
+
+def mean_where(values: Told, row: str | None = None, column: str | None = None) -> float:
+    """Mean of the cells in a row, or in a column; nan if there are none."""
+    chosen = [value for cell, value in values.items() if row in (None, cell[0]) and column in (None, cell[1])]
+    return float(np.mean(chosen)) if chosen else np.nan
+
+
+def mean_size(values: Told) -> float:
+    """Mean of absolute values; nan if there are none."""
+    return float(np.mean(np.abs(list(values.values())))) if values else np.nan
+
+
+def largest_change(before: Told, after: Told, row: str, columns: Iterable[str]) -> float:
+    """The largest difference between two tables along a row; nan if one is missing."""
+    return float(np.max([abs(after[row, column] - before[row, column]) for column in columns]))
 
 
 def harm(told: Told, rows: Iterable[str], kind: str, without: str = "undistorted (%)") -> dict[str, float]:
     """By how many points each row's error exceeds the error without distortion, under one kind of change."""
     return {row: told[row, kind] - told[row, without] for row in rows}
+
+
+def mean_harm(told: Told, rows: Iterable[str], kind: str) -> float:
+    """`harm`, on average over the rows."""
+    return float(np.mean(list(harm(told, rows, kind).values())))
 
 
 def shared(told: Told, rows: Iterable[str], share: float = 0.9) -> list[str]:
@@ -211,6 +250,22 @@ def shares(part: Told, whole: Told) -> list[float]:
 def mean_of(told: Told, pairs: Iterable[tuple[str, str]], row: str = "{}") -> float:
     """Mean of the rates at which what was made for the first of each pair fools the second."""
     return float(np.mean([told[row.format(made_for), fed_to] for made_for, fed_to in pairs]))
+
+
+def kind_of_row(cell: Cell) -> str:
+    """What a row of Table 4 is, whichever network it is made for: its block."""
+    return next(kind for kind in ("noise", "amplified", "distorted", "one factor", "printed") if kind in cell[0])
+
+
+def farthest(ours: Told, theirs: Told) -> Cell:
+    """The cell in which ours and theirs differ most, of those that both know."""
+    off = differences(ours, theirs)
+    return max(off, key=lambda cell: abs(off[cell]), default=("no row", "any column"))
+
+
+def percent_off(ours: Told, theirs: Mapping[str, float], column: str) -> list[float]:
+    """By how many per cent each row's value in a column exceeds theirs."""
+    return [100 * (ours[row, column] / value - 1) for row, value in theirs.items()]
 
 
 def by_factor(told: Told, kinds: Sequence[str], factors: Sequence[float], networks: Iterable[str]) -> dict:

@@ -1,7 +1,7 @@
 """Numbers as words: in a cell, in a sentence, in a numbered table."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from lib.measures.intervals import Estimate
 
@@ -24,12 +24,22 @@ def number(value: float, column: str = "") -> str:
     return f"{value:.4f}" if 0.01 <= abs(value) < 1 else mantissa
 
 
+def cell(value: float, column: str = "") -> str:
+    """The value as `number` has it, or that nobody recorded it, which is what nan says."""
+    return MISSING if math.isnan(value) else number(value, column)
+
+
 def interval(estimate: Estimate, column: str = "") -> str:
     """The value and its interval; without one where it rests on too little, or has none."""
     value, low, high, n = estimate
     if 1 < n < FEW or low == value == high or not math.isfinite(value):
         return number(value, column)
     return f"{number(value, column)} [{number(low, column)},\u00a0{number(high, column)}]"
+
+
+def listed(values: Iterable[float | str], form: str = "") -> str:
+    """`words`, one after the other."""
+    return ", ".join(words(value, form) for value in values)
 
 
 def tell(**numbers: float | str | tuple[float, str]) -> None:
