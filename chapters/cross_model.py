@@ -59,21 +59,19 @@ found = generalisation.across_networks(run, names)
 # %%
 table2 = run.table("table2", generalisation.table2(found))
 rows = list(found.sets)
-conv = run.errors(found.trained["Conv"]) | {"distortion": table2.now["Conv", "distortion"]}
-table1 = run.table("table1", {("Conv", column): estimate for column, estimate in conv.items()})
+table1 = run.table("table1", generalisation.table1(run, found, ["Conv"]))
 noisy = [row for row in rows if row not in names]
 assert all(table2.now[name, name].value >= 99.9 for name in names)
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
-caption = "Table 2: error in per cent of each column's network on images distorted for each row's."
+caption = "Table 2: error (%) of the column's network on images made for the row's."
 columns = [*names, "distortion"]
 shown = {"caption": caption, "name": "tab-two", "rows": rows, "index": "made for"}
 Markdown(table2.show_wide(columns, **shown))
 
 # %% mystnb={"figure": {"caption": "Table 2 as a picture: the paper's, and ours, as recorded, else of this build.", "name": "fig-matrix"}, "image": {"alt": "Two square tables of error rates, coloured: bright diagonals, the row of softmax 1 bright throughout, the rows of noise dark."}} tags=["hide-input"]
-panels = {"the paper": table2.printed, "ours": table2.told}
-panels = {who: (rows, names, numbers.grid(rows, names)) for who, numbers in panels.items()}
-comparisons.matrices(panels, "What is made for one network moves the others")
+title = "What is made for one network moves the others"
+comparisons.paper_and_ours(table2.printed, table2.told, rows, names, title)
 # %%
 printed = transfer.between(table2.printed, mnist.TABLE1)
 agreed = transfer.agreement(table2.told, printed)
@@ -86,12 +84,14 @@ tell(median_difference=(agreed["median_difference"], ".1f"))
 off = transfer.differences(table2.told, printed)
 tell(ae_row=(transfer.mean_where(off, row="AE400-10"), "+.1f"))
 tell(ae_column=(transfer.mean_where(off, column="AE400-10"), "+.1f"))
-rest = transfer.agreement(table2.told, transfer.between(printed, set(names) - {"AE400-10"}))
+rest = transfer.between(printed, set(names) - {"AE400-10"})
+rest = transfer.agreement(table2.told, rest)
 tell(num_without=rest["num_cells"], spearman_without=(rest["spearman"], ".3f"))
 tell(median_without=(rest["median_difference"], ".1f"))
-tell(conv_source=table1.source, conv_test=(table1.told["Conv", "test error (%)"], ".2f"))
-tell(conv_training=(table1.told["Conv", "training error (%)"], ".2f"))
-tell(conv_distortion=(table1.told["Conv", "distortion"], ".3f"))
+told = table1.told
+tell(conv_source=table1.source, conv_distortion=(told["Conv", "distortion"], ".3f"))
+tell(conv_test=(told["Conv", "test error (%)"], ".2f"))
+tell(conv_training=(told["Conv", "training error (%)"], ".2f"))
 
 # %% [markdown]
 # {glue:text}`source`, our {glue:text}`num_cells` off-diagonal cells rank as the paper's do with a Spearman correlation
@@ -128,12 +128,16 @@ widths = [high - low for low, high in ranges.values()]
 rates = transfer.with_decimals(ledger.digits("table2") | ledger.digits("table4"))
 tell(num_decimals=len(rates), num_multiples=sum(map(transfer.is_share_of, rates)))
 tell(num_inside=len(ranges) - len(outside), mean_width=(np.mean(widths), ".1f"))
-tell(num_seeds=table2.num_seeds, beyond_seeds=transfer.num_beyond_seeds(table2.seeds, printed))
+tell(num_seeds=table2.num_seeds)
+tell(beyond_seeds=transfer.num_beyond_seeds(table2.seeds, printed))
 ae_row = {cell: value for cell, value in printed.items() if cell[0] == "AE400-10"}
 tell(ae_beyond=transfer.num_beyond_seeds(table2.seeds, ae_row), num_ae=len(ae_row))
-lines = [[*c, f"{printed[c]:g}", f"{a:.1f} to {b:.1f}"] for c, (a, b) in outside.items()]
-caption = f"Outside what 95 % of samples of 256 images show, if all images' rate is ours. {table2.source}."
-heads = ["made for", "fed to", "paper", "samples"]
+
+# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+paper = {cell: f"{printed[cell]:g}" for cell in outside}
+lines = [[*c, paper[c], f"{a:.1f} to {b:.1f}"] for c, (a, b) in outside.items()]
+caption = f"Printed rates beyond 95 % of samples of 256 images. {table2.source}."
+heads = ["made for", "fed to", "the paper", "95 % of samples"]
 Markdown(markdown.table(heads, lines, caption, "tab-ranges"))
 
 # %% [markdown]
@@ -141,9 +145,9 @@ Markdown(markdown.table(heads, lines, caption, "tab-ranges"))
 # {glue:text}`mean_width` points wide. {glue:text}`num_inside` of the paper's {glue:text}`num_cells` printed cells lie inside
 # theirs; the others ({numref}`tab-ranges`) differ by more than the drawing of images explains.
 #
-# How much do other first weights, other targets and other noise change? `make spread` measures the table for
-# {glue:text}`num_seeds` seeds, of which the recorded one is one, on the same images. Of the paper's printed cells
-# {glue:text}`beyond_seeds` lie outside the range of these seeds; of the {glue:text}`num_ae` in the autoencoder's row
+# How much do other first weights, other targets and other noise change? `make spread` measures the table from several seeds
+# (their number: {glue:text}`num_seeds`), of which the recorded one is one, on the same images. Of the paper's printed cells
+# {glue:text}`beyond_seeds` lie outside the range of ours; of the {glue:text}`num_ae` in the autoencoder's row
 # {glue:text}`ae_beyond` do. A sample of 256 images and another seed together can move a cell farther than either alone.
 #
 # ## Controls
@@ -161,15 +165,17 @@ changes = {
     "random signs (%)": perturbations.random_signs,
     "random direction (%)": perturbations.random_directions,
 }
-controls = run.table("controls", generalisation.controls(found, changes, run.seeds.noise))
-caption = "Error of the networks that the perturbation was not made for, under the controls."
+cells = generalisation.controls(found, changes, run.seeds.noise)
+controls = run.table("controls", cells)
+caption = "Errors of all networks but the one that the perturbation was made for."
 shown = {"caption": caption, "name": "tab-controls", "rows": names, "index": "made for"}
 Markdown(controls.show(changes, **shown))
 
 # %%
 harm = {kind: transfer.mean_harm(controls.told, names, kind) for kind in changes}
 tell(control_source=controls.source, num_controls=controls.n)
-tell(harm_own=(harm["adversarial (%)"], ".1f"), harm_signs=(harm["random signs (%)"], ".1f"))
+tell(harm_own=(harm["adversarial (%)"], ".1f"))
+tell(harm_signs=(harm["random signs (%)"], ".1f"))
 tell(harm_shuffled=(harm["shuffled among images (%)"], ".1f"))
 tell(harm_direction=(harm["random direction (%)"], ".1f"))
 tell(shared=", ".join(transfer.shared(controls.told, names)) or "none")
@@ -193,8 +199,8 @@ said = {cell: answer for cell, answer in found.answers.items() if cell[0] in nam
 hits = run.table("target_rates", transfer.rates(said, run.targets(found.images)))
 
 # %% mystnb={"figure": {"caption": "How often the column's network says the target, in per cent; as recorded, else of this build.", "name": "fig-targets"}, "image": {"alt": "A square table of rates, coloured: a bright diagonal, most other cells dark, those of the linear networks among each other brighter."}} tags=["hide-input"]
-title = "Told to one, some others say it, too"
-comparisons.matrices({"says the target": (names, names, hits.told.grid(names, names))}, title)
+panels = {"says the target": (names, names, hits.told.grid(names, names))}
+comparisons.matrices(panels, "Told to one, some others say it, too")
 # %%
 part, whole = tables.one_voice(hits, table2)
 shares = transfer.shares(part.told, whole.told)
@@ -232,18 +238,21 @@ clamped = run.table("clamped", generalisation.clamped(found))
 raw, boxed = tables.one_voice(table2, clamped)
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
-heads = ["network", "0.1", "0.1, clamped", "0.3", "0.3, clamped"]
 lines = generalisation.clamping(raw.told, boxed.told, noisy, names)
+heads = ["network", "0.1", "0.1, clamped", "0.3", "0.3, clamped"]
 caption = f"Error (%) under noise of standard deviation 0.1 and 0.3. {boxed.source}."
 Markdown(markdown.table(heads, lines, caption, "tab-clamped"))
 
 # %% tags=["hide-input"]
-change = [transfer.largest_change(raw.told, boxed.told, row, mnist.TABLE1) for row in noisy]
-tell(clamped_source=boxed.source, mild_change=(change[0], ".1f"), strong_change=(change[1], ".1f"))
+before, after = raw.told, boxed.told
+mild, strong = (transfer.largest_change(before, after, r, mnist.TABLE1) for r in noisy)
+tell(clamped_source=boxed.source)
+tell(mild_change=(mild, ".1f"), strong_change=(strong, ".1f"))
 printed = transfer.under_noise(table2.printed)
-tell(off_raw=(transfer.mean_size(transfer.differences(raw.told, printed)), ".1f"))
-tell(off_boxed=(transfer.mean_size(transfer.differences(boxed.told, printed)), ".1f"))
-tell(conv_raw=(raw.told[noisy[1], "Conv"], ".1f"), conv_boxed=(boxed.told[noisy[1], "Conv"], ".1f"))
+tell(off_raw=(transfer.mean_size(transfer.differences(before, printed)), ".1f"))
+tell(off_boxed=(transfer.mean_size(transfer.differences(after, printed)), ".1f"))
+loud = noisy[1], "Conv"
+tell(conv_raw=(before[loud], ".1f"), conv_boxed=(after[loud], ".1f"))
 
 # %% [markdown]
 # {glue:text}`clamped_source`, for the six networks of Table 1 clamping changes no rate by more than {glue:text}`mild_change`

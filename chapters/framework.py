@@ -64,8 +64,9 @@ grids.image_grid(run.train.inputs[:40], num_columns=10, title="What the networks
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 heads = ["network", "first version", "last version", "layers", "decay of each layer"]
-caption = "The networks, and what the paper calls them. Conv's sizes are ours: it gives none."
-Markdown(markdown.table(heads, readings.specs(), caption, "tab-networks", align="left"))
+lines = readings.specs()
+caption = "The networks, and what the paper calls them. Conv's sizes are ours."
+Markdown(markdown.table(heads, lines, caption, "tab-networks", align="left"))
 
 # %% [markdown]
 # ## Training to convergence
@@ -87,10 +88,11 @@ Markdown(markdown.table(heads, readings.specs(), caption, "tab-networks", align=
 trained = {name: run.trained(name) for name in mnist.TABLE1}
 
 # %% mystnb={"figure": {"caption": "Loss against accepted iterations. The linear classifiers have a convex loss and are done soon; the sigmoid networks take longer.", "name": "fig-training"}, "image": {"alt": "Six falling curves of training loss against L-BFGS iterations, on a logarithmic axis."}} tags=["hide-input"]
-curves.training_curves({name: t.result.losses for name, t in trained.items()}, "Full-batch L-BFGS, six networks")
+losses = {name: each.result.losses for name, each in trained.items()}
+curves.training_curves(losses, "Full-batch L-BFGS, six networks")
 # %% mystnb={"markdown_format": "myst"}
 fits = run.table("fits", readings.fits(trained))
-caption = "How each fit ended: 1 if it converged, 0 if not. The last is the autoencoder's."
+caption = "How each fit ended: 1 if it converged, else 0."
 Markdown(fits.show(readings.FITS, caption=caption, name="tab-fits"))
 
 # %% [markdown]
@@ -114,8 +116,8 @@ decay = run.table("decay", cells)
 columns = [f"{label}, {column}" for label in rules for column in readings.ERRORS]
 printed = readings.in_columns(ledger.digits("table1"), rules)
 caption = "Errors of the linear networks under three readings of the decay."
-shown = {"caption": caption, "name": "tab-decay", "rows": mnist.LINEAR, "index": "network"}
-Markdown(decay.against(printed).show_wide(columns, **shown))
+decays = decay.against(printed)
+Markdown(decays.show_wide(columns, caption=caption, name="tab-decay", index="network"))
 
 # %% mystnb={"figure": {"caption": "Test error of the linear networks under three readings of the decay; as recorded, else of this build, where it is fairly comparable with the paper's only on all of MNIST.", "name": "fig-decay"}, "image": {"alt": "Bars of test error for three linear networks under three decay readings, with the paper's values marked."}} tags=["hide-input"]
 test, paper = "test error (%)", ledger.printed("table1")
@@ -129,7 +131,8 @@ comparisons.error_bars(bars, theirs, "Which decay did the paper use?")
 # %%
 off = {label: readings.farthest(decay.told, paper, label) for label in rules}
 tell(decay_source=decay.source, half=(off["λ/2"], ".2f"))
-tell(tenth=(off["λ/10"], ".2f"), full=(off["λ"], ".2f"), fits_best=min(off, key=off.get))
+tell(tenth=(off["λ/10"], ".2f"), full=(off["λ"], ".2f"))
+tell(fits_best=min(off, key=off.get))
 
 # %% [markdown]
 # {glue:text}`decay_source`, the largest distance from the paper in the four errors of these two networks is
@@ -155,12 +158,12 @@ tell(tenth=(off["λ/10"], ".2f"), full=(off["λ"], ".2f"), fits_best=min(off, ke
 # code is trained on all images, to convergence. Why these choices and not others is told at the end of this chapter.
 
 # %%
-autoencoder = trained["AE400-10"].network
+filters = trained["AE400-10"].network.encoder.weight
 tell(num_code_images=min(run.profile.autoencoder.num_images, len(run.train)))
 
 # %% mystnb={"figure": {"caption": "Sixty of the 400 filters of this build, each scaled to its own largest weight: grey is zero.", "name": "fig-filters"}, "image": {"alt": "Four rows of autoencoder filters, grey with brighter and darker strokes."}} tags=["hide-input"]
 title = "What the autoencoder's units look for"
-grids.image_grid(autoencoder.encoder.weight[:60], num_columns=15, title=title, symmetric=True)
+grids.image_grid(filters[:60], num_columns=15, title=title, symmetric=True)
 # %% [markdown]
 # ## Table 1, the errors
 #
@@ -175,8 +178,8 @@ cells = {
     for column, estimate in run.errors(network).items()
 }
 table1 = run.table("table1", cells)
-caption = "Errors of Table 1."
-Markdown(table1.show(readings.ERRORS, caption=caption, name="tab-errors", rows=mnist.TABLE1))
+shown = {"caption": "Errors of Table 1.", "name": "tab-errors", "rows": mnist.TABLE1}
+Markdown(table1.show(readings.ERRORS, **shown))
 
 # %% [markdown]
 # Softmax 1 is the exception: with a decay that strong, no reading in {numref}`tab-decay` gives both of its errors.
@@ -202,19 +205,21 @@ table = run.table("autoencoder", cells)
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 as_printed = readings.judged_in_paper(paper, ledger.printed("table2"))
-heads = ["autoencoder", "weights", *readings.JUDGED]
+heads, lines = readings.variants(table, run, as_printed)
 caption = f"What each reading of the paper's sentence gives. {table.source}."
-Markdown(markdown.table(heads, readings.variants(table, run, as_printed), caption, "tab-variants"))
+Markdown(markdown.table(heads, lines, caption, "tab-variants"))
 
 # %% mystnb={"figure": {"caption": "Twelve filters of each variant in this build, in the order of the table; each filter is scaled to its own largest weight, and grey is zero.", "name": "fig-variants"}, "image": {"alt": "Rows of filters, one row for each variant: strokes and blobs where the code is contractive, noisier patches where it is not."}} tags=["hide-input"]
-filters = torch.cat([each.network.encoder.weight[:12] for each in variants.values()])
-title = "High quality is in the eye of the beholder"
-grids.image_grid(filters, num_columns=12, title=title, symmetric=True, row_titles=list(variants))
+filters = torch.cat([v.network.encoder.weight[:12] for v in variants.values()])
+shown = {"num_columns": 12, "symmetric": True, "row_titles": list(variants)}
+grids.image_grid(filters, title="High quality is in the eye of the beholder", **shown)
 # %%
-told, both, sparse, fools = table.told, "sparse, contractive", "sparse", "fools others (%)"
+both, sparse, fools = "sparse, contractive", "sparse", "fools others (%)"
+told, length = table.told, "distortion"
 tell(num_variants=len(variants), variants_source=table.source, num_judged=table.n)
-tell(sparse_error=(told[sparse, test], ".2f"), sparse_distortion=(told[sparse, "distortion"], ".4f"))
-tell(both_error=(told[both, test], ".2f"), both_distortion=(told[both, "distortion"], ".4f"))
+tell(sparse_error=(told[sparse, test], ".2f"), both_error=(told[both, test], ".2f"))
+tell(sparse_distortion=(told[sparse, length], ".4f"))
+tell(both_distortion=(told[both, length], ".4f"))
 nearest = transfer.nearest(told, variants, fools, as_printed[fools])
 tell(paper_fools=(as_printed[fools], ".1f"), both_fools=(told[both, fools], ".1f"))
 tell(nearest=nearest, nearest_fools=(told[nearest, fools], ".1f"))
@@ -245,7 +250,8 @@ tell(nearest=nearest, nearest_fools=(told[nearest, fools], ".1f"))
 
 # %%
 assert all(each.result.status != "line search failed" for each in trained.values())
-assert not any(p.requires_grad for each in trained.values() for p in each.network.parameters())
+parameters = [p for each in trained.values() for p in each.network.parameters()]
+assert not any(p.requires_grad for p in parameters)
 for name in ("100-100-10", "200-200-10"):
     assert table1.now[name, "training error (%)"].value == 0
 

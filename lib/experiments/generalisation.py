@@ -73,10 +73,11 @@ def across_training_sets(run: Experiment) -> Generalisation:
     return Generalisation(trained, run.attacked_test, results, sets)
 
 
-def table1(run: Experiment, found: Generalisation) -> Cells:
-    """Errors and distortions of the networks, section 4.2."""
-    errors = {(name, column): e for name, t in found.trained.items() for column, e in run.errors(t).items()}
-    return errors | found.distortions
+def table1(run: Experiment, found: Generalisation, names: Sequence[str] = ()) -> Cells:
+    """Errors and distortions of the networks, or of some of them, section 4.2."""
+    names = names or list(found.trained)
+    errors = {(name, column): e for name in names for column, e in run.errors(found.trained[name]).items()}
+    return errors | {(name, "distortion"): found.distortions[name, "distortion"] for name in names}
 
 
 def table2(found: Generalisation) -> Cells:

@@ -138,13 +138,13 @@ def judged_in_paper(table1: Mapping, table2: Mapping, name: str = "AE400-10") ->
     }
 
 
-def variants(table: Table, run: Experiment, paper: Mapping[str, float]) -> list[list[str]]:
-    """A line for the paper and for each variant: name, weights of its loss, and the columns JUDGED."""
+def variants(table: Table, run: Experiment, paper: Mapping[str, float]) -> tuple[list[str], list[list[str]]]:
+    """Heads, and a line for the paper and for each variant: name, weights of its loss, and the columns JUDGED."""
     lines = [["**the paper's**", "", *(f"**{number(paper[column], column)}**" for column in JUDGED)]]
     for label in profiles.AUTOENCODER_VARIANTS:
         numbers = [cell(table.told[label, column], column) for column in JUDGED]
         lines.append([label, weights(run.with_autoencoder(label).profile.autoencoder), *numbers])
-    return lines
+    return ["autoencoder", "weights", *JUDGED], lines
 
 
 def weights(config: AutoencoderConfig) -> str:

@@ -122,7 +122,7 @@ def differences(ours: Told, theirs: Told) -> dict[Cell, float]:
 
 
 def agreement(ours: Told, theirs: Told) -> dict[str, float]:
-    """Spearman's rank correlation and the median absolute difference over the cells that both know, and their number."""
+    """Spearman's rank correlation and the median absolute difference, over the cells that both know; their number."""
     off = np.abs(list(differences(ours, theirs).values()))
     return {
         "spearman": rank_correlation(ours, theirs),
@@ -157,6 +157,11 @@ def dealt_anew(ours: Told, theirs: Told, block: Callable[[Cell], object], num_de
     return (dealt * b).mean(axis=1)
 
 
+def luck(dealt: np.ndarray, rank_correlation: float) -> float:
+    """Which share of the deals, in per cent, correlates at least as well; nan if nothing is known."""
+    return 100 * float(np.mean(dealt >= rank_correlation)) if np.isfinite(rank_correlation) else np.nan
+
+
 def _ranks(ours: Told, theirs: Told) -> tuple[np.ndarray, np.ndarray]:
     """The ranks of the cells that both know, ours and theirs, with mean 0 and variance 1; nan if all are alike."""
     cells = both_known(ours, theirs)
@@ -181,9 +186,9 @@ def halves(printed: Told, names: Collection[str], kinds: Sequence[str]) -> dict[
     return {cell: value for cell, value in printed.items() if cell[0] in rows and cell[1] != rows[cell[0]]}
 
 
-def renamed(told: Told, old: str, new: str) -> dict[Cell, float]:
-    """The cells under the names of rows that have `new` in place of `old`: another reading, in the first one's place."""
-    return {(row.replace(old, new), column): value for (row, column), value in told.items() if old in row}
+def renamed(told: Told, old: str, new: str) -> Told:
+    """The cells of rows named with `old`, with `new` in its place: another reading, put where the first one stands."""
+    return type(told)({(row.replace(old, new), column): value for (row, column), value in told.items() if old in row})
 
 
 def under_noise(printed: Told) -> dict[Cell, float]:
@@ -193,8 +198,8 @@ def under_noise(printed: Told) -> dict[Cell, float]:
 
 def with_decimals(digits: Mapping[Cell, str]) -> list[str]:
     """The rates of Tables 2 and 4 that the paper prints with decimals, those under noise aside."""
-    rates = {cell: value for cell, value in digits.items() if cell[1] != "distortion" and cell not in under_noise(digits)}
-    return [value for value in rates.values() if "." in value]
+    noise = under_noise(digits)
+    return [value for c, value in digits.items() if "." in value and c[1] != "distortion" and c not in noise]
 
 
 def ranges_in_samples(ours: Told, theirs: Told, size: int) -> dict[Cell, tuple[float, float]]:
@@ -244,12 +249,18 @@ def shared(told: Told, rows: Iterable[str], share: float = 0.9) -> list[str]:
 
 def shares(part: Told, whole: Told) -> list[float]:
     """Part over whole in per cent, for each cell off the diagonal where there is a whole."""
-    return [100 * part[cell] / whole[cell] for cell in both_known(part, whole) if cell[0] != cell[1] and whole[cell] > 0]
+    cells = [cell for cell in both_known(part, whole) if cell[0] != cell[1] and whole[cell] > 0]
+    return [100 * part[cell] / whole[cell] for cell in cells]
 
 
 def mean_of(told: Told, pairs: Iterable[tuple[str, str]], row: str = "{}") -> float:
     """Mean of the rates at which what was made for the first of each pair fools the second."""
     return float(np.mean([told[row.format(made_for), fed_to] for made_for, fed_to in pairs]))
+
+
+def least_of_own(told: Told, names: Iterable[str], row: str) -> float:
+    """The least rate at which what was made for a network fools itself; nan if one is missing."""
+    return float(np.min([told[row.format(name), name] for name in names]))
 
 
 def kind_of_row(cell: Cell) -> str:
@@ -263,9 +274,14 @@ def farthest(ours: Told, theirs: Told) -> Cell:
     return max(off, key=lambda cell: abs(off[cell]), default=("no row", "any column"))
 
 
-def percent_off(ours: Told, theirs: Mapping[str, float], column: str) -> list[float]:
-    """By how many per cent each row's value in a column exceeds theirs."""
-    return [100 * (ours[row, column] / value - 1) for row, value in theirs.items()]
+def in_column(told: Told, column: str) -> dict[Cell, float]:
+    """The cells of one column."""
+    return {cell: value for cell, value in told.items() if cell[1] == column}
+
+
+def percent_off(ours: Told, theirs: Told, column: str | None = None) -> list[float]:
+    """By how many per cent ours exceed theirs, cell by cell; ours may stand in another column of the same rows."""
+    return [100 * (ours[row, column or name] / value - 1) for (row, name), value in theirs.items()]
 
 
 def by_factor(told: Told, kinds: Sequence[str], factors: Sequence[float], networks: Iterable[str]) -> dict:
