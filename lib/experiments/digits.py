@@ -163,6 +163,11 @@ class Experiment:
         """The training images that are attacked for Tables 1 and 2."""
         return self.train.take(self.profile.num_attacked)
 
+    @property
+    def attacked_test(self) -> Dataset:
+        """The test images that are attacked for Tables 3 and 4."""
+        return self.test.take(self.profile.num_attacked)
+
     def targets(self, images: Dataset) -> Tensor:
         """A random wrong class for every one of the images, the same in every chapter."""
         wrong = penalized.random_targets(images.labels.cpu(), dataset.NUM_CLASSES, seeds.generator(self.seeds.targets))

@@ -1,17 +1,24 @@
 """Tables 1 to 4 (section 4.2), for chapters and for the spread over seeds: what is made for one network, fed to all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor, nn
 
+from lib.attacks import perturbations
 from lib.attacks.penalized import AttackResult
 from lib.data.dataset import Dataset
 from lib.experiments import digits, seeds
 from lib.experiments.digits import Experiment, Trained
-from lib.measures import transfer
+from lib.measures import intervals, transfer
+from lib.record import markdown
 from lib.record.ledger import Cells
+
+Change = Callable[[Tensor, Tensor, torch.Generator], Tensor]  # of inputs, adversarial, and where to draw from
+POOLED = "pooled, images classified correctly"  # a column of the table "average"
+NUM_CONTROLS, NUM_LOUDER = 10_000, 2_000  # images, at the most
 
 
 @dataclass(frozen=True)
@@ -60,16 +67,17 @@ def across_networks(run: Experiment, names: Sequence[str]) -> Generalisation:
 def across_training_sets(run: Experiment) -> Generalisation:
     """Table 4: the test images made for networks trained on halves of the data, amplified and not, and noise."""
     trained = {name: run.trained_on_half(name) for name in digits.HALVES}
-    results = {name: run.adversarial(network, run.test) for name, network in trained.items()}
+    results = {name: run.adversarial(network, run.attacked_test) for name, network in trained.items()}
     found = {name: result.adversarial for name, result in results.items()}
-    sets = transfer.table4_images(found, run.test.inputs, seeds.generator(run.seeds.noise))
-    return Generalisation(trained, run.test, results, sets)
+    sets = transfer.table4_images(found, run.attacked_test.inputs, seeds.generator(run.seeds.noise))
+    return Generalisation(trained, run.attacked_test, results, sets)
 
 
-def table1(run: Experiment, found: Generalisation) -> Cells:
-    """Errors and distortions of the networks, section 4.2."""
-    errors = {(name, column): e for name, t in found.trained.items() for column, e in run.errors(t).items()}
-    return errors | found.distortions
+def table1(run: Experiment, found: Generalisation, names: Sequence[str] = ()) -> Cells:
+    """Errors and distortions of the networks, or of some of them, section 4.2."""
+    names = names or list(found.trained)
+    errors = {(name, column): e for name in names for column, e in run.errors(found.trained[name]).items()}
+    return errors | {(name, "distortion"): found.distortions[name, "distortion"] for name in names}
 
 
 def table2(found: Generalisation) -> Cells:
@@ -86,3 +94,68 @@ def table3(run: Experiment, found: Generalisation) -> Cells:
 def table4(found: Generalisation) -> Cells:
     """Error rates on distorted test images."""
     return found.errors
+
+
+# --- Beyond the paper's tables ----------------------------------------------------------------------
+
+
+def controls(found: Generalisation, changes: Mapping[str, Change], seed: int) -> Cells:
+    """Error in per cent, of all networks that the images were not made for together, under each change of these.
+
+    Rows are the networks that the images were made for, columns the changes, each of which draws from `seed` anew.
+    """
+    few = found.images.take(NUM_CONTROLS)
+    cells = {}
+    for name, adversarial in found.adversarial.items():
+        others = {other: network for other, network in found.networks.items() if other != name}
+        made = adversarial[: len(few)]
+        sets = {kind: change(few.inputs, made, seeds.generator(seed)) for kind, change in changes.items()}
+        errors = transfer.error_rates(transfer.answers(others, sets), few.labels)
+        cells |= {(name, kind): intervals.pooled(errors[kind, other] for other in others) for kind in changes}
+    return cells
+
+
+def louder(found: Generalisation, name: str, factors: Sequence[float], seed: int) -> Cells:
+    """Errors of the other networks on what was made for `name`, its perturbation multiplied; and random directions.
+
+    Rows are `transfer.factor_row`s of "adversarial" and "random direction", columns the other networks.
+    """
+    few = found.images.take(NUM_LOUDER)
+    x, adversarial = few.inputs, found.adversarial[name][: len(few)]
+    blind = perturbations.random_directions(x, adversarial, seeds.generator(seed))
+    moves = {"adversarial": adversarial - x, "random direction": blind - x}
+    sets = {transfer.factor_row(kind, f): x + f * move for kind, move in moves.items() for f in factors}
+    others = {other: network for other, network in found.networks.items() if other != name}
+    return transfer.error_rates(transfer.answers(others, sets), few.labels)
+
+
+def clamped(found: Generalisation) -> Cells:
+    """Table 2's rows of noise once more, every pixel clamped to [0, 1]."""
+    sets = {row: changed.clamp(0, 1) for row, changed in found.sets.items() if row not in found.trained}
+    return transfer.error_rates(transfer.answers(found.networks, sets), found.images.labels)
+
+
+def clamping(raw: transfer.Told, boxed: transfer.Told, rows: Sequence[str], names: Sequence[str]) -> list[list[str]]:
+    """A line for each network: its error under each row of noise, as it is and clamped."""
+    cells = {name: [told[row, name] for row in rows for told in (raw, boxed)] for name in names}
+    return [[name, *(markdown.cell(value, "(%)") for value in values)] for name, values in cells.items()]
+
+
+def amplification(found: Generalisation, stddev: float = transfer.TABLE4_STDDEVS[1]) -> Cells:
+    """How large Table 4's sets are, and which share of perturbations its amplification makes smaller, in per cent."""
+    lengths = {name: result.distortion for name, result in found.results.items()}
+    shrunk = {
+        (name, "made smaller (%)"): intervals.percent(int((length > stddev).sum()), len(length))
+        for name, length in lengths.items()
+    }
+    return transfer.distortions(found.sets, found.images.inputs) | shrunk
+
+
+def pooled_distortions(found: Generalisation) -> Cells:
+    """Root mean squares over all pixels of all images that the network classifies correctly, in Table 3's rows."""
+    cells = {}
+    for name, network in found.networks.items():
+        right = transfer.predictions(network, found.images.inputs) == found.images.labels
+        length = found.results[name].distortion[right]
+        cells[digits.TABLE3[name], POOLED] = intervals.root_mean_square(length.cpu().numpy())
+    return cells

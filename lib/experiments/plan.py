@@ -74,7 +74,7 @@ def attack(run: Experiment, name: str, piece: int) -> None:
 
 
 def attack_half(run: Experiment, name: str, piece: int) -> None:
-    run.adversarial_piece(run.trained_on_half(name), run.test, piece)
+    run.adversarial_piece(run.trained_on_half(name), run.attacked_test, piece)
 
 
 def encode(run: Experiment, settings: Settings, piece: int) -> None:
@@ -122,7 +122,7 @@ def variants(settings: Settings) -> list[Step]:
 def attacks(settings: Settings, names: Sequence[str]) -> list[Step]:
     """The training images for every network of these, the test images for those of Table 3."""
     run = begin(settings)
-    num_train, num_test = len(run.attacked), len(run.test)
+    num_train, num_test = len(run.attacked), len(run.attacked_test)
     makers = dict.fromkeys(names, (attack, num_train))
     makers |= dict.fromkeys(digits.HALVES, (attack_half, num_test))
     return [

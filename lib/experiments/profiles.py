@@ -32,7 +32,7 @@ class Profile:
 
     name: str
     num_train: int | None  # training images
-    num_attacked: int | None  # training images attacked for Table 1
+    num_attacked: int | None  # training images attacked for Tables 1 and 2, test images for 3 and 4
     training: TrainingConfig
     autoencoder: AutoencoderConfig
     conv: MinibatchConfig

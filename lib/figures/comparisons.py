@@ -82,6 +82,13 @@ def matrices(panels: Mapping[str, tuple[Sequence[str], Sequence[str], np.ndarray
     return style.finished(figure)
 
 
+def paper_and_ours(theirs: Mapping, ours: Mapping, rows: Sequence[str], columns: Sequence[str], title: str) -> Figure:
+    """`matrices` of per cents by (row, column): the paper's, and beside them ours."""
+    panels = {"the paper": theirs, "ours": ours}
+    grids = {who: [[told.get((row, c), np.nan) for c in columns] for row in rows] for who, told in panels.items()}
+    return matrices({who: (rows, columns, np.array(grid)) for who, grid in grids.items()}, title)
+
+
 def distortion_histograms(distortions: Mapping[str, Tensor], published: Mapping[str, float], title: str) -> Figure:
     """One row per network: the distribution of distortions (N,), its mean, and the paper's mean where it prints one."""
     num_rows = len(distortions)

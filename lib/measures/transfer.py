@@ -1,6 +1,6 @@
 """Cross-model and cross-training-set generalisation: what adversarial examples do to other networks (section 4.2)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import scipy.stats
@@ -10,8 +10,11 @@ from torch import Tensor
 from lib.attacks import penalized, perturbations
 from lib.attacks.penalized import Network
 from lib.data.dataset import Dataset
-from lib.measures import intervals
+from lib.measures import effects, intervals
 from lib.measures.intervals import Estimate
+
+Cell = tuple[str, str]
+Told = Mapping[Cell, float]  # numbers by (row, column)
 
 BATCH = 1000
 TABLE2_STDDEVS = (0.1, 0.3)
@@ -108,12 +111,189 @@ def is_share_of(printed: str, size: int = 256) -> bool:
     return abs(nearest - float(printed)) <= 0.5 * 10**-digits + 1e-9
 
 
-def agreement(ours: Mapping[tuple[str, str], float], theirs: Mapping[tuple[str, str], float]) -> dict[str, float]:
-    """Spearman's rank correlation and the median absolute difference over the cells of `theirs`."""
-    cells = list(theirs)
-    a, b = np.array([ours[cell] for cell in cells]), np.array([theirs[cell] for cell in cells])
+def both_known(ours: Told, theirs: Told) -> list[Cell]:
+    """The cells of `theirs` that have a number on either side: what is nan, or missing, says nothing."""
+    return [cell for cell, value in theirs.items() if np.isfinite([value, ours.get(cell, np.nan)]).all()]
+
+
+def differences(ours: Told, theirs: Told) -> dict[Cell, float]:
+    """Ours less theirs, where both are known."""
+    return {cell: ours[cell] - theirs[cell] for cell in both_known(ours, theirs)}
+
+
+def agreement(ours: Told, theirs: Told) -> dict[str, float]:
+    """Spearman's rank correlation and the median absolute difference, over the cells that both know; their number."""
+    off = np.abs(list(differences(ours, theirs).values()))
     return {
-        "spearman": float(scipy.stats.spearmanr(a, b).statistic),
-        "median_difference": float(np.median(np.abs(a - b))),
-        "num_cells": len(cells),
+        "spearman": rank_correlation(ours, theirs),
+        "median_difference": float(np.median(off)) if len(off) else np.nan,
+        "num_cells": len(off),
     }
+
+
+def rank_correlation(ours: Told, theirs: Told) -> float:
+    """Spearman's, over the cells that both know; nan where there is nothing to correlate."""
+    a, b = _ranks(ours, theirs)
+    return float(np.mean(a * b))
+
+
+def correlation(ours: Told, theirs: Told) -> Estimate:
+    """`rank_correlation` with its 95 % interval, which is nan for fewer than four cells."""
+    rho, n = rank_correlation(ours, theirs), len(both_known(ours, theirs))
+    return effects.correlated(rho, n) if n > 3 and abs(rho) < 1 else Estimate(rho, np.nan, np.nan, n)
+
+
+def dealt_anew(ours: Told, theirs: Told, block: Callable[[Cell], object], num_deals: int = 2000) -> np.ndarray:
+    """Spearman's correlations (num_deals,) once our cells are dealt anew among those of the same block.
+
+    They are what the blocks alone give. The deals are the same at every call.
+    """
+    blocks = [block(cell) for cell in both_known(ours, theirs)]
+    a, b = _ranks(ours, theirs)
+    dealt, rng = np.tile(a, (num_deals, 1)), np.random.default_rng(0)
+    for name in dict.fromkeys(blocks):
+        members = [i for i, other in enumerate(blocks) if other == name]
+        dealt[:, members] = rng.permuted(dealt[:, members], axis=1)
+    return (dealt * b).mean(axis=1)
+
+
+def luck(dealt: np.ndarray, rank_correlation: float) -> float:
+    """Which share of the deals, in per cent, correlates at least as well; nan if nothing is known."""
+    return 100 * float(np.mean(dealt >= rank_correlation)) if np.isfinite(rank_correlation) else np.nan
+
+
+def _ranks(ours: Told, theirs: Told) -> tuple[np.ndarray, np.ndarray]:
+    """The ranks of the cells that both know, ours and theirs, with mean 0 and variance 1; nan if all are alike."""
+    cells = both_known(ours, theirs)
+    return tuple(_standardised(scipy.stats.rankdata([side[cell] for cell in cells])) for side in (ours, theirs))
+
+
+def _standardised(ranks: np.ndarray) -> np.ndarray:
+    return (ranks - ranks.mean()) / ranks.std() if len(ranks) > 1 and ranks.std() > 0 else np.full(1, np.nan)
+
+
+# --- Tables 1 to 4: numbers for sentences, as functions of tables -----------------------------------
+
+
+def between(printed: Told, names: Collection[str]) -> dict[Cell, float]:
+    """The cells of Table 2 that are made for one network of `names` and fed to another."""
+    return {cell: value for cell, value in printed.items() if set(cell) <= set(names) and cell[0] != cell[1]}
+
+
+def halves(printed: Told, names: Collection[str], kinds: Sequence[str]) -> dict[Cell, float]:
+    """The cells of Table 4 that are made for one network and fed to another; a kind has "{}" in a name's place."""
+    rows = {kind.format(name): name for kind in kinds for name in names}
+    return {cell: value for cell, value in printed.items() if cell[0] in rows and cell[1] != rows[cell[0]]}
+
+
+def renamed(told: Told, old: str, new: str) -> Told:
+    """The cells of rows named with `old`, with `new` in its place: another reading, put where the first one stands."""
+    return type(told)({(row.replace(old, new), column): value for (row, column), value in told.items() if old in row})
+
+
+def under_noise(printed: Told) -> dict[Cell, float]:
+    """The rates of Tables 2 and 4 under Gaussian noise."""
+    return {c: value for c, value in printed.items() if c[0].startswith("Gaussian noise") and c[1] != "distortion"}
+
+
+def with_decimals(digits: Mapping[Cell, str]) -> list[str]:
+    """The rates of Tables 2 and 4 that the paper prints with decimals, those under noise aside."""
+    noise = under_noise(digits)
+    return [value for c, value in digits.items() if "." in value and c[1] != "distortion" and c not in noise]
+
+
+def ranges_in_samples(ours: Told, theirs: Told, size: int) -> dict[Cell, tuple[float, float]]:
+    """`range_in_samples` of our rates, for the cells that both know."""
+    return {cell: range_in_samples(ours[cell], size) for cell in both_known(ours, theirs)}
+
+
+def num_beyond_seeds(seeds: Mapping[Cell, Estimate], theirs: Told) -> float:
+    """How many of their numbers lie outside the range of our seeds; nan if no seeds were measured."""
+    known = {cell: value for cell, value in theirs.items() if cell in seeds}
+    beyond = [cell for cell, value in known.items() if not seeds[cell].low <= value <= seeds[cell].high]
+    return len(beyond) if known else np.nan
+
+
+def mean_where(values: Told, row: str | None = None, column: str | None = None) -> float:
+    """Mean of the cells in a row, or in a column; nan if there are none."""
+    chosen = [value for cell, value in values.items() if row in (None, cell[0]) and column in (None, cell[1])]
+    return float(np.mean(chosen)) if chosen else np.nan
+
+
+def mean_size(values: Told) -> float:
+    """Mean of absolute values; nan if there are none."""
+    return float(np.mean(np.abs(list(values.values())))) if values else np.nan
+
+
+def largest_change(before: Told, after: Told, row: str, columns: Iterable[str]) -> float:
+    """The largest difference between two tables along a row; nan if one is missing."""
+    return float(np.max([abs(after[row, column] - before[row, column]) for column in columns]))
+
+
+def harm(told: Told, rows: Iterable[str], kind: str, without: str = "undistorted (%)") -> dict[str, float]:
+    """By how many points each row's error exceeds the error without distortion, under one kind of change."""
+    return {row: told[row, kind] - told[row, without] for row in rows}
+
+
+def mean_harm(told: Told, rows: Iterable[str], kind: str) -> float:
+    """`harm`, on average over the rows."""
+    return float(np.mean(list(harm(told, rows, kind).values())))
+
+
+def shared(told: Told, rows: Iterable[str], share: float = 0.9) -> list[str]:
+    """The networks for which other images' perturbations do at least that share of the harm of an image's own."""
+    rows = list(rows)
+    others, own = (harm(told, rows, kind) for kind in ("shuffled among images (%)", "adversarial (%)"))
+    return [row for row in rows if others[row] >= share * own[row]]
+
+
+def shares(part: Told, whole: Told) -> list[float]:
+    """Part over whole in per cent, for each cell off the diagonal where there is a whole."""
+    cells = [cell for cell in both_known(part, whole) if cell[0] != cell[1] and whole[cell] > 0]
+    return [100 * part[cell] / whole[cell] for cell in cells]
+
+
+def mean_of(told: Told, pairs: Iterable[tuple[str, str]], row: str = "{}") -> float:
+    """Mean of the rates at which what was made for the first of each pair fools the second."""
+    return float(np.mean([told[row.format(made_for), fed_to] for made_for, fed_to in pairs]))
+
+
+def least_of_own(told: Told, names: Iterable[str], row: str) -> float:
+    """The least rate at which what was made for a network fools itself; nan if one is missing."""
+    return float(np.min([told[row.format(name), name] for name in names]))
+
+
+def kind_of_row(cell: Cell) -> str:
+    """What a row of Table 4 is, whichever network it is made for: its block."""
+    return next(kind for kind in ("noise", "amplified", "distorted", "one factor", "printed") if kind in cell[0])
+
+
+def farthest(ours: Told, theirs: Told) -> Cell:
+    """The cell in which ours and theirs differ most, of those that both know."""
+    off = differences(ours, theirs)
+    return max(off, key=lambda cell: abs(off[cell]), default=("no row", "any column"))
+
+
+def in_column(told: Told, column: str) -> dict[Cell, float]:
+    """The cells of one column."""
+    return {cell: value for cell, value in told.items() if cell[1] == column}
+
+
+def percent_off(ours: Told, theirs: Told, column: str | None = None) -> list[float]:
+    """By how many per cent ours exceed theirs, cell by cell; ours may stand in another column of the same rows."""
+    return [100 * (ours[row, column or name] / value - 1) for (row, name), value in theirs.items()]
+
+
+def by_factor(told: Told, kinds: Sequence[str], factors: Sequence[float], networks: Iterable[str]) -> dict:
+    """{network: {kind: [rate at each factor]}} of a table whose rows are `factor_row`s."""
+    return {n: {kind: [told[factor_row(kind, f), n] for f in factors] for kind in kinds} for n in networks}
+
+
+def factor_row(kind: str, factor: float) -> str:
+    """The name of the row for a perturbation of that kind, so many times as large."""
+    return f"{kind}, {factor:g} times"
+
+
+def nearest(told: Told, rows: Iterable[str], column: str, value: float) -> str:
+    """The row that comes nearest to the value in a column; rows that are not known come last."""
+    return min(rows, key=lambda row: np.nan_to_num(abs(told[row, column] - value), nan=np.inf))

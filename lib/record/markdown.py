@@ -16,10 +16,17 @@ def number(value: float, column: str = "") -> str:
         return "–"
     if column.endswith("(%)"):
         return f"{value:.2f}"
+    if float(value).is_integer() and abs(value) < 1e6:
+        return f"{value:,.0f}"
     mantissa, _, exponent = f"{value:.3g}".partition("e")
     if exponent:
         return f"{mantissa}·10<sup>{int(exponent)}</sup>"
     return f"{value:.4f}" if 0.01 <= abs(value) < 1 else mantissa
+
+
+def cell(value: float, column: str = "") -> str:
+    """The value as `number` has it, or that nobody recorded it, which is what nan says."""
+    return MISSING if math.isnan(value) else number(value, column)
 
 
 def interval(estimate: Estimate, column: str = "") -> str:
@@ -34,6 +41,11 @@ def signed(estimate: Estimate, digits: int = 2) -> str:
     """A difference and its interval in a sentence: +0.10 [+0.04, +0.16]; `UNKNOWN` for nan."""
     value, low, high = (words(number, f"+.{digits}f") for number in estimate[:3])
     return value if UNKNOWN in (value, low, high) else f"{value} [{low}, {high}]"
+
+
+def listed(values: Iterable[float | str], form: str = "") -> str:
+    """`words`, one after the other."""
+    return ", ".join(words(value, form) for value in values)
 
 
 def tell(**numbers: float | str | tuple[float, str]) -> None:

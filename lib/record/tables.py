@@ -81,6 +81,20 @@ class Table:
         """The cells of one column that speak, by row."""
         return {row: estimate for (row, column), estimate in self.estimates.items() if column == name}
 
+    @property
+    def n(self) -> int:
+        """The fewest images behind a cell that speaks; 0 if there is none."""
+        return int(min((estimate.n for estimate in self.estimates.values()), default=0))
+
+    @property
+    def num_seeds(self) -> float:
+        """Over how many seeds the cells were measured; nan if over one."""
+        return min((int(estimate.n) for estimate in self.seeds.values()), default=math.nan)
+
+    def against(self, digits: Mapping[tuple[str, str], str]) -> "Table":
+        """The table beside numbers that the paper prints under another name."""
+        return replace(self, digits=dict(digits))
+
     def in_build(self) -> "Table":
         """The table as if nothing had been recorded."""
         return replace(self, recorded={})

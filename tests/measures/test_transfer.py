@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,9 +11,10 @@ from torch import nn
 
 from lib.attacks import perturbations
 from lib.measures import transfer
-from lib.measures.intervals import percent
+from lib.measures.intervals import Estimate, percent
 from lib.networks import mnist
-from lib.record import tables
+from lib.record import ledger
+from lib.record.tables import Told
 
 pytestmark = pytest.mark.numerical
 
@@ -90,9 +92,9 @@ def test_amplified_perturbations_have_that_root_mean_square(stddev):
 def test_rows_are_named_as_the_papers_tables_name_them(pair):
     inputs, adversarial = pair
     table2 = transfer.table2_images(dict.fromkeys(mnist.TABLE1, adversarial), inputs, generator())
-    assert list(table2) == list(dict.fromkeys(row for row, _ in tables.values("table2")))
+    assert list(table2) == list(dict.fromkeys(row for row, _ in ledger.digits("table2")))
     table4 = transfer.table4_images(dict.fromkeys(("M1", "M2", "M3"), adversarial), inputs, generator())
-    assert list(table4)[:8] == list(dict.fromkeys(row for row, _ in tables.values("table4")))
+    assert list(table4)[:8] == list(dict.fromkeys(row for row, _ in ledger.digits("table4")))
     sizes = {row: estimate.value for (row, _), estimate in transfer.distortions(table4, inputs).items()}
     assert sizes["M1 amplified to 0.1"] == pytest.approx(0.1 * 29 / 30, rel=1e-3)  # one image has no perturbation
     assert sizes["Gaussian noise, stddev 0.06"] == pytest.approx(0.06, rel=0.02)
@@ -187,3 +189,159 @@ def test_the_median_of_an_even_number_of_differences_lies_between_the_two_in_the
     theirs = {("a", str(i)): 10.0 * i for i in range(4)}
     ours = {cell: value + difference for (cell, value), difference in zip(theirs.items(), (1, -2, 4, 9), strict=True)}
     assert transfer.agreement(ours, theirs)["median_difference"] == 3
+
+
+# --- Numbers for sentences ------------------------------------------------------------------------
+
+NETWORKS = ("M1", "M2", "M3")
+PLAIN, LOUD = "distorted for {}", "{} amplified to 0.1"
+
+
+def two_rows(ours: dict[str, float], row: str = "a") -> dict:
+    return {(row, column): value for column, value in ours.items()}
+
+
+def test_what_only_one_side_knows_takes_no_part():
+    theirs = two_rows({"x": 1.0, "y": 2.0, "z": 3.0, "w": 9.0, "v": math.nan})
+    ours = two_rows({"x": 10.0, "y": 30.0, "z": 20.0, "w": math.nan, "v": 4.0})
+    assert transfer.both_known(ours, theirs) == [("a", "x"), ("a", "y"), ("a", "z")]
+    assert transfer.differences(ours, theirs) == two_rows({"x": 9, "y": 28, "z": 17})
+    found = transfer.agreement(ours, theirs)
+    assert found == {"spearman": pytest.approx(0.5), "median_difference": 17, "num_cells": 3}
+
+
+def test_nothing_in_common_is_no_number_and_no_error():
+    found = transfer.agreement({}, {("a", "b"): 1.0})
+    assert found["num_cells"] == 0
+    assert math.isnan(found["spearman"])
+    assert math.isnan(found["median_difference"])
+    assert math.isnan(transfer.correlation({}, {("a", "b"): 1.0}).low)
+    assert np.isnan(transfer.dealt_anew({}, {("a", "b"): 1.0}, lambda cell: 0)).all()
+    assert transfer.ranges_in_samples({}, {("a", "b"): 1.0}, 256) == {}
+    assert transfer.farthest({}, {("a", "b"): 1.0}) not in {("a", "b")}
+
+
+def test_rank_correlation_is_spearmans_with_ties():
+    import scipy.stats
+
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 6, (2, 40)).astype(float)
+    ours, theirs = ({("a", str(i)): float(v) for i, v in enumerate(values)} for values in (a, b))
+    expected = scipy.stats.spearmanr(a, b).statistic
+    assert transfer.rank_correlation(ours, theirs) == pytest.approx(expected)
+    found = transfer.correlation(ours, theirs)
+    assert found.low < found.value < found.high
+    assert found.n == 40
+
+
+def test_alike_numbers_have_no_rank_correlation():
+    theirs = two_rows({"x": 1.0, "y": 2.0, "z": 3.0})
+    assert math.isnan(transfer.rank_correlation(dict.fromkeys(theirs, 5.0), theirs))
+
+
+def test_cells_dealt_within_blocks_keep_what_the_blocks_give():
+    """Two blocks far apart, in each of which ours and theirs run against each other."""
+    theirs = {(block, str(i)): base + i for block, base in (("low", 0.0), ("high", 100.0)) for i in range(3)}
+    ours = {(block, str(i)): base - i for block, base in (("low", 0.0), ("high", 100.0)) for i in range(3)}
+    within = transfer.dealt_anew(ours, theirs, lambda cell: cell[0])
+    everywhere = transfer.dealt_anew(ours, theirs, lambda cell: "all")
+    best_and_worst = 1, transfer.rank_correlation(ours, theirs)
+    assert (within.max(), within.min()) == pytest.approx(best_and_worst)
+    assert within.mean() == pytest.approx(np.mean(best_and_worst), abs=0.02)
+    assert everywhere.mean() == pytest.approx(0, abs=0.05)
+    assert everywhere.min() == pytest.approx(-1)
+    assert transfer.luck(within, best_and_worst[1]) == 100
+    assert transfer.luck(within, 0.99) == pytest.approx(100 / 36, abs=1.5)  # both of two blocks of three in order
+    assert math.isnan(transfer.luck(within, math.nan))
+    alone = transfer.dealt_anew(ours, theirs, lambda cell: cell)
+    assert alone == pytest.approx(np.full(2000, transfer.rank_correlation(ours, theirs)))
+
+
+def test_the_papers_tables_have_the_cells_that_sentences_speak_of():
+    table2, table4 = ledger.printed("table2"), ledger.printed("table4")
+    assert len(transfer.between(table2, mnist.TABLE1)) == 30
+    assert len(transfer.between(table2, [*mnist.TABLE1, "Conv"])) == 30
+    assert len(transfer.between(table2, set(mnist.TABLE1) - {"AE400-10"})) == 20
+    assert len(transfer.under_noise(table2)) == 12
+    plain, loud = (transfer.halves(table4, NETWORKS, [kind]) for kind in (PLAIN, LOUD))
+    assert len(plain) == len(loud) == len(transfer.under_noise(table4)) == 6
+    assert transfer.halves(table4, NETWORKS, [PLAIN, LOUD]) == plain | loud
+    assert plain["distorted for M2", "M1"] == 6.25
+    assert ("distorted for M2", "M2") not in plain
+    kinds = {transfer.kind_of_row(cell) for cell in plain | loud | transfer.under_noise(table4)}
+    assert kinds == {"distorted", "amplified", "noise"}
+
+
+def test_28_of_31_rates_with_decimals_are_multiples_of_one_256th():
+    rates = transfer.with_decimals(ledger.digits("table2") | ledger.digits("table4"))
+    assert len(rates) == 31
+    assert sum(map(transfer.is_share_of, rates)) == 28
+
+
+def test_another_reading_takes_the_first_ones_place():
+    told = {("M1 by one factor to 0.1", "M2"): 98.0, ("M1 amplified to 0.1", "M2"): 88.0}
+    assert transfer.renamed(told, "by one factor", "amplified") == {("M1 amplified to 0.1", "M2"): 98.0}
+    assert math.isnan(transfer.renamed(Told(told), "by one factor", "amplified")["M3 amplified to 0.1", "M2"])
+
+
+def test_numbers_beyond_the_range_of_seeds_are_counted():
+    seeds = {("a", "x"): Estimate(5, 4, 6, 5), ("a", "y"): Estimate(5, 4, 6, 5)}
+    theirs = {("a", "x"): 6.0, ("a", "y"): 6.1, ("a", "z"): 99.0}
+    assert transfer.num_beyond_seeds(seeds, theirs) == 1
+    assert math.isnan(transfer.num_beyond_seeds({}, theirs))
+
+
+def test_means_along_a_row_or_a_column():
+    values = {("a", "x"): 1.0, ("a", "y"): 3.0, ("b", "x"): -7.0}
+    assert transfer.mean_where(values, row="a") == 2
+    assert transfer.mean_where(values, column="x") == -3
+    assert math.isnan(transfer.mean_where(values, row="c"))
+    assert transfer.mean_size(values) == pytest.approx(11 / 3)
+    assert math.isnan(transfer.mean_size({}))
+
+
+def test_the_largest_change_along_a_row_is_unknown_if_one_of_them_is():
+    before, after = two_rows({"x": 1.0, "y": 5.0}), two_rows({"x": 2.0, "y": 1.0})
+    assert transfer.largest_change(before, after, "a", ["x", "y"]) == 4
+    assert math.isnan(transfer.largest_change(before, after | {("a", "x"): math.nan}, "a", ["x", "y"]))
+
+
+def test_harm_is_what_is_added_to_the_error_without_distortion():
+    told = {
+        ("one", "undistorted (%)"): 2.0,
+        ("one", "adversarial (%)"): 12.0,
+        ("one", "shuffled among images (%)"): 11.0,
+        ("two", "undistorted (%)"): 1.0,
+        ("two", "adversarial (%)"): 21.0,
+        ("two", "shuffled among images (%)"): 11.0,
+    }
+    assert transfer.harm(told, ["one", "two"], "adversarial (%)") == {"one": 10, "two": 20}
+    assert transfer.mean_harm(told, ["one", "two"], "adversarial (%)") == 15
+    assert transfer.shared(told, ["one", "two"]) == ["one"]
+    assert transfer.shared(told, ["one", "two"], share=0.5) == ["one", "two"]
+
+
+def test_shares_leave_the_diagonal_and_empty_wholes_out():
+    part = {("a", "b"): 2.0, ("b", "a"): 0.0, ("a", "a"): 100.0}
+    whole = {("a", "b"): 8.0, ("b", "a"): 0.0, ("a", "a"): 100.0}
+    assert transfer.shares(part, whole) == [25]
+
+
+def test_means_of_pairs_and_rates_by_factor():
+    told = {("distorted for M1", "M2"): 20.0, ("distorted for M2", "M1"): 30.0, ("worse, 1.5 times", "M1"): 7.0}
+    own = {("distorted for M1", "M1"): 99.0, ("distorted for M2", "M2"): 97.0}
+    assert transfer.least_of_own(own, ["M1", "M2"], PLAIN) == 97
+    assert transfer.mean_of(told, [("M1", "M2"), ("M2", "M1")], PLAIN) == 25
+    assert transfer.factor_row("worse", 1.5) == "worse, 1.5 times"
+    assert transfer.by_factor(told, ["worse"], [1.5], ["M1"]) == {"M1": {"worse": [7.0]}}
+
+
+def test_which_cell_is_off_most_and_which_row_least():
+    theirs = {("a", "x"): 1.0, ("b", "x"): 5.0}
+    ours = {("a", "x"): 4.0, ("b", "x"): 3.0}
+    assert transfer.farthest(ours, theirs) == ("a", "x")
+    assert transfer.nearest(ours, ["a", "b"], "x", 3.4) == "b"
+    assert transfer.nearest(ours | {("b", "x"): math.nan}, ["b", "a"], "x", 3.4) == "a"
+    assert transfer.percent_off(ours, {("a", "x"): 5.0, ("b", "x"): 2.0}) == pytest.approx([-20, 50])
+    assert transfer.percent_off(ours, {("a", "y"): 5.0}, "x") == pytest.approx([-20])
+    assert transfer.in_column(ours | {("a", "y"): 1.0}, "x") == ours
