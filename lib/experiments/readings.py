@@ -9,14 +9,14 @@ from lib.attacks.penalized import AttackResult
 from lib.data.dataset import Dataset
 from lib.experiments import profiles
 from lib.experiments.digits import Experiment, Trained
-from lib.measures import intervals, transfer
+from lib.measures import effects, intervals, transfer
 from lib.networks import mnist
 from lib.networks.autoencoder import AutoencoderConfig
 from lib.networks.mnist import NetworkSpec
 from lib.networks.training import TrainResult
 from lib.record.ledger import Cells
 from lib.record.markdown import cell, number
-from lib.record.tables import Table, of_estimate
+from lib.record.tables import Table
 
 ERRORS = ["training error (%)", "test error (%)"]  # columns of Table 1
 FITS = ["iterations", "final loss", "largest gradient component", "seconds", "converged"]
@@ -60,7 +60,7 @@ def fits(trained: Mapping[str, Trained]) -> Cells:
     """How each fit ended; that of an autoencoder is a row of its own."""
     results = {name: each.result for name, each in trained.items()}
     results |= {f"{name}, autoencoder": each.pretraining for name, each in trained.items() if each.pretraining}
-    return {(name, column): of_estimate(value) for name, r in results.items() for column, value in _fit(r).items()}
+    return {(name, column): effects.exactly(value) for name, r in results.items() for column, value in _fit(r).items()}
 
 
 def _fit(result: TrainResult) -> dict[str, float]:

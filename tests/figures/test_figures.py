@@ -295,7 +295,7 @@ def test_the_star_marks_the_largest_norm_and_dots_the_coarse_grid_within_half_a_
 
 
 def test_distances_show_the_middle_ninety_per_cent_and_the_median():
-    """Of the distances that say something: not 0, of images that have the target already, and not unknown or endless."""
+    """Of the distances that say something: not 0, of images of the target class already, and not unknown or endless."""
     values = torch.cat([torch.linspace(1, 3, 101), torch.tensor([0, torch.nan, torch.inf])])
     (ax,) = comparisons.distances({"a": {"attack": values}}, "Title").axes
     bar, dot = ax.lines
