@@ -105,7 +105,7 @@ comparisons.agreements(boxes, "Do the pictures in a row agree?")
 for name in [name for name in units.LAST if name in looked]:
     drawn = layers.rotations(run, found[name], looked[name])
     cells |= bases.rotation_cells(name, looked[name], drawn)
-    labels = found[name].images.labels
+    labels = found[name].images.labels.cpu()
     both = [looked[name], against[name]]
     cells |= bases.detector_cells(name, both, labels, settings.k)
 
