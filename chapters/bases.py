@@ -185,9 +185,9 @@ tell(p_adjusted=(adjusted, ".3f"), can_be_told="can" if adjusted <= 0.05 else "c
 # %% [markdown]
 # {glue:text}`source`, in {glue:text}`num_ahead` of {glue:text}`num_cases` cases the natural basis agrees more than its
 # rotations do on average. Fisher's method asks of all networks that were rotated, {glue:text}`num_networks` in number,
-# whether every natural basis is one of its rotations: p is {glue:text}`p_network` in the eyes of another network and {glue:text}`p_labels` in those of
-# labels. Multiplied by the number of tests that section 3 makes of these judges, {glue:text}`num_tests`, the former is
-# {glue:text}`p_adjusted`.
+# whether every natural basis is one of its rotations: p is {glue:text}`p_network` in the eyes of another network and
+# {glue:text}`p_labels` in those of labels. Multiplied by the number of tests that section 3 makes of these judges,
+# {glue:text}`num_tests`, the former is {glue:text}`p_adjusted`.
 #
 # At the level of 5 %, then, the natural basis {glue:text}`can_be_told` be told from its rotations by another network's
 # eye. Two reservations: we thought of the joint test only with the single values in view, and a test that is chosen late
