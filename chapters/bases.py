@@ -175,12 +175,12 @@ Markdown(table.show_wide(columns, caption=caption, **show))
 # %% tags=["hide-input"]
 p = {judge: bases.joint_p(told, judge) for judge in units.JUDGES}
 tests, networks = bases.num_tests(told), bases.num_rotated(told, "labels")
-adjusted = min(1, tests * p["another network"])
+adjusted = effects.bonferroni(p["another network"], tests)
 ahead, cases = bases.num_above_rotations(told)
 tell(source=table.source, k=settings.k, num_axes=settings.num_axes)
 tell(num_ahead=ahead, num_cases=cases, num_networks=networks, num_tests=tests)
 tell(p_network=(p["another network"], ".3f"), p_labels=(p["labels"], ".3f"))
-tell(p_adjusted=(adjusted, ".3f"), can_be_told="can" if adjusted <= 0.05 else "cannot")
+tell(p_adjusted=(adjusted, ".3f"), can_be_told=effects.can_be_told(adjusted))
 
 # %% [markdown]
 # {glue:text}`source`, in {glue:text}`num_ahead` of {glue:text}`num_cases` cases the natural basis agrees more than its
