@@ -105,7 +105,7 @@ comparisons.agreements(boxes, "Do the pictures in a row agree?")
 for name in [name for name in units.LAST if name in looked]:
     drawn = layers.rotations(run, found[name], looked[name])
     cells |= bases.rotation_cells(name, looked[name], drawn)
-    labels = found[name].images.labels
+    labels = found[name].images.labels.cpu()
     both = [looked[name], against[name]]
     cells |= bases.detector_cells(name, both, labels, settings.k)
 
@@ -175,19 +175,19 @@ Markdown(table.show_wide(columns, caption=caption, **show))
 # %% tags=["hide-input"]
 p = {judge: bases.joint_p(told, judge) for judge in units.JUDGES}
 tests, networks = bases.num_tests(told), bases.num_rotated(told, "labels")
-adjusted = min(1, tests * p["another network"])
+adjusted = effects.bonferroni(p["another network"], tests)
 ahead, cases = bases.num_above_rotations(told)
 tell(source=table.source, k=settings.k, num_axes=settings.num_axes)
 tell(num_ahead=ahead, num_cases=cases, num_networks=networks, num_tests=tests)
 tell(p_network=(p["another network"], ".3f"), p_labels=(p["labels"], ".3f"))
-tell(p_adjusted=(adjusted, ".3f"), can_be_told="can" if adjusted <= 0.05 else "cannot")
+tell(p_adjusted=(adjusted, ".3f"), can_be_told=effects.can_be_told(adjusted))
 
 # %% [markdown]
 # {glue:text}`source`, in {glue:text}`num_ahead` of {glue:text}`num_cases` cases the natural basis agrees more than its
 # rotations do on average. Fisher's method asks of all networks that were rotated, {glue:text}`num_networks` in number,
-# whether every natural basis is one of its rotations: p is {glue:text}`p_network` in the eyes of another network and {glue:text}`p_labels` in those of
-# labels. Multiplied by the number of tests that section 3 makes of these judges, {glue:text}`num_tests`, the former is
-# {glue:text}`p_adjusted`.
+# whether every natural basis is one of its rotations: p is {glue:text}`p_network` in the eyes of another network and
+# {glue:text}`p_labels` in those of labels. Multiplied by the number of tests that section 3 makes of these judges,
+# {glue:text}`num_tests`, the former is {glue:text}`p_adjusted`.
 #
 # At the level of 5 %, then, the natural basis {glue:text}`can_be_told` be told from its rotations by another network's
 # eye. Two reservations: we thought of the joint test only with the single values in view, and a test that is chosen late

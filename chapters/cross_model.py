@@ -95,8 +95,8 @@ tell(conv_training=(told["Conv", "training error (%)"], ".2f"))
 
 # %% [markdown]
 # {glue:text}`source`, our {glue:text}`num_cells` off-diagonal cells rank as the paper's do with a Spearman correlation
-# of {glue:text}`spearman` (95 % interval {glue:text}`spearman_low` to {glue:text}`spearman_high`); half of them differ by
-# less than {glue:text}`median_difference` points. How much of the difference is the autoencoder's? What was made for ours
+# of {glue:text}`spearman`, and half of them differ by less than {glue:text}`median_difference` points. (The 95 % interval of
+# the correlation is {glue:text}`spearman_low` to {glue:text}`spearman_high`.) How much of the difference is the autoencoder's? What was made for ours
 # fools the others {glue:text}`ae_row` points more often than the paper's did, and ours is fooled {glue:text}`ae_column`
 # points more often, both on average. Without its row and column the remaining {glue:text}`num_without` cells have a
 # Spearman correlation of {glue:text}`spearman_without` and a median difference of {glue:text}`median_without` points.

@@ -157,7 +157,7 @@ tell(shared_architecture=(means["architecture"], ".1f"))
 tell(loud_architecture=(louder["architecture"], ".0f"))
 tell(shared_nothing=(means["nothing"], ".1f"), loud_nothing=(louder["nothing"], ".0f"))
 miss = transfer.farthest(told, transfer.halves(printed, names, plain))
-tell(missed=miss[0], fed_to=miss[1])
+tell(missed_name=miss[0], fed_to_name=miss[1])
 tell(miss_paper=(printed[miss], ".4g"), miss_ours=(told[miss], ".1f"))
 
 # %% [markdown]
@@ -169,7 +169,7 @@ tell(miss_paper=(printed[miss], ".4g"), miss_ours=(told[miss], ".1f"))
 #
 # Do the paper's own numbers say the same? At their own length, hardly: of its two cells with shared data one is
 # 26.2 % and the other 6.25 %, and the four without lie between 5.1 and 8.2 %. The cell in which we are farthest from the
-# paper in this half of the table is "{glue:text}`missed`" on {glue:text}`fed_to`: {glue:text}`miss_paper` printed,
+# paper in this half of the table is "{glue:text}`missed_name`" on {glue:text}`fed_to_name`: {glue:text}`miss_paper` printed,
 # {glue:text}`miss_ours` here. Its amplified rows do say so: 98 and 96 % with shared data, 22 to 50 % without. Ours, in the
 # same order: {glue:text}`loud_data` % on average with shared data, {glue:text}`loud_architecture` % with shared
 # architecture, {glue:text}`loud_nothing` % with neither.

@@ -132,12 +132,12 @@ comparisons.error_bars(bars, theirs, "Which decay did the paper use?")
 off = {label: readings.farthest(decay.told, paper, label) for label in rules}
 tell(decay_source=decay.source, half=(off["λ/2"], ".2f"))
 tell(tenth=(off["λ/10"], ".2f"), full=(off["λ"], ".2f"))
-tell(fits_best=min(off, key=off.get))
+tell(fits_best_name=min(off, key=off.get))
 
 # %% [markdown]
 # {glue:text}`decay_source`, the largest distance from the paper in the four errors of these two networks is
 # {glue:text}`half` points with λ/2, {glue:text}`tenth` with λ/10 and {glue:text}`full` with λ: the best is
-# {glue:text}`fits_best`. Where all of MNIST is trained on, the sentence taken literally (λ/10) makes the networks too good
+# {glue:text}`fits_best_name`. Where all of MNIST is trained on, the sentence taken literally (λ/10) makes the networks too good
 # on the images that they were trained on, and with λ/2, the textbook's $\tfrac{\lambda}{2} \sum w^2$ and what most code of
 # the time did, the errors are the paper's to about the digit printed. The book uses λ/2 everywhere.
 #

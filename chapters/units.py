@@ -84,8 +84,8 @@ liked_by_directions = units.top_activating(v @ phi.T, settings.k, lot)
 # \; = \; \frac{\bigl\| \sum_i u_i \bigr\|^2 - k}{k(k-1)} .
 # $$ (agreement)
 #
-# The right-hand side needs no pairs, which makes it cheap for a million rows. Who describes the images? Not the layer itself, but **judges** that know nothing of it (only the control *pixels*, below, is also judged by
-# pixels):
+# The right-hand side needs no pairs, which makes it cheap for a million rows. Who describes the images? Not the layer
+# itself, but **judges** that know nothing of it (only the control *pixels*, below, is also judged by pixels):
 #
 # - *labels*: $u$ is the indicator of the class, and {eq}`agreement` is the share of pairs with the same label;
 # - *another network*: the last hidden layer of 200-200-10, another architecture with other weights;
@@ -280,9 +280,10 @@ Markdown(run.verdicts())
 
 # %% [markdown]
 # {glue:text}`source`, {glue:text}`num_within` of {glue:text}`num_parts` deltas lie within the limit. With their whole
-# interval {glue:text}`num_inside` do. These are two statements. A small estimate says that no large difference was found;
+# interval {glue:text}`num_inside` do. These are two statements: a small estimate says that no large difference was found;
 # that there is none, only an interval within the limit can say. Nor does either mean that units and directions are the
-# same: in {glue:text}`num_more` of the {glue:text}`num_parts`, units agree more.
+# same. In {glue:text}`num_more` of the {glue:text}`num_parts`, units agree more, and whether *any* difference can be told
+# is asked of whole bases, where it shows best, in the [next chapter](bases).
 #
 # One seed is a weak witness. Over {glue:text}`num_seeds` seeds of Conv, in the eyes of another network, delta runs from
 # {glue:text}`seeds_low` to {glue:text}`seeds_high`. Beyond the limit lie {glue:text}`num_beyond`, and the mean is

@@ -66,6 +66,16 @@ def randomisation_test(observed: float, draws: Tensor) -> Estimate:
     return intervals.rate(int((far >= far[-1] - 1e-9 * float(pool.abs().max())).sum()), len(pool))
 
 
+def bonferroni(p: float, num_tests: int) -> float:
+    """The p-value of one of several tests; nan stays nan."""
+    return min(num_tests * p, 1.0)
+
+
+def can_be_told(p: float, level: float = 0.05) -> str | float:
+    """ "can" or "cannot", for a sentence on what differs at that level; nan stays nan."""
+    return p if np.isnan(p) else "can" if p <= level else "cannot"
+
+
 def best_guess(a: Tensor, b: Tensor) -> float:
     """How often a threshold tells which of two equally likely samples a value is from: about 1/2 to 1.
 

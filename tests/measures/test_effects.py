@@ -92,6 +92,17 @@ def test_a_guesser_does_not_profit_from_chance():
     assert np.mean(right) == pytest.approx(0.5, abs=0.02)
 
 
+def test_one_of_several_tests_needs_a_smaller_p():
+    assert effects.bonferroni(0.003, 8) == pytest.approx(0.024)
+    assert effects.bonferroni(0.3, 8) == 1
+    assert [effects.can_be_told(p) for p in (0.02, 0.05, 0.06)] == ["can", "can", "cannot"]
+
+
+def test_what_has_no_p_is_neither_told_nor_not():
+    assert np.isnan(effects.bonferroni(np.nan, 8))
+    assert np.isnan(effects.can_be_told(np.nan))
+
+
 def test_the_spread_of_draws_is_their_middle_95_percent():
     draws = torch.arange(1001.0)
     found = effects.spread(draws)
