@@ -305,8 +305,8 @@ tell(num_squeezed=squeezed[0], num_as_large=squeezed[3])
 tell(squeezed_low=(squeezed[1], ".1f"), squeezed_high=(squeezed[2], ".1f"))
 
 # %% [markdown]
-# It has {glue:text}`num_squeezed` norms. They lie between {glue:text}`squeezed_low` and {glue:text}`squeezed_high`, and
-# {glue:text}`num_as_large` of them reach the smallest of those above. A layer may stretch less, but there are more of them
+# Its {glue:text}`num_squeezed` norms lie between {glue:text}`squeezed_low` and {glue:text}`squeezed_high`. Of these,
+# {glue:text}`num_as_large` reach the smallest of those above. A layer may stretch less, but there are more of them
 # in a row.
 
 # %% mystnb={"figure": {"caption": "All singular values of SqueezeNet's convolutions on a torus, by their part in a module, as far as this build has its weights.", "name": "fig-squeezenet-spectra"}, "image": {"alt": "Falling curves on logarithmic axes, one for each module, in a panel for each part."}}
