@@ -16,6 +16,7 @@ from lib.record import ledger, markdown
 from lib.record.ledger import Cells
 from lib.record.markdown import MISSING
 
+RATES = ("table2", "table4", "target_rates", "clamped", "louder")  # their columns are networks, their cells per cents
 AT_SCALE, IN_BUILD, PARTLY = "At the paper's scale", "In this build", "Partly recorded"
 
 
@@ -156,8 +157,12 @@ class Table:
 
     def _value(self, cell: tuple[str, str]) -> str:
         if cell in self.estimates:
-            return markdown.number(self.estimates[cell].value, cell[1])
+            return markdown.number(self.estimates[cell].value, self._unit(cell[1]))
         return MISSING if cell in self._all or cell[1] not in self.columns else "–"
+
+    def _unit(self, column: str) -> str:
+        """A label that ends in "(%)" where the cells of the column are per cents."""
+        return f"{column} (%)" if self.name in RATES and column != "distortion" else column
 
     def _stack(self, cell: tuple[str, str]) -> str:
         paper = f"<br>**{self.digits[cell]}**" if cell in self.digits else ""
@@ -167,10 +172,12 @@ class Table:
         """All that is known of each cell, folded."""
         cells = [(row, column) for row in rows for column in columns if (row, column) in {*self.recorded, *self.now}]
         parts = {
-            "recorded [95 %]": {cell: markdown.interval(e, cell[1]) for cell, e in self.recorded.items()},
+            "recorded [95 %]": {cell: markdown.interval(e, self._unit(cell[1])) for cell, e in self.recorded.items()},
             "n": {cell: f"{e.n:,.0f}" for cell, e in self.estimates.items()},
-            "mean of the seeds [range]": {cell: markdown.interval(e, cell[1]) for cell, e in self.seeds.items()},
-            "this build [95 %]": {cell: markdown.interval(e, cell[1]) for cell, e in self.now.items()},
+            "mean of the seeds [range]": {
+                cell: markdown.interval(e, self._unit(cell[1])) for cell, e in self.seeds.items()
+            },
+            "this build [95 %]": {cell: markdown.interval(e, self._unit(cell[1])) for cell, e in self.now.items()},
         }
         heads = [head for head, known in parts.items() if any(cell in known for cell in cells)]
         lines = [[*cell, *(parts[head].get(cell, "–") for head in heads)] for cell in cells]

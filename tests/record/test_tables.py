@@ -147,3 +147,12 @@ def test_whatever_is_missing_the_table_can_be_shown(missing):
     parts = {"now": [A], "recorded": [A], "seeds": [A], "digits": {A: "1"}} | {missing: {}}
     assert ":name: tab-x" in table(**parts).show(["error (%)"], caption="C.", name="tab-x")
     assert ":name: tab-x" in table(**parts).show_wide(["error (%)"], caption="C.", name="tab-x", index="row")
+
+
+def test_rates_in_columns_of_networks_have_the_digits_of_per_cents():
+    cells = {
+        ("M1", "softmax 1"): Estimate(0.0633, 0.05, 0.08, 100),
+        ("M1", "distortion"): Estimate(0.0633, 0.05, 0.08, 100),
+    }
+    text = Table("table2", cells, {}, {}, {}).show_wide(["softmax 1", "distortion"], caption="C.", name="t", index="r")
+    assert lines_of(text)[1] == ["M1", "0.06", "0.0633"]
