@@ -200,7 +200,7 @@ hits = run.table("target_rates", transfer.rates(said, run.targets(found.images))
 
 # %% mystnb={"figure": {"caption": "How often the column's network says the target, in per cent; as recorded, else of this build.", "name": "fig-targets"}, "image": {"alt": "A square table of rates, coloured: a bright diagonal, most other cells dark, those of the linear networks among each other brighter."}} tags=["hide-input"]
 panels = {"says the target": (names, names, hits.told.grid(names, names))}
-comparisons.matrices(panels, "Told to one, some others say it, too")
+comparisons.matrices(panels, "What one network is told, some others say, too")
 # %%
 part, whole = tables.one_voice(hits, table2)
 shares = transfer.shares(part.told, whole.told)

@@ -59,7 +59,7 @@ off_pooled = transfer.percent_off(pooled.told, theirs, generalisation.POOLED)
 
 # %% tags=["hide-input"]
 tell(off_mean=listed(off, "+.0f"), off_pooled=listed(off_pooled, "+.0f"))
-tell(mean_nearer=sum(abs(a) < abs(b) for a, b in zip(off, off_pooled, strict=True)))
+tell(mean_nearer=transfer.num_nearer(off, off_pooled))
 tell(average_source=mean.source, num_seeds=table3.num_seeds)
 tell(beyond_three=transfer.num_beyond_seeds(table3.seeds, theirs))
 

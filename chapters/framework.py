@@ -132,7 +132,7 @@ comparisons.error_bars(bars, theirs, "Which decay did the paper use?")
 off = {label: readings.farthest(decay.told, paper, label) for label in rules}
 tell(decay_source=decay.source, half=(off["λ/2"], ".2f"))
 tell(tenth=(off["λ/10"], ".2f"), full=(off["λ"], ".2f"))
-tell(fits_best_name=min(off, key=off.get))
+tell(fits_best_name=readings.best(off))
 
 # %% [markdown]
 # {glue:text}`decay_source`, the largest distance from the paper in the four errors of these two networks is

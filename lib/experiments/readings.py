@@ -1,5 +1,6 @@
 """What section 2 leaves open, read in several ways: the networks' names, the weight decay, the autoencoder."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from lib.networks.autoencoder import AutoencoderConfig
 from lib.networks.mnist import NetworkSpec
 from lib.networks.training import TrainResult
 from lib.record.ledger import Cells
-from lib.record.markdown import cell, number
+from lib.record.markdown import UNKNOWN, cell, number
 from lib.record.tables import Table
 
 ERRORS = ["training error (%)", "test error (%)"]  # columns of Table 1
@@ -89,6 +90,11 @@ def farthest(told: Mapping, printed: Mapping, label: str) -> float:
     """
     cells = [(name, column) for name in mnist.LINEAR[:2] for column in ERRORS]
     return float(np.max([abs(told[name, f"{label}, {column}"] - printed[name, column]) for name, column in cells]))
+
+
+def best(off: Mapping[str, float]) -> str:
+    """The reading that misses by least; that it is not known, if one of them is not."""
+    return UNKNOWN if any(map(math.isnan, off.values())) else min(off, key=off.get)
 
 
 # --- Autoencoder ------------------------------------------------------------------------------------

@@ -284,6 +284,12 @@ def percent_off(ours: Told, theirs: Told, column: str | None = None) -> list[flo
     return [100 * (ours[row, column or name] / value - 1) for (row, name), value in theirs.items()]
 
 
+def num_nearer(off: Sequence[float], other: Sequence[float]) -> float:
+    """For how many the first is off by less than the second; nan if one of them is not known."""
+    known = np.isfinite([off, other]).all()
+    return int(np.sum(np.abs(off) < np.abs(other))) if known else np.nan
+
+
 def by_factor(told: Told, kinds: Sequence[str], factors: Sequence[float], networks: Iterable[str]) -> dict:
     """{network: {kind: [rate at each factor]}} of a table whose rows are `factor_row`s."""
     return {n: {kind: [told[factor_row(kind, f), n] for f in factors] for kind in kinds} for n in networks}

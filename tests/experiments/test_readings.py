@@ -76,6 +76,11 @@ def test_each_reading_stands_beside_the_papers_numbers():
     assert math.isnan(readings.farthest(told, PAPER1, "λ"))
 
 
+def test_which_reading_is_best_is_known_only_if_all_are():
+    assert readings.best({"λ": 2.0, "λ/2": 0.1}) == "λ/2"
+    assert readings.best({"λ": math.nan, "λ/2": 0.1}) == "not measured"
+
+
 def test_the_papers_autoencoder_by_hand():
     found = readings.judged_in_paper(PAPER1, PAPER2)
     assert found["fools others (%)"] == pytest.approx((23.4 + 16 + 24.8 + 9.4 + 6.6) / 5)

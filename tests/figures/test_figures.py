@@ -30,6 +30,7 @@ def bowl(points: Tensor) -> Tensor:
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
+    "paper_and_ours": lambda: comparisons.paper_and_ours({("a", "c"): 1.0}, {("a", "c"): 2.0}, ["a"], ["c"], "Title"),
     "image_grid": lambda: grids.image_grid(IMAGES[:7], 4, "Title"),
     "image_grid, row titles": lambda: grids.image_grid(
         IMAGES[:7], 4, "Title", row_titles=["first", "a long title " * 5]
@@ -106,7 +107,7 @@ def pixels(figure: Figure) -> np.ndarray:
 def test_all_of_them_are_tried_here():
     public = {
         name
-        for module in (grids, curves, comparisons)
+        for module in (comparisons, curves, grids)
         for name, value in vars(module).items()
         if callable(value) and value.__module__ == module.__name__ and not name.startswith("_")
     }
@@ -128,7 +129,8 @@ def test_a_figure_is_titled_transparent_and_no_longer_pyplots(name):
 @pytest.mark.parametrize("name", FIGURES)
 def test_text_is_grey_so_that_it_can_be_read_on_black_and_on_white(name):
     figure = FIGURES[name]()
-    inside = figure.axes[0].texts if name == "matrices" else []  # on colours of their own
+    with_colours = figure.axes if name in ("matrices", "paper_and_ours") else []
+    inside = [text for ax in with_colours for text in ax.texts]  # on colours of their own
     texts = [text for text in figure.findobj(mpl.text.Text) if text not in inside]
     assert {to_rgba(text.get_color()) for text in texts if text.get_text()} == {to_rgba(style.GREY)}
 
@@ -222,6 +224,16 @@ def test_every_cell_of_a_matrix_is_written_where_it_has_a_number():
     assert [text.get_text() for text in ax.texts] == ["100", "20", "3"]
     assert [text.get_position() for text in ax.texts] == [(0, 0), (1, 0), (1, 1)]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["c", "d"]
+
+
+def test_the_papers_cells_stand_beside_ours_and_what_is_missing_stays_empty():
+    figure = comparisons.paper_and_ours(
+        {("a", "c"): 1.0}, {("a", "c"): 2.0, ("b", "d"): 3.0}, ["a", "b"], "cd", "Title"
+    )
+    left, right = figure.axes
+    assert (left.get_title(), right.get_title()) == ("the paper", "ours")
+    assert [text.get_text() for text in left.texts] == ["1"]
+    assert [text.get_text() for text in right.texts] == ["2", "3"]
 
 
 def test_every_method_has_one_sign_in_all_panels():

@@ -344,4 +344,6 @@ def test_which_cell_is_off_most_and_which_row_least():
     assert transfer.nearest(ours | {("b", "x"): math.nan}, ["b", "a"], "x", 3.4) == "a"
     assert transfer.percent_off(ours, {("a", "x"): 5.0, ("b", "x"): 2.0}) == pytest.approx([-20, 50])
     assert transfer.percent_off(ours, {("a", "y"): 5.0}, "x") == pytest.approx([-20])
+    assert transfer.num_nearer([-1.0, 5.0, 0.0], [2.0, -4.0, 1.0]) == 2
+    assert math.isnan(transfer.num_nearer([math.nan, 5.0], [2.0, -4.0]))
     assert transfer.in_column(ours | {("a", "y"): 1.0}, "x") == ours
