@@ -86,7 +86,7 @@ Markdown(overview.of_runs(ledger.read("run.json")))
 
 # %% [markdown]
 # Minutes are those of the last run, which takes finished networks from the store; how each fit ended, and how long it took
-# on a busy machine, stands in `results/fits.json`. Where a claim's evidence names no seeds it rests on one, and its
+# on a busy machine, stands in `results/fits.csv`. Where a claim's evidence names no seeds it rests on one, and its
 # intervals speak of images, not of networks.
 #
 # Adversarial training is still to come; its claims join the table with its chapter.
