@@ -108,9 +108,9 @@ def banner(found: Mapping[str, object], reasons: Mapping[str, str]) -> str:
 def missing(file: PublicFile, reason: str) -> MissingFileError:
     """The error that says which file is missing, why, and what to do about it."""
     checksum = f" ({file.checksum})" if file.checksum else ""
-    data_dir = os.environ.get("DATA_DIR") or "DATA_DIR, which is not set,"
-    return MissingFileError(
-        f"{file.name} is neither in {data_dir} nor in {cache_dir()}, and {reason}. Put {file.url}{checksum} into "
+    is_set = "" if os.environ.get("DATA_DIR") else ", which is not set,"
+    return MissingFileError(  # no folder of this machine is named: chapters print it
+        f"{file.name} is neither in DATA_DIR{is_set} nor in the user's cache, and {reason}. Put {file.url}{checksum} into "
         f"DATA_DIR/{file.folder}/, or run `make pictures`, which downloads it"
     )
 
