@@ -110,8 +110,8 @@ def missing(file: PublicFile, reason: str) -> MissingFileError:
     checksum = f" ({file.checksum})" if file.checksum else ""
     is_set = "" if os.environ.get("DATA_DIR") else ", which is not set,"
     return MissingFileError(  # no folder of this machine is named: chapters print it
-        f"{file.name} is neither in DATA_DIR{is_set} nor in the user's cache, and {reason}. Put {file.url}{checksum} into "
-        f"DATA_DIR/{file.folder}/, or run `make pictures`, which downloads it"
+        f"{file.name} is neither in DATA_DIR{is_set} nor in the user's cache, and {reason}. Put {file.url}{checksum} "
+        f"into DATA_DIR/{file.folder}/, or run `make pictures`, which downloads it"
     )
 
 
