@@ -310,9 +310,7 @@ tell(squeezed_low=(squeezed[1], ".1f"), squeezed_high=(squeezed[2], ".1f"))
 # in a row.
 
 # %% mystnb={"figure": {"caption": "All singular values of SqueezeNet's convolutions on a torus, by their part in a module, as far as this build has its weights.", "name": "fig-squeezenet-spectra"}, "image": {"alt": "Falling curves on logarithmic axes, one for each module, in a panel for each part."}}
-curves.spectra(
-    frame_bounds.squeezenet_spectra(modules, run), "Squeezing and expanding"
-)
+curves.spectra(frame_bounds.squeezenet_spectra(modules, run), "Squeezing and expanding")
 
 # %% [markdown]
 # ## Does it begin in the first layer?
