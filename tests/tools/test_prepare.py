@@ -13,7 +13,8 @@ import torch
 from conftest import REPOSITORY
 
 from lib.experiments import digits, photographs, plan, profiles, seeds
-from lib.experiments.plan import Settings, Step
+from lib.experiments.plan import Step
+from lib.experiments.settings import Settings
 from lib.networks import imagenet, mnist
 from lib.networks.autoencoder import AutoencoderConfig
 from lib.networks.training import DecayRule, MinibatchConfig, TrainingConfig
@@ -61,7 +62,7 @@ def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
     for name in (*mnist.TABLE1, "Conv"):
         run.adversarial(run.trained(name), run.train.take(12))
     for name in digits.HALVES:
-        run.adversarial(run.trained_on_half(name), run.test)
+        run.adversarial(run.trained_on_half(name), run.attacked_test)
     for label in profiles.AUTOENCODER_VARIANTS:
         run.with_autoencoder(label).trained("AE400-10")
     for rule in DecayRule:
@@ -72,7 +73,7 @@ def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
     scale = run.profile.photographs
     for subject in photographs.subjects(found, scale, run.store, run.device)[0].values():
         for goals in subject.goals(seeds.generator(run.seeds.targets)).values():
-            photographs.adversarial(subject, goals, scale.attack, run.store)
+            photographs.attack(subject, goals, scale.attack, run.store)
     assert run.store.num_made == len(steps) + layers
 
 
@@ -153,6 +154,7 @@ SLEEPER = """
 import os, time
 from pathlib import Path
 from lib.experiments import plan
+from lib.experiments.settings import Settings
 from tools import prepare
 
 def sleep(run):
@@ -160,7 +162,7 @@ def sleep(run):
     time.sleep(600)
 
 if __name__ == "__main__":
-    settings = plan.Settings("quick", "digits", "cpu", 0)
+    settings = Settings("quick", "digits", "cpu", 0)
     prepare.carry_out([plan.Step("sleep", settings, 1, sleep)], jobs=1)
 """
 
