@@ -1,7 +1,7 @@
 """What a run is asked for, on the command line and in a chapter's parameters cell."""
 
 import argparse
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 CHOICES = {"profile": ("quick", "paper"), "data": ("auto", "mnist", "digits"), "device": ("auto", "cpu", "cuda")}
 
@@ -17,7 +17,8 @@ class Settings:
 
     @property
     def parameters(self) -> dict[str, str | int]:
-        return asdict(self)
+        """What papermill injects, and nothing that a subclass adds."""
+        return {item.name: getattr(self, item.name) for item in fields(Settings)}
 
 
 def add_arguments(parser: argparse.ArgumentParser, profile: str, *without: str) -> None:
