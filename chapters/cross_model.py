@@ -99,7 +99,7 @@ contagion = {name: transfer.mean_where(rates, row=name) for name in mnist.TABLE1
 kinds = mnist.LINEAR, [name for name in mnist.TABLE1 if name not in mnist.LINEAR]
 lengths = table2.column("distortion")
 longer, num_pairs = averages.num_longer_worse(lengths, contagion, kinds)
-tell(longer=longer, num_pairs=num_pairs)
+tell(longer=longer, num_pairs=num_pairs, pairs_source=table2.source)
 tell(conv_noisy=(table2.told[noisy[-1], "Conv"], ".1f"))
 tell(six_noisy=span(table2.told.grid(strong, mnist.TABLE1)[0], ".1f"))
 
@@ -118,7 +118,7 @@ tell(six_noisy=span(table2.told.grid(strong, mnist.TABLE1)[0], ".1f"))
 #
 # Read along a row: how contagious is what was made for this network? Read down a column: how gullible is this one? Among
 # the linear networks, and among those with sigmoids, set two at a time side by side, each on average over the five other
-# networks of Table 1. {glue:text}`source`, the one with the larger distortion is the more contagious in
+# networks of Table 1. {glue:text}`pairs_source`, the one with the larger distortion is the more contagious in
 # {glue:text}`longer` of {glue:text}`num_pairs` pairs. (Cell by cell, or across the two kinds, it need not be.) That is no
 # surprise, and the reason why the noise rows belong into the table: at a size at which the six networks of Table 1 hardly
 # notice noise, a perturbation that was made for one of them moves the others. Under noise of standard deviation 0.3, which
