@@ -229,11 +229,12 @@ tell(
 #
 # ## Why noise moves SqueezeNet on one set and not on the other
 #
-# The same noise, eight levels long, moves SqueezeNet far more often on the pictures of Tiny ImageNet than on its own. It
-# was trained on photographs; Tiny ImageNet's are 64 pixels wide and enlarged, and have no detail as fine as noise. If that
-# is the reason, then SqueezeNet's own pictures, brought down to fewer pixels and enlarged again, must do the same. Two
-# things can make a first guess easy to move: a small **lead** over the second (in logits), or that noise **takes** more of
-# it (of the lead of the class that came first). So we measure both.
+# Compare in {numref}`tab-photo-transfer` how often noise of eight levels moves SqueezeNet on its own pictures and on
+# those of Tiny ImageNet. Why should it do so more often on the latter? SqueezeNet was trained on photographs; Tiny
+# ImageNet's are 64 pixels wide and enlarged, and have no detail as fine as noise. If that is the reason, then
+# SqueezeNet's own pictures, brought down to fewer pixels and enlarged again, must do the same. Two things can make a
+# first guess easy to move: a small **lead** over the second (in logits), or that noise **takes** more of it (of the lead
+# of the class that came first). So we measure both.
 
 # %% mystnb={"markdown_format": "myst"}
 beside_noise = photographs.resolution(under_attack, run.seeds.noise)

@@ -68,8 +68,9 @@ Markdown(overview.of_claims(published, judged))
 # ## What was changed
 #
 # First, the rule above. That the whole interval has to lie within the limit, and that seeds decide where there are several,
-# came on 2026-11-25, with the recorded numbers in view; until then a part was judged by its estimate alone. This
-# touches all {glue:text}`num_claims` claims, also those whose own criterion stayed as it was.
+# came on 2026-11-25, with the recorded numbers in view; until then a part was judged by its estimate, unless the
+# criterion itself spoke of intervals. This touches all {glue:text}`num_claims` claims, also those whose own criterion stayed
+# as it was.
 #
 # Then, of the criteria themselves, {glue:text}`num_changed` are not those by which the claim was first judged. They, too,
 # were changed when recorded numbers were in view, each for a reason of its own, which stands beside it; some have another
