@@ -184,12 +184,12 @@ tell(
 )
 
 # %% [markdown]
-# *softmax 1* is the network to look at. {glue:text}`fast_source`, its only layer has the norm {glue:text}`gentle_norm`; below
-# 1, it shrinks every difference there is; and the network is fooled like the others. Small bounds exclude nothing by being
-# small: what counts is the lead. The mean lead of this network: {glue:text}`gentle_lead`. The lead that its bound needs to
-# exclude what the attack found: {glue:text}`gentle_needed`. Nor do large bounds prove much. Of what the product of norms allows, the steepest slope met
-# is in per cent, at the most, {glue:text}`steepest_share` for the networks with several layers of sigmoids or a code of
-# them, and {glue:text}`rectified_share` for Conv.
+# *softmax 1* is the network to look at. {glue:text}`fast_source`, its only layer has the norm {glue:text}`gentle_norm`;
+# below 1, it shrinks every difference there is; and the network is fooled like the others. Small bounds exclude nothing by
+# being small: what counts is the lead. The mean lead of this network: {glue:text}`gentle_lead`. The lead that its bound
+# needs to exclude what the attack found: {glue:text}`gentle_needed`. Nor do large bounds prove much. Of what the product of
+# norms allows, the steepest slope met is in per cent, at the most, {glue:text}`steepest_share` for the networks with several
+# layers of sigmoids or a code of them, and {glue:text}`rectified_share` for Conv.
 #
 # ## What to conclude
 #

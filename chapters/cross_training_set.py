@@ -225,9 +225,9 @@ tell(by_image=(by_image, ".1f"), by_one=(by_one, ".1f"))
 # Over the {glue:text}`num_loud` cells that this changes, those amplified and fed to another network, the median difference
 # from the paper is, in points, {glue:text}`by_image` image by image and {glue:text}`by_one` with one factor. (It is told of
 # MNIST only. Where Table 4 speaks of other digits, how far they are from the paper's rates would decide nothing.) But any
-# single factor above 1 makes all perturbations larger, and all but brings a network's own cells to 100 %: which one the paper used,
-# if it did, cannot be told. We tried this reading after we had seen how the repaired formula misses; the claims are
-# judged by the formula.
+# single factor above 1 makes all perturbations larger, and all but brings a network's own cells to 100 %: which one the
+# paper used, if it did, cannot be told. We tried this reading after we had seen how the repaired formula misses; the claims
+# are judged by the formula.
 #
 # ## The claims
 

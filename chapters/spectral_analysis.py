@@ -220,14 +220,14 @@ tell(v1=v1, v4=v4, last_norms=span(last, "g"), times_less=(v1 / v4, ".1f"))
 # %% [markdown]
 # No norm of a convolution lies more than {glue:text}`slack` % below that on its torus, and none above. The public norms lie
 # between {glue:text}`smallest_norm` and {glue:text}`largest_norm`, the paper's last ones are {glue:text}`last_norms`, in
-# networks trained by other people with other software. How close is that? With the nearest counterpart for each convolution, Caffe's
-# for the first two and AlexNet for the others, no norm is off by more than a factor of {glue:text}`nearest_off`; with
-# AlexNet throughout one is off by {glue:text}`alexnet_off`. But this compares true norms with what came out of a formula
-# that has a wrong factor for conv1. Like with like, the formula's numbers on both sides and the nearest counterparts, it is
-# a factor of {glue:text}`formula_off`.
+# networks trained by other people with other software. How close is that? With the nearest counterpart for each convolution,
+# Caffe's for the first two and AlexNet for the others, no norm is off by more than a factor of {glue:text}`nearest_off`;
+# with AlexNet throughout one is off by {glue:text}`alexnet_off`. But this compares true norms with what came out of a
+# formula that has a wrong factor for conv1. Like with like, the formula's numbers on both sides and the nearest
+# counterparts, it is a factor of {glue:text}`formula_off`.
 #
-# Which of the paper's two numbers for conv1 is right, {glue:text}`v1` or {glue:text}`v4`? The formula was corrected between the two versions. What
-# each way of computing gives:
+# Which of the paper's two numbers for conv1 is right, {glue:text}`v1` or {glue:text}`v4`? The formula was corrected between
+# the two versions. What each way of computing gives:
 
 # %% mystnb={"markdown_format": "myst"}
 columns = ["conv1, Caffe's", "conv1, AlexNet"]
@@ -344,10 +344,10 @@ tell(
 
 # %% [markdown]
 # {glue:text}`first_source`, the attack's perturbations grow {glue:text}`squeezenet_ratio` times as much as random ones in
-# SqueezeNet's first layer, and {glue:text}`alexnet_ratio` times in AlexNet's, where they use {glue:text}`alexnet_used` % of the norm. Where such a number
-# is well above 1 the first layer takes part, by telling this perturbation from noise; where it is about 1, all that tells
-# them apart comes later. (A random direction spreads over all singular values alike. What leans towards the large ones
-# grows more, whether it fools anybody or not: so much the comparison leaves open.)
+# SqueezeNet's first layer, and {glue:text}`alexnet_ratio` times in AlexNet's, where they use {glue:text}`alexnet_used` % of
+# the norm. Where such a number is well above 1 the first layer takes part, by telling this perturbation from noise; where it
+# is about 1, all that tells them apart comes later. (A random direction spreads over all singular values alike. What leans
+# towards the large ones grows more, whether it fools anybody or not: so much the comparison leaves open.)
 
 # %% [markdown]
 # ## Pooling, and contrast normalisation
