@@ -241,19 +241,22 @@ Markdown(table1.show(columns, caption=caption, name="tab-distortion", rows=names
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 easiest, hardest = averages.extremes(table1.told, names, "distortion")
 missed = averages.missed(success.estimates)
-tell(easiest=easiest, hardest=hardest, success_source=success.source)
+tell(easiest=easiest, hardest=hardest, lengths_source=table1.source)
 tell(num_missed=missed["num_missed"], num_tried=missed["num_tried"])
+tell(success_source=success.source)
 tell(least_success=(missed["least_success"], ".4f"))
 caption = "How often the attack reached its target, and at how many gradients an image."
 columns = ["success (%)", "gradients"]
 Markdown(success.show(columns, caption=caption, name="tab-success"))
 
 # %% [markdown]
-# ({glue:text}`success_source`.) The attack missed {glue:text}`num_missed` of {glue:text}`num_tried` targets, all networks
+# {glue:text}`success_source`, the attack missed {glue:text}`num_missed` of {glue:text}`num_tried` targets, all networks
 # taken together. What was counted is not yet what is known: the success rates' 95 % intervals reach down to
-# {glue:text}`least_success` %. The easiest network to move is {glue:text}`easiest`, the hardest {glue:text}`hardest`
+# {glue:text}`least_success` %.
+#
+# {glue:text}`lengths_source`, the easiest network to move is {glue:text}`easiest`, the hardest {glue:text}`hardest`
 # ({numref}`tab-distortion`). Images that a network already gives the target class count with distortion zero, as the
-# definition of $D$ has it. And the more weight decay a linear network has, the harder it is to fool, in this build too:
+# definition of $D$ has it. And the more weight decay a linear network has, the harder it is to fool, in this build as in the paper:
 
 # %%
 linear = [attacks.distortions[name, "distortion"].value for name in mnist.LINEAR]

@@ -161,15 +161,16 @@ tell(fits_best_name=readings.best(off))
 filters = trained["AE400-10"].network.encoder.weight
 tell(num_code_images=min(run.profile.autoencoder.num_images, len(run.train)))
 
-# %% mystnb={"figure": {"caption": "Sixty of the 400 filters of this build, each scaled to its own largest weight: grey is zero.", "name": "fig-filters"}, "image": {"alt": "Four rows of autoencoder filters, grey with brighter and darker strokes."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Sixty of the 400 filters of this build, each scaled to its own largest weight: grey is zero.", "name": "fig-filters"}, "image": {"alt": "Four rows of fifteen autoencoder filters, grey with brighter and darker strokes or speckles."}} tags=["hide-input"]
 title = "What the autoencoder's units look for"
 grids.image_grid(filters[:60], num_columns=15, title=title, symmetric=True)
 # %% [markdown]
 # ## Table 1, the errors
 #
 # The paper's columns are printed as published; beside them stands what this code measured. Folded below are 95 % Wilson
-# intervals, and, where `make spread` has measured them, mean and range over several seeds, of which the recorded one, 0,
-# is one. An interval speaks of images, the range of first weights, targets and halves of the data.
+# intervals, and, once `make spread` has measured them on the same images, mean and range over several seeds, of which
+# the recorded one, 0, is one. An interval speaks of images, such a range of first weights, targets
+# and halves of the data.
 
 # %% mystnb={"markdown_format": "myst"}
 cells = {
@@ -209,7 +210,7 @@ heads, lines = readings.variants(table, run, as_printed)
 caption = f"What each reading of the paper's sentence gives. {table.source}."
 Markdown(markdown.table(heads, lines, caption, "tab-variants"))
 
-# %% mystnb={"figure": {"caption": "Twelve filters of each variant in this build, in the order of the table; each filter is scaled to its own largest weight, and grey is zero.", "name": "fig-variants"}, "image": {"alt": "Rows of filters, one row for each variant: strokes and blobs where the code is contractive, noisier patches where it is not."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Twelve filters of each variant in this build, in the order of the table; each filter is scaled to its own largest weight, and grey is zero.", "name": "fig-variants"}, "image": {"alt": "Rows of twelve filters, a row for each variant, grey with brighter and darker patches, which are strokes in some rows and speckles in others or in all."}} tags=["hide-input"]
 filters = torch.cat([v.network.encoder.weight[:12] for v in variants.values()])
 shown = {"num_columns": 12, "symmetric": True, "row_titles": list(variants)}
 grids.image_grid(filters, title="High quality is in the eye of the beholder", **shown)
@@ -233,7 +234,7 @@ tell(nearest=nearest, nearest_fools=(told[nearest, fools], ".1f"))
 #
 # A network that is hard to fool needs larger perturbations, and larger perturbations carry over to others. What was made for
 # the paper's autoencoder fools the other networks in {glue:text}`paper_fools` % of cases, by its Table 2.
-# {glue:text}`variants_source`, what was made for the contractive one does so in {glue:text}`both_fools` %. The variant that
+# {glue:text}`variants_source`, what was made for the sparse, contractive one does so in {glue:text}`both_fools` %. The variant that
 # comes nearest to the paper in this is "{glue:text}`nearest`", with {glue:text}`nearest_fools` %. We did not go back and
 # choose it: the network of Table 1 was fixed before its row of Table 2 was measured.
 #

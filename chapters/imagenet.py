@@ -92,7 +92,7 @@ attacked = {
     for goal, targets in subject.goals(seeds.generator(run.seeds.targets)).items()
 }
 
-# %% mystnb={"figure": {"caption": "Figure 5, with this build's pictures. In each block: the original, which the network classifies correctly; ten times the difference, around grey; the adversarial picture, and what the network says of it.", "name": "fig-ostriches"}, "image": {"alt": "Rows of photographs in blocks of three columns: a photograph, a grey square with faint coloured noise, and a photograph that looks the same as the first."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Figure 5, with this build's pictures. In each block: the original, which the network classifies correctly; ten times the difference, around grey; the adversarial picture, and what the network says of it.", "name": "fig-ostriches"}, "image": {"alt": "Rows of photographs in blocks of three columns: a photograph, a grey square with faint coloured noise, and a photograph that looks the same as the first; or a note that this build has none."}} tags=["hide-input"]
 title = "Left and right look alike; the network disagrees"
 grids.originals_differences_adversarials(photographs.panels(attacked, num=5), title)
 # %% [markdown]
@@ -189,7 +189,7 @@ tell(
 # %% [markdown]
 # {glue:text}`coarse_source`, searching by powers of 100 makes perturbations {glue:text}`coarser` times as long, and the
 # tight attack makes them {glue:text}`tighter` % shorter. Over all pictures attacked the paper's are {glue:text}`papers`
-# times as long as ours, and the lower of two such factors is all that a coarse search can explain.
+# times as long as ours, and the lower of two such factors is all that this coarse search can explain.
 #
 # ## Does it move another network?
 #
@@ -229,11 +229,12 @@ tell(
 #
 # ## Why noise moves SqueezeNet on one set and not on the other
 #
-# The same noise, eight levels long, moves SqueezeNet far more often on the pictures of Tiny ImageNet than on its own. It
-# was trained on photographs; Tiny ImageNet's are 64 pixels wide and enlarged, and have no detail as fine as noise. If that
-# is the reason, then SqueezeNet's own pictures, brought down to fewer pixels and enlarged again, must do the same. Two
-# things can make a first guess easy to move: a small **lead** over the second (in logits), or that noise **takes** more of
-# it (of the lead of the class that came first). So we measure both.
+# Compare in {numref}`tab-photo-transfer` how often noise of eight levels moves SqueezeNet on its own pictures and on
+# those of Tiny ImageNet. Why should it do so more often on the latter? SqueezeNet was trained on photographs; Tiny
+# ImageNet's are 64 pixels wide and enlarged, and have no detail as fine as noise. If that is the reason, then
+# SqueezeNet's own pictures, brought down to fewer pixels and enlarged again, must do the same. Two things can make a
+# first guess easy to move: a small **lead** over the second (in logits), or that noise **takes** more of it (of the lead
+# of the class that came first). So we measure both.
 
 # %% mystnb={"markdown_format": "myst"}
 beside_noise = photographs.resolution(under_attack, run.seeds.noise)
@@ -256,10 +257,12 @@ tell(
 # %% [markdown]
 # {glue:text}`resolution_source`, the noise takes {glue:text}`share_sharp` % of the mean lead on SqueezeNet's own pictures,
 # {glue:text}`share_coarse` % on the same pictures through 64 pixels, and {glue:text}`share_tiny` % on those of Tiny
-# ImageNet; beyond 100 % the first guess falls. Only the detail differs between the first two, so the difference between
-# them is its work: SqueezeNet is less sure of a blurred picture, and noise, which it has never seen on one, costs it more.
-# What is left between the last two is that of the pictures. So what was made for AlexNet's features, on pictures without
-# detail, compares with its own noise, and not with what was made for SqueezeNet.
+# ImageNet. These are ratios of two means: where a single picture loses more than 100 % of its lead its first guess falls,
+# and how often that happens the table's last column counts. Only the detail differs between the first two sets, so
+# that as far as their shares differ it is its work. If the second share is the larger one, the table's first two columns
+# tell whether SqueezeNet is less sure of a blurred picture, or noise costs it more there, or both. As far as the
+# last two sets differ, it is the pictures. Either way, what was made for AlexNet's features, on pictures without
+# detail, is to be compared with noise on the same pictures, and not with what was made for SqueezeNet on others.
 #
 # ## The claims
 #

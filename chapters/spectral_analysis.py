@@ -36,7 +36,7 @@ from lib.figures import comparisons, curves
 from lib.measures import spectral
 from lib.measures.spectral import Convolution
 from lib.networks import imagenet, mnist
-from lib.record.markdown import tell
+from lib.record.markdown import span, tell
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 run = digits.begin("spectral_analysis", profile, data, device, seed)
@@ -200,7 +200,7 @@ caption = "Table 5, upper bounds: the paper's versions, and public counterparts.
 shape = {"printed": columns[:2], "name": "tab-five", "index": "layer"}
 Markdown(upper.show(columns, caption=caption, **shape))
 
-# %% mystnb={"figure": {"caption": "Upper frame bounds: the paper's last version beside public weights.", "name": "fig-five"}, "image": {"alt": "For each of eight layers, marks on a logarithmic axis; most are of the same order of magnitude."}}
+# %% mystnb={"figure": {"caption": "Upper frame bounds: the paper's last version beside public weights.", "name": "fig-five"}, "image": {"alt": "For each of eight layers, marks on a logarithmic axis: the paper's number, and those of the public networks as far as they are known."}}
 comparisons.bounds_beside(frame_bounds.series(upper), upper.rows, "All layers stretch")
 
 # %% tags=["hide-input"]
@@ -212,39 +212,44 @@ tell(
     alexnet_off=(frame_bounds.times_off(five, "upper", frame_bounds.ALEXNET), ".2f"),
     formula_off=(frame_bounds.times_off(five, "upper as printed"), ".2f"),
 )
+paper = five.printed
+v1, v4 = paper["conv1", "upper (v1)"], paper["conv1", "upper (v4)"]
+last = [norm for (_, version), norm in paper.items() if version == "upper (v4)"]
+tell(v1=v1, v4=v4, last_norms=span(last, "g"), times_less=(v1 / v4, ".1f"))
 
 # %% [markdown]
 # No norm of a convolution lies more than {glue:text}`slack` % below that on its torus, and none above. The public norms lie
-# between {glue:text}`smallest_norm` and {glue:text}`largest_norm`, the paper's last ones between 2.75 and 11, in networks
-# trained by other people with other software. How close is that? With the nearest counterpart for each convolution, Caffe's
-# for the first two and AlexNet for the others, no norm is off by more than a factor of {glue:text}`nearest_off`; with
-# AlexNet throughout one is off by {glue:text}`alexnet_off`. But this compares true norms with what came out of a formula
-# that has a wrong factor for conv1. Like with like, the formula's numbers on both sides and the nearest counterparts, it is
-# a factor of {glue:text}`formula_off`.
+# between {glue:text}`smallest_norm` and {glue:text}`largest_norm`, the paper's last ones are {glue:text}`last_norms`, in
+# networks trained by other people with other software. How close is that? With the nearest counterpart for each convolution,
+# Caffe's for the first two and AlexNet for the others, no norm is off by more than a factor of {glue:text}`nearest_off`;
+# with AlexNet throughout one is off by {glue:text}`alexnet_off`. But this compares true norms with what came out of a
+# formula that has a wrong factor for conv1. Like with like, the formula's numbers on both sides and the nearest
+# counterparts, it is a factor of {glue:text}`formula_off`.
 #
-# Which of the paper's two numbers for conv1 is right, 20 or 2.75? The formula was corrected between the two versions. What
-# each way of computing gives:
+# Which of the paper's two numbers for conv1 is right, {glue:text}`v1` or {glue:text}`v4`? The formula was corrected between
+# the two versions. What each way of computing gives:
 
 # %% mystnb={"markdown_format": "myst"}
 columns = ["conv1, Caffe's", "conv1, AlexNet"]
-caption = "The first layer's norm, six ways. The paper: 20 first, 2.75 at last."
+caption = f"The first layer's norm, six ways. The paper: {v1:g} first, {v4:g} at last."
 shape = {"name": "tab-first", "index": "norm of conv1"}
 shape["rows"] = [*frame_bounds.WAYS, frame_bounds.PER_PIXEL]
 Markdown(five.transposed().show(columns, caption=caption, **shape))
 
 # %% tags=["hide-input"]
 tell(
-    caffe_v1=frame_bounds.nearest_way(five.told, columns[0], 20),
-    alexnet_v1=frame_bounds.nearest_way(five.told, columns[1], 20),
-    caffe_v4=frame_bounds.nearest_way(five.told, columns[0], 2.75),
-    alexnet_v4=frame_bounds.nearest_way(five.told, columns[1], 2.75),
+    caffe_v1_name=frame_bounds.nearest_way(five.told, columns[0], v1),
+    alexnet_v1_name=frame_bounds.nearest_way(five.told, columns[1], v1),
+    caffe_v4_name=frame_bounds.nearest_way(five.told, columns[0], v4),
+    alexnet_v4_name=frame_bounds.nearest_way(five.told, columns[1], v4),
 )
 
 # %% [markdown]
 # (*Upper* is the zero-padded operator; *on a torus* has the factor $1/D$, *as printed* $1/D^2$; the kernel's grid has
-# $1/D$.) Of the first five, nearest to the first version's 20 are, for the Caffe network, *{glue:text}`caffe_v1`* and, for
-# AlexNet, *{glue:text}`alexnet_v1`*; nearest to the last version's 2.75 are *{glue:text}`caffe_v4`* and
-# *{glue:text}`alexnet_v4`*. These are other weights than the paper's. And the ratio of the two published numbers is 7.3, not
+# $1/D$.) Of the first five, nearest to the first version's {glue:text}`v1` are, for the Caffe network,
+# *{glue:text}`caffe_v1_name`* and, for AlexNet, *{glue:text}`alexnet_v1_name`*; nearest to the last version's
+# {glue:text}`v4` are *{glue:text}`caffe_v4_name`* and *{glue:text}`alexnet_v4_name`*. These are other weights than the
+# paper's. And the ratio of the two published numbers is {glue:text}`times_less`, not
 # the 4 or 16 that a change of the factor alone would make, so that more than the factor changed between the versions. (The
 # last is also exactly 11/4, the kernel's side over the stride, up to which the formula's frequencies run. We cannot rule
 # out a slip.)
@@ -282,7 +287,7 @@ tell(rim_caffe=(rim[0], ".0f"), rim_alexnet=(rim[1], ".0f"))
 #
 # Whole spectra say more than their ends:
 
-# %% mystnb={"figure": {"caption": "All singular values of those layers of the ImageNet networks that this build has, of convolutions on a torus.", "name": "fig-spectra"}, "image": {"alt": "Falling curves on a logarithmic axis, one for each layer, in a panel for each network."}}
+# %% mystnb={"figure": {"caption": "All singular values of those layers of the ImageNet networks that this build has, of convolutions on a torus.", "name": "fig-spectra"}, "image": {"alt": "Falling curves on a logarithmic axis, one for each layer, in a panel for each network; or an empty panel whose title says that this build has none."}}
 curves.spectra(frame_bounds.spectra(public, run), "How far convolutions stretch")
 
 # %% [markdown]
@@ -309,7 +314,7 @@ tell(squeezed_low=(squeezed[1], ".1f"), squeezed_high=(squeezed[2], ".1f"))
 # {glue:text}`num_as_large` reach the smallest of those above. A layer may stretch less, but there are more of them
 # in a row.
 
-# %% mystnb={"figure": {"caption": "All singular values of SqueezeNet's convolutions on a torus, by their part in a module, as far as this build has its weights.", "name": "fig-squeezenet-spectra"}, "image": {"alt": "Falling curves on logarithmic axes, one for each module, in a panel for each part."}}
+# %% mystnb={"figure": {"caption": "All singular values of SqueezeNet's convolutions on a torus, by their part in a module, as far as this build has its weights.", "name": "fig-squeezenet-spectra"}, "image": {"alt": "Falling curves on logarithmic axes, one for each module, in a panel for each part; or an empty panel whose title says that this build has none."}}
 curves.spectra(frame_bounds.squeezenet_spectra(modules, run), "Squeezing and expanding")
 
 # %% [markdown]
@@ -318,8 +323,8 @@ curves.spectra(frame_bounds.squeezenet_spectra(modules, run), "Squeezing and exp
 # "Instabilities can appear as soon as in the first convolutional layer", the section concludes from norms above 1. A norm
 # cannot show that. Multiply the first layer by ten and divide the second by ten: the network says what it said, and the norm
 # is ten times as large. Feed it bytes instead of pixels in $[0, 1]$: the norm is 255 times smaller. What does not depend on
-# such choices is a comparison within the layer. Does it stretch what makes a network err more than it stretches anything
-# else of the same length? The perturbations that [were found for photographs](imagenet) answer:
+# such choices is a comparison within the layer. Does it stretch what makes a network err more than it stretches noise, a
+# random direction of the same length? The perturbations that [were found for photographs](imagenet) answer:
 
 # %% mystnb={"markdown_format": "myst"}
 first = run.table("first_layer", frame_bounds.first_layer(found, run))
@@ -331,17 +336,18 @@ Markdown(first.show(columns, caption=caption, **shape, index="first convolution 
 # %% tags=["hide-input"]
 grown = first.told.grid(frame_bounds.UNDER_ATTACK, columns)
 tell(
+    first_source=first.source,
     squeezenet_ratio=(grown[0, 0] / grown[0, 1], ".1f"),
     alexnet_ratio=(grown[1, 0] / grown[1, 1], ".1f"),
     alexnet_used=(100 * grown[1, 0] / grown[1, 2], ".0f"),
 )
 
 # %% [markdown]
-# The attack's perturbations grow {glue:text}`squeezenet_ratio` times as much as random ones in SqueezeNet's first layer, and
-# {glue:text}`alexnet_ratio` times in AlexNet's, where they use {glue:text}`alexnet_used` % of the norm. Where such a number
-# is well above 1 the first layer takes part, by telling this perturbation from noise; where it is about 1, all that tells
-# them apart comes later. (A random direction spreads over all singular values alike. What leans towards the large ones
-# grows more, whether it fools anybody or not: so much the comparison leaves open.)
+# {glue:text}`first_source`, the attack's perturbations grow {glue:text}`squeezenet_ratio` times as much as random ones in
+# SqueezeNet's first layer, and {glue:text}`alexnet_ratio` times in AlexNet's, where they use {glue:text}`alexnet_used` % of
+# the norm. Where such a number is well above 1 the first layer takes part, by telling this perturbation from noise; where it
+# is about 1, all that tells them apart comes later. (A random direction spreads over all singular values alike. What leans
+# towards the large ones grows more, whether it fools anybody or not: so much the comparison leaves open.)
 
 # %% [markdown]
 # ## Pooling, and contrast normalisation

@@ -261,7 +261,7 @@ mean = intervals.mean(by_seed) if len(by_seed) > 1 else effects.UNKNOWN
 tell(num_seeds=len(by_seed), num_beyond=sum(abs(delta) > limit for delta in by_seed))
 tell(seeds_low=(min(by_seed, default=math.nan), "+.2f"))
 tell(seeds_high=(max(by_seed, default=math.nan), "+.2f"))
-tell(mean=signed(mean))
+tell(mean=signed(mean), seed_name=str(0 if table.recorded else seed))
 labels, network = by_judge.values()
 tell(lower_labels=(told["Conv, convolution", labels], "+.2f"))
 tell(lower_another=(told["Conv, convolution", network], "+.2f"))
@@ -269,6 +269,7 @@ tell(of_logits=(told["Conv, logits", labels], "+.2f"))
 tell(by_maxima=(told["AlexNet, conv5", network], "+.2f"))
 tell(by_means=(told["AlexNet, conv5, mean over the map", network], "+.2f"))
 tell(blind_guess=(told["Conv, hidden layer", "blind guess (%)"], ".0f"))
+tell(delta_shown=(told["Conv, hidden layer", network], "+.2f"))
 
 # %% [markdown]
 # ## "No distinction"
@@ -296,7 +297,10 @@ Markdown(run.verdicts())
 #
 # What would a reader notice of it? A guesser in the blind test who could compute the other network's agreement, and had
 # learned on one half of the rows which threshold is best, is right {glue:text}`blind_guess` % of the time on the other
-# half. The nearer that is to one half, the less can a look at a few rows show, a difference or its absence.
+# half. The nearer that is to one half, the less can a look at a few rows show, a difference or its absence. But this is
+# asked of one network, that of seed {glue:text}`seed_name` whose rows are shown, with a delta of {glue:text}`delta_shown`.
+# For the others, beside whose mean of {glue:text}`mean` it stands, it was not asked, and where delta is farther
+# from 0 there is more to guess by.
 #
 # Limits: one architecture of our own for MNIST; for ImageNet no fully connected layer, which the paper may have used,
 # and pictures that the networks may have been trained on. Intervals are over units and directions, for given images

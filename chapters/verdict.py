@@ -44,8 +44,8 @@ tell(
 # ## How a verdict is reached
 #
 # A claim has parts, most often the cells of a table. Each part is a deviation from what is claimed and has an interval:
-# 95 % over images, or, where several seeds were recorded, the range or Student's interval over seeds, for a claim speaks
-# of a kind of network and not of one. Proven bounds and counts have no width. Then
+# 95 % over what was sampled, mostly images, or, where several seeds were recorded, the range or Student's interval over
+# seeds, for a claim speaks of a kind of network and not of one. Proven bounds and counts have no width. Then
 #
 # - **reproduced**: every part lies within the criterion's limit, with its whole interval;
 # - **partly**: at least half of the parts do, whatever their intervals;
@@ -55,9 +55,11 @@ tell(
 # - **not testable here**: there is no honest criterion that our networks and data could meet or miss;
 # - **not recorded**: a number that the criterion needs has not been measured at the paper's scale.
 #
-# A criterion that luck meets is worth little. **By luck** is how often a table comes out as well in which only what is
-# trivially known is right, mostly because its cells were dealt anew among those that are trivially alike. What is known is
-# said for every claim in `lib/record/claims.py`; a claim of mathematics has no luck.
+# A criterion that luck meets is worth little. **By luck** is a frequency among tables in which only what is trivially known
+# is right, mostly because their cells were dealt anew among those that are trivially alike: how often such a table is
+# judged at least as well as ours, with at least as many parts within the limit. But it has to be at least *partly*
+# reproduced to count, also where ours is not: beside "not reproduced" the column tells how often luck does better than we
+# did. What is known is said for every claim in `lib/record/claims.py`; a claim of mathematics has no luck.
 
 # %% mystnb={"markdown_format": "myst"}
 Markdown(overview.of_claims(published, judged))
@@ -65,12 +67,16 @@ Markdown(overview.of_claims(published, judged))
 # %% [markdown]
 # ## What was changed
 #
-# Of the {glue:text}`num_claims` criteria {glue:text}`num_changed` are not those by which the claim was first judged. They
-# were changed when the recorded numbers were in view, because they could not fail, were met by luck, compared unlike
-# things, or called an estimate evidence whose interval crossed the limit; some have another limit since. For
-# {glue:text}`num_mathematics` of them the change is, wholly or in part, that the kind of claim, mathematics or measurement,
-# came into the rule only after verdicts on them had been recorded. Since a late criterion can be chosen to please, each one
-# stands here with the verdict that it had given.
+# First, the rule above. That the whole interval has to lie within the limit, and that seeds decide where there are several,
+# came on 2026-11-25, with the recorded numbers in view; until then a part was judged by its estimate, unless the
+# criterion itself spoke of intervals. This touches all {glue:text}`num_claims` claims, also those whose own criterion stayed
+# as it was.
+#
+# Then, of the criteria themselves, {glue:text}`num_changed` are not those by which the claim was first judged. They, too,
+# were changed when recorded numbers were in view, each for a reason of its own, which stands beside it; some have another
+# limit since. For {glue:text}`num_mathematics` of them the change is, wholly or in part, that the kind of claim, mathematics
+# or measurement, came into the rule only after verdicts on them had been recorded. Since a late criterion can be chosen to
+# please, each one stands here with the verdict that it had given.
 
 # %% mystnb={"markdown_format": "myst"}
 Markdown(overview.of_changes(published))
@@ -86,7 +92,8 @@ Markdown(overview.of_runs(ledger.read("run.json")))
 
 # %% [markdown]
 # Minutes are those of the last run, which takes finished networks from the store; how each fit ended, and how long it took
-# on a busy machine, stands in `results/fits.csv`. Where a claim's evidence names no seeds it rests on one, and its
-# intervals speak of images, not of networks.
+# on a busy machine, stands in `results/fits.csv`. Where a claim's evidence names no seeds it rests on one trained network of
+# each kind, and no interval speaks of others. What it speaks of is what was counted: images as a rule; for section 3 units
+# and directions; for a correlation of ranks the cells of the table. Those of Table 5 are no samples but proven bounds.
 #
 # Adversarial training is still to come; its claims join the table with its chapter.

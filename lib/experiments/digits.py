@@ -80,6 +80,10 @@ class Experiment:
         self.tables[name] = Table.of(name, cells)
         return self.tables[name]
 
+    def is_comparable(self, table: Table) -> bool:
+        """Whether a table tells of the paper's data: what was recorded, which only MNIST is, or a build on MNIST."""
+        return bool(table.recorded) or self.split.source == "mnist"
+
     def facts(self, name: str, entries: Mapping[str, Mapping]) -> None:
         """Put down what its tables rest on beyond numbers, in results/NAME, a JSON file; if this run is recorded."""
         if self.records:

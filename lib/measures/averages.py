@@ -1,5 +1,6 @@
 """Lengths of many perturbations as one number: readings of "average distortion", coarser searches, who fits better."""
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 
@@ -126,6 +127,19 @@ def extremes(told: Mapping[Cell, float], names: Iterable[str], column: str) -> t
     """The names with the smallest and the largest number of a column; None twice where no name has one."""
     known = {name: told[name, column] for name in names if math.isfinite(told[name, column])}
     return (min(known, key=known.get), max(known, key=known.get)) if known else (None, None)
+
+
+def num_longer_worse(
+    lengths: Mapping[str, Estimate], harm: Mapping[str, float], kinds: Iterable[Iterable[str]]
+) -> tuple[float, int]:
+    """In how many pairs of names of one kind the one with the larger length does more harm, and of how many pairs.
+
+    lengths : mean distortions; harm : what is made for each name does to others. nan where one is missing.
+    """
+    pairs = [pair for names in kinds for pair in itertools.combinations(names, 2)]
+    if not all(name in lengths and math.isfinite(harm[name]) for pair in pairs for name in pair):
+        return math.nan, len(pairs)
+    return sum((lengths[a].value > lengths[b].value) == (harm[a] > harm[b]) for a, b in pairs), len(pairs)
 
 
 def percent_over(told: Mapping[Cell, float], names: Iterable[str], above: str, below: str) -> dict[str, float]:

@@ -22,6 +22,7 @@ from lib.experiments.digits import Experiment
 from lib.experiments.profiles import PROFILES
 from lib.experiments.seeds import Seeds
 from lib.measures import intervals
+from lib.measures.effects import exactly
 from lib.networks import autoencoder, mnist, training
 from lib.networks.autoencoder import AutoencoderConfig
 from lib.networks.training import DecayRule, MinibatchConfig, TrainingConfig
@@ -97,6 +98,18 @@ def spy(monkeypatch, module, name: str, describe: Callable) -> list:
 
 def same_weights(a, b) -> bool:
     return of_network(a.network) == of_network(b.network)
+
+
+# --- What is compared with the paper --------------------------------------------------------------
+
+
+def test_only_mnist_is_compared_with_the_paper(make, results):
+    cells = {("M1", "M2"): exactly(1.0)}
+    on_digits = make().table("table4", cells)
+    assert not make().is_comparable(on_digits)
+    assert make().is_comparable(replace(on_digits, recorded=cells))
+    on_mnist = replace(make(), split=make().split._replace(source="mnist"))
+    assert on_mnist.is_comparable(on_digits)
 
 
 # --- Networks -------------------------------------------------------------------------------------

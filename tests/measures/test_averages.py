@@ -158,6 +158,15 @@ def test_extremes_leave_out_what_is_missing():
     assert averages.extremes(told, "abcd", "y") == (None, None)
 
 
+def test_pairs_are_formed_within_a_kind_and_what_is_missing_is_unknown():
+    lengths = {name: exactly(value) for name, value in zip("abcd", (1.0, 2.0, 3.0, 0.5), strict=True)}
+    harm = dict(zip("abcd", (10.0, 20.0, 15.0, 99.0), strict=True))
+    assert averages.num_longer_worse(lengths, harm, ["abc", "d"]) == (2, 3)  # c is longer than b, and does less
+    assert averages.num_longer_worse(lengths, harm, ["ab", "cd"]) == (1, 2)
+    assert math.isnan(averages.num_longer_worse({}, harm, ["ab"])[0])
+    assert math.isnan(averages.num_longer_worse(lengths, harm | {"b": math.nan}, ["ab"])[0])
+
+
 def test_percent_over_is_nan_where_a_cell_is_missing():
     told = Told({("a", "x"): 3.0, ("a", "y"): 2.0, ("b", "x"): 1.0})
     found = averages.percent_over(told, "ab", "x", "y")
