@@ -44,7 +44,7 @@ Markdown(run.banner)
 # Unlike for Table 2, the images distorted are those of the **test** set, which none of the three has seen.
 
 # %% mystnb={"markdown_format": "myst"}
-names = list(digits.HALVES)
+names = list(mnist.HALVES)
 found = generalisation.across_training_sets(run)
 table3 = run.table("table3", generalisation.table3(run, found))
 columns = [*run.parts, "distortion"]

@@ -358,7 +358,7 @@ def test_networks_and_attacks_are_on_the_device_asked_for(make):
 def test_halves_are_disjoint_and_their_networks_are_the_papers(make):
     run = make()
     P1, P2 = run.halves.values()
-    trained = {name: run.trained_on_half(name) for name in digits.HALVES}
+    trained = {name: run.trained_on_half(name) for name in mnist.HALVES}
     assert [t.spec.name for t in trained.values()] == ["100-100-10", "123-456-10", "100-100-10"]
     assert len(P1) == len(P2) == 50
     together = torch.cat([P1.inputs, P2.inputs])
