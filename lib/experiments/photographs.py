@@ -241,7 +241,7 @@ def extended(attacked: Mapping[str, Attacked]) -> dict[tuple[str, str], Estimate
     }
 
 
-def ways(
+def searched(
     attacked: Mapping[str, Attacked], scale: PhotographsConfig, noise: int, store: Store
 ) -> dict[tuple[str, str], Estimate]:
     """Mean distortions of the first pictures of every network: by the tight attack, as found, and by coarse searches.

@@ -49,7 +49,7 @@ def stopped_early(attacked: Attacked, factor: float, uniform: Tensor, config: At
 def coarse(
     attacked: Attacked, factors: Mapping[str, float], uniform: Tensor, config: AttackConfig, store: Store
 ) -> dict[str, Estimate]:
-    """Mean distortion after each of the coarser searches {name: factor}, over those of the inputs for which it succeeds.
+    """Mean distortion after each of the coarser searches {name: factor}, over the inputs for which it succeeds.
 
     Their number is the estimate's n; there is none for fewer than two. The first inputs are searched, as many as
     `uniform` (N,) has numbers.
