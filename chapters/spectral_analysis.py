@@ -331,14 +331,15 @@ Markdown(first.show(columns, caption=caption, **shape, index="first convolution 
 # %% tags=["hide-input"]
 grown = first.told.grid(frame_bounds.UNDER_ATTACK, columns)
 tell(
+    first_source=first.source,
     squeezenet_ratio=(grown[0, 0] / grown[0, 1], ".1f"),
     alexnet_ratio=(grown[1, 0] / grown[1, 1], ".1f"),
     alexnet_used=(100 * grown[1, 0] / grown[1, 2], ".0f"),
 )
 
 # %% [markdown]
-# The attack's perturbations grow {glue:text}`squeezenet_ratio` times as much as random ones in SqueezeNet's first layer, and
-# {glue:text}`alexnet_ratio` times in AlexNet's, where they use {glue:text}`alexnet_used` % of the norm. Where such a number
+# {glue:text}`first_source`, the attack's perturbations grow {glue:text}`squeezenet_ratio` times as much as random ones in
+# SqueezeNet's first layer, and {glue:text}`alexnet_ratio` times in AlexNet's, where they use {glue:text}`alexnet_used` % of the norm. Where such a number
 # is well above 1 the first layer takes part, by telling this perturbation from noise; where it is about 1, all that tells
 # them apart comes later. (A random direction spreads over all singular values alike. What leans towards the large ones
 # grows more, whether it fools anybody or not: so much the comparison leaves open.)

@@ -244,6 +244,12 @@ def kind_of_row(cell: Cell) -> str:
     return next(kind for kind in ("noise", "amplified", "distorted", "one factor", "printed") if kind in cell[0])
 
 
+def by_kind(cells: Iterable[Cell]) -> dict[Cell, float]:
+    """Cells of Table 4 with a constant for each kind of row: least under noise, most where amplified."""
+    kinds = ("noise", "distorted", "amplified")
+    return {cell: float(kinds.index(kind_of_row(cell))) for cell in cells}
+
+
 def farthest(ours: Told, theirs: Told) -> Cell:
     """The cell in which ours and theirs differ most, of those that both know."""
     off = differences(ours, theirs)
