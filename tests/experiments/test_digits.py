@@ -312,6 +312,13 @@ def test_begin_names_the_parameter_that_is_wrong(change, message):
         digits.begin("framework", **(parameters | change))
 
 
+def test_before_anything_is_recorded_a_verdict_is_on_this_builds_tables(make, results):
+    run = make("cross_training_set")
+    run.table("table4", {cell: intervals.Estimate(v, v, v, 9) for cell, v in ledger.printed("table4").items()})
+    found, source = run.verdict("cross-training-rank")
+    assert (found.word, found.behind, source) == ("reproduced", "n = 9", "In this build")
+
+
 def test_profile_quick_writes_nothing(make, results):
     run = make()
     run.trained("softmax 1")

@@ -243,6 +243,14 @@ def test_alike_numbers_have_no_rank_correlation():
     assert math.isnan(transfer.rank_correlation(dict.fromkeys(theirs, 5.0), theirs))
 
 
+def test_three_constants_rank_much_as_table_4_does():
+    """Noise, plain and amplified: so much of a correlation is the blocks' alone."""
+    table4 = ledger.printed("table4")
+    cells = transfer.halves(table4, NETWORKS, [PLAIN, LOUD]) | transfer.under_noise(table4)
+    assert set(transfer.by_kind(cells).values()) == {0, 1, 2}
+    assert transfer.rank_correlation(transfer.by_kind(cells), cells) == pytest.approx(0.93, abs=0.01)
+
+
 def test_the_papers_tables_have_the_cells_that_sentences_speak_of():
     table2, table4 = ledger.printed("table2"), ledger.printed("table4")
     assert len(transfer.between(table2, mnist.TABLE1)) == 30
