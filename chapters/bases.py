@@ -34,6 +34,7 @@ from lib.data import downloads
 from lib.experiments import digits, layers, photographs, seeds
 from lib.figures import comparisons
 from lib.measures import bases, effects, intervals, units
+from lib.record import claims
 from lib.record.markdown import signed, span, tell
 
 run = digits.begin("bases", profile, data, device, seed)
@@ -145,7 +146,7 @@ told, said = table.told, table.estimates
 families = {name: f"another network: delta, {name}" for name in bases.FAMILIES}
 shown = units.arranged(said, layers.FOR_BASES, families)
 title = "Are units special? It depends on the rival"
-comparisons.effect_sizes(shown, effects.NEGLIGIBLE, title)
+comparisons.effect_sizes(shown, claims.limit("no-distinction"), title)
 
 # %% [markdown]
 # {glue:text}`source`, in Conv's last hidden layer and in the eyes of another network, delta against Gaussian directions
@@ -226,7 +227,7 @@ tell(delta_scaled=(family["random, equal scales"], "+.2f"))
 tell(delta_white=(family["random, whitened axes"], "+.2f"))
 untrained = told["Conv untrained, hidden layer", families["random, equal scales"]]
 tell(untrained_scaled=(untrained, "+.2f"))
-correlation = said.get((row, "importance: rank correlation, units"), effects.UNKNOWN)
+correlation = said.get((row, "importance: rank correlation, units"), effects.UNMEASURED)
 tell(correlation=signed(correlation))
 tell(importance_delta=(told[row, "importance: delta, random"], "+.2f"))
 

@@ -118,7 +118,7 @@ caption = "Orders of magnitude from certificate to attack, mean over images."
 Markdown(table.show(columns, rows=names, caption=caption, name="tab-orders"))
 
 # %% tags=["hide-input"]
-told, deep = table.told, ("100-100-10", "200-200-10", "AE400-10")
+told, deep = table.told, mnist.DEEP
 num_tried, closest = certified.tried(table.estimates)
 exactly = {c: e for c, e in table.estimates.items() if c[1].endswith("optimum")}
 num_optima, _ = certified.tried(exactly)

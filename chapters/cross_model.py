@@ -74,18 +74,20 @@ title = "What is made for one network moves the others"
 comparisons.paper_and_ours(table2.printed, table2.told, rows, names, title)
 # %%
 printed = transfer.between(table2.printed, mnist.TABLE1)
-agreed = transfer.agreement(table2.told, printed)
-rank = transfer.correlation(table2.told, printed)
+pattern, source = run.verdict("cross-model-rank")
+ours, rank = pattern.told, pattern.spearman
+agreed = transfer.agreement(ours, printed)
 
 # %%
-tell(source=table2.source, num_cells=agreed["num_cells"], spearman=(rank.value, ".3f"))
+tell(source=source, behind_words=pattern.behind)
+tell(num_cells=agreed["num_cells"], spearman=(rank.value, ".3f"))
 tell(spearman_low=(rank.low, ".3f"), spearman_high=(rank.high, ".3f"))
 tell(median_difference=(agreed["median_difference"], ".1f"))
-off = transfer.differences(table2.told, printed)
+off = transfer.differences(ours, printed)
 tell(ae_row=(transfer.mean_where(off, row="AE400-10"), "+.1f"))
 tell(ae_column=(transfer.mean_where(off, column="AE400-10"), "+.1f"))
 rest = transfer.between(printed, set(names) - {"AE400-10"})
-rest = transfer.agreement(table2.told, rest)
+rest = transfer.agreement(ours, rest)
 tell(num_without=rest["num_cells"], spearman_without=(rest["spearman"], ".3f"))
 tell(median_without=(rest["median_difference"], ".1f"))
 told = table1.told
@@ -104,11 +106,11 @@ tell(conv_noisy=(table2.told[noisy[-1], "Conv"], ".1f"))
 tell(six_noisy=span(table2.told.grid(strong, mnist.TABLE1)[0], ".1f"))
 
 # %% [markdown]
-# {glue:text}`source`, our {glue:text}`num_cells` off-diagonal cells rank as the paper's do with a Spearman correlation
-# of {glue:text}`spearman`, and half of them differ by less than {glue:text}`median_difference` points. (The 95 % interval of
-# the correlation is {glue:text}`spearman_low` to {glue:text}`spearman_high`.) How much of the difference is the autoencoder's? What was made for ours
-# fools the others {glue:text}`ae_row` points more often than the paper's did, and ours is fooled {glue:text}`ae_column`
-# points more often, both on average. Without its row and column the remaining {glue:text}`num_without` cells have a
+# {glue:text}`source` ({glue:text}`behind_words`), our {glue:text}`num_cells` off-diagonal cells rank as the paper's do with a
+# Spearman correlation of {glue:text}`spearman`, and half of them differ by less than {glue:text}`median_difference` points.
+# (The 95 % interval of the correlation is {glue:text}`spearman_low` to {glue:text}`spearman_high`.) How much of the
+# difference is the autoencoder's? What was made for ours fools the others {glue:text}`ae_row` points more often than the
+# paper's did, and ours is fooled {glue:text}`ae_column` points more often, both on average. Without its row and column the remaining {glue:text}`num_without` cells have a
 # Spearman correlation of {glue:text}`spearman_without` and a median difference of {glue:text}`median_without` points.
 # {numref}`tab-variants` has other autoencoders: how contagious its examples are depends on how it was trained, and how the
 # paper's was trained is not known.
@@ -132,7 +134,7 @@ tell(six_noisy=span(table2.told.grid(strong, mnist.TABLE1)[0], ".1f"))
 # the number of errors in a sample of 256 images is binomial.
 
 # %%
-ranges = transfer.ranges_in_samples(table2.told, printed, size=256)
+ranges = transfer.ranges_in_samples(ours, printed, size=256)
 outside = {c: (a, b) for c, (a, b) in ranges.items() if not a <= printed[c] <= b}
 widths = [high - low for low, high in ranges.values()]
 
@@ -148,12 +150,12 @@ tell(ae_beyond=transfer.num_beyond_seeds(table2.seeds, ae_row), num_ae=len(ae_ro
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 paper = {cell: f"{printed[cell]:g}" for cell in outside}
 lines = [[*c, paper[c], f"{a:.1f} to {b:.1f}"] for c, (a, b) in outside.items()]
-caption = f"Printed rates beyond 95 % of samples of 256 images. {table2.source}."
+caption = f"Printed rates beyond 95 % of samples of 256 images. {source}."
 heads = ["made for", "fed to", "the paper", "95 % of samples"]
 Markdown(markdown.table(heads, lines, caption, "tab-ranges"))
 
 # %% [markdown]
-# {glue:text}`source`, 95 % of the samples of 256 images would show a rate within an interval that is on average
+# {glue:text}`source` ({glue:text}`behind_words`), 95 % of the samples of 256 images would show a rate within an interval that is on average
 # {glue:text}`mean_width` points wide. {glue:text}`num_inside` of the paper's {glue:text}`num_cells` printed cells lie inside
 # theirs; the others ({numref}`tab-ranges`) differ by more than the drawing of images explains.
 #

@@ -169,7 +169,7 @@ tell(
 
 # %% mystnb={"markdown_format": "myst"}
 random = photographs.at_random(attacked)
-searched = photographs.searches(random, scale, run.seeds.noise, run.store)
+searched = photographs.searched(random, scale, run.seeds.noise, run.store)
 coarse = run.table("photographs_coarse", searched)
 columns = ["tight attack", "as found", "q = 10", "q = 100"]
 caption = "Mean distortion where each of the four finds a picture; random targets."

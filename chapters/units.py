@@ -34,10 +34,11 @@ from lib.data import downloads
 from lib.experiments import digits, layers, photographs, seeds
 from lib.figures import blind_test, comparisons, grids
 from lib.measures import effects, intervals, units
+from lib.record import claims
 from lib.record.markdown import signed, tell
 
 run = digits.begin("units", profile, data, device, seed)
-settings, limit = run.profile.units, effects.NEGLIGIBLE
+settings, limit = run.profile.units, claims.limit("no-distinction")
 glue("dataset", run.train.name, display=False)
 Markdown(run.banner)
 
@@ -205,7 +206,7 @@ HTML(blind_test.element(asked, order, otherwise))
 again = layers.with_seeds(run, seed, hidden).items()
 replicas = {name: layers.look(run, layer) for name, layer in again}
 studies = {name: study for name, (_, study) in looked.items()}
-cells = layers.cells(run, studies) | layers.deltas(run, replicas)
+cells = layers.cells(run, studies) | layers.cells(run, replicas, units.deltas)
 
 seen = studies["Conv, hidden layer"].agreement["another network"]
 guessed = effects.best_guess(seen["units"], seen["random"])
@@ -257,7 +258,7 @@ tell(num_more=sum(part.value > 0 for part in parts.values()))
 
 # %% tags=["hide-input"]
 by_seed = units.by_seed(said, "another network")
-mean = intervals.mean(by_seed) if len(by_seed) > 1 else effects.UNKNOWN
+mean = intervals.mean(by_seed) if len(by_seed) > 1 else effects.UNMEASURED
 tell(num_seeds=len(by_seed), num_beyond=sum(abs(delta) > limit for delta in by_seed))
 tell(seeds_low=(min(by_seed, default=math.nan), "+.2f"))
 tell(seeds_high=(max(by_seed, default=math.nan), "+.2f"))

@@ -20,7 +20,7 @@ ARROWS = {
     "networks": {"data"},
     "attacks": {"solvers"},
     "measures": {"attacks", "data", "networks"},
-    "record": {"measures", "store"},
+    "record": {"measures", "networks", "store"},
     "figures": {"measures"},
     "experiments": {"store", "data", "solvers", "networks", "attacks", "measures", "record", "figures"},
 }

@@ -24,6 +24,7 @@ from lib.networks.mnist import NetworkSpec
 from lib.networks.recipes import Recipe
 from lib.networks.training import DecayRule, TrainResult
 from lib.record import claims, ledger
+from lib.record.claims import Verdict
 from lib.record.ledger import Cells
 from lib.record.tables import Table
 from lib.store.calls import Store
@@ -31,9 +32,7 @@ from lib.store.calls import Store
 PIECE = 10_000  # images attacked between two entries in the store: what a kill can lose
 RECORDED_SEED = 0
 
-# The networks of Table 3: what they are, and what they are trained on.
-HALVES = {"M1": ("100-100-10", "P1"), "M2": ("123-456-10", "P1"), "M3": ("100-100-10", "P2")}
-TABLE3 = {name: f"{name}: {network} on {half}" for name, (network, half) in HALVES.items()}  # its rows
+TABLE3 = {name: f"{name}: {network} on {half}" for name, (network, half) in mnist.HALVES.items()}  # its rows
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,15 @@ class Experiment:
 
     def verdicts(self) -> str:
         """How the claims that belong to this chapter came out, as recorded and in this build: a MyST table."""
-        return claims.summary(self.chapter, {name: table.now for name, table in self.tables.items()})
+        return claims.summary(self.chapter, self._now)
+
+    def verdict(self, identity: str) -> tuple[Verdict, str]:
+        """The verdict on one claim that sentences speak of, and whose it is: as recorded, else this build's."""
+        return claims.speaking(identity, self._now)
+
+    @property
+    def _now(self) -> dict[str, Cells]:
+        return {name: table.now for name, table in self.tables.items()}
 
     def finish(self) -> None:
         """At the end of a chapter whose results are recorded: what they were measured on, and what they say."""
@@ -145,7 +152,7 @@ class Experiment:
         M3 starts from weights of its own: the paper does not say, and with M1's it would have more in common with M1
         than an architecture.
         """
-        architecture, half = HALVES[name]
+        architecture, half = mnist.HALVES[name]
         run = replace(self, seeds=replace(self.seeds, init=self.seeds.twin)) if name == "M3" else self
         return run.trained(architecture, images=self.halves[half])
 

@@ -18,7 +18,7 @@ from lib.measures.intervals import Estimate
 from lib.measures.spectral import Convolution
 from lib.networks import imagenet, mnist
 from lib.networks.imagenet import Normalize
-from lib.record import markdown
+from lib.record import claims, markdown
 from lib.record.ledger import Cells
 from lib.record.tables import Table, Told, one_voice
 
@@ -28,9 +28,7 @@ UNDER_ATTACK = ("SqueezeNet 1.1", photographs.PROBE)  # in Figure 5
 FIRST = {"conv1, AlexNet": "AlexNet", "conv1, Caffe's": "Caffe's network"}
 PER_PIXEL = "upper, of pixels in [0, 1]"
 WAYS = ("upper", "upper on a torus", "upper as printed", "upper without a factor", "upper on the kernel's grid")
-# The public layer nearest to each of Table 5's: Caffe's copies the layout, but only two of its layers are to be had.
-NEAREST = {f"conv{i}": "Caffe's" if i < 3 else "AlexNet" for i in range(1, 6)}
-ALEXNET = dict.fromkeys(NEAREST, "AlexNet")
+ALEXNET = {layer: f"{layer}, AlexNet" for layer in claims.NEAREST}
 
 # --- The digits' networks -------------------------------------------------------------------------
 
@@ -312,10 +310,10 @@ def norms(told: Told, columns: Iterable[str] = ("upper",)) -> list[float]:
     return sorted(value for (_, column), value in told.items() if column in columns) or [math.nan]
 
 
-def times_off(table: Table, column: str, networks: Mapping[str, str] = NEAREST) -> float:
-    """The largest factor between a layer's number and the paper's last one; {layer: network} says whose is taken."""
-    ours = np.array([table.told[f"{layer}, {network}", column] for layer, network in networks.items()])
-    printed = np.array([table.printed[layer, "upper (v4)"] for layer in networks])
+def times_off(table: Table, column: str, rows: Mapping[str, str] = claims.NEAREST) -> float:
+    """The largest factor between a layer's number and the paper's last one; {layer: row} says whose is taken."""
+    ours = np.array([table.told[row, column] for row in rows.values()])
+    printed = np.array([table.printed[layer, "upper (v4)"] for layer in rows])
     return float(np.exp(np.abs(np.log(ours / printed)).max()))
 
 

@@ -13,6 +13,7 @@ from lib.data.dataset import Dataset
 from lib.experiments import digits, seeds
 from lib.experiments.digits import Experiment, Trained
 from lib.measures import intervals, transfer
+from lib.networks import mnist
 from lib.record import markdown
 from lib.record.ledger import Cells
 
@@ -66,7 +67,7 @@ def across_networks(run: Experiment, names: Sequence[str]) -> Generalisation:
 
 def across_training_sets(run: Experiment) -> Generalisation:
     """Table 4: the test images made for networks trained on halves of the data, amplified and not, and noise."""
-    trained = {name: run.trained_on_half(name) for name in digits.HALVES}
+    trained = {name: run.trained_on_half(name) for name in mnist.HALVES}
     results = {name: run.adversarial(network, run.attacked_test) for name, network in trained.items()}
     found = {name: result.adversarial for name, result in results.items()}
     sets = transfer.table4_images(found, run.attacked_test.inputs, seeds.generator(run.seeds.noise))

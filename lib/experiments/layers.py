@@ -99,7 +99,7 @@ def of_digits(run: Experiment) -> dict[str, Layer]:
 def with_seeds(run: Experiment, seed: int, layer: Layer) -> dict[str, Layer]:
     """Conv's hidden layer from `seed` and from those that follow it: all random numbers anew, images and judges not."""
     numbers = range(seed, seed + run.profile.units.num_networks)
-    networks = {f"Conv, seed {number}": run.with_seed(number).trained("Conv").network for number in numbers}
+    networks = {units.SEED.format(number): run.with_seed(number).trained("Conv").network for number in numbers}
     return {
         name: Layer(partial(_dense, hidden(conv)), layer.images, layer.others, layer.judges)
         for name, conv in networks.items()
@@ -195,26 +195,12 @@ def rotations(run: Experiment, layer: Layer, study: Study) -> dict[str, Tensor]:
     return run.store.call(bases.rotated, live, layer.judges, scale.k, scale.num_rotations, generator)
 
 
-def cells(run: Experiment, studies: Mapping[str, Study]) -> dict:
-    """`units.cells` of all of them; each layer draws for itself."""
-    return {
-        cell: estimate
-        for layer, study in studies.items()
-        for cell, estimate in units.cells(
-            layer, study, run.profile.units, seeds.generator(run.seeds.resampling)
-        ).items()
-    }
-
-
-def deltas(run: Experiment, studies: Mapping[str, Study]) -> dict:
-    """`units.deltas` of all of them."""
-    return {
-        cell: estimate
-        for layer, study in studies.items()
-        for cell, estimate in units.deltas(
-            layer, study, run.profile.units, seeds.generator(run.seeds.resampling)
-        ).items()
-    }
+def cells(run: Experiment, studies: Mapping[str, Study], measure: Callable = units.cells) -> dict:
+    """`units.cells`, or `units.deltas` alone, of all of them; each layer draws for itself."""
+    found = {}
+    for layer, study in studies.items():
+        found |= measure(layer, study, run.profile.units, seeds.generator(run.seeds.resampling))
+    return found
 
 
 # --- What a page shows ----------------------------------------------------------------------------

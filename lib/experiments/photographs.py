@@ -16,7 +16,7 @@ from lib.attacks.penalized import AttackConfig, AttackResult
 from lib.attacks.tight import TightConfig, TightResult
 from lib.data.photographs import SIDE, Pictures, imagenet_sample
 from lib.data.photographs import tiny_imagenet as whole_tiny_imagenet
-from lib.experiments import seeds
+from lib.experiments import searches, seeds
 from lib.experiments.profiles import PhotographsConfig
 from lib.measures import aftermath, effects, intervals
 from lib.measures.intervals import Estimate
@@ -163,11 +163,15 @@ class Attacked:
     result: AttackResult
     seconds: float
 
+    @property
+    def plain(self) -> searches.Attacked:
+        """The attack alone, without what is known of the pictures."""
+        return searches.Attacked(self.subject.network, self.subject.inputs, self.targets, self.result)
+
     def first(self, num: int) -> "Attacked":
         """The first `num` of the pictures, and what was found for them."""
         some = replace(self.subject, inputs=self.subject.inputs[:num], labels=self.subject.labels[:num])
-        found = AttackResult(**{name: values[:num] for name, values in vars(self.result).items()})
-        return replace(self, subject=some, targets=self.targets[:num], result=found)
+        return replace(self, subject=some, targets=self.targets[:num], result=self.plain.first(num).result)
 
 
 def attack(subject: Subject, targets: Tensor, config: AttackConfig, store: Store) -> Attacked:
@@ -189,24 +193,6 @@ def tightened(attacked: Attacked, config: TightConfig, store: Store) -> TightRes
     subject, targets, start = attacked.subject, attacked.targets, attacked.result.adversarial
     found = store.call(tight.tighten, subject.network, subject.inputs, targets, start, config)
     return found.to(targets.device)
-
-
-def stopped_early(
-    attacked: Attacked, factor: float, config: AttackConfig, generator: torch.Generator, store: Store
-) -> Tensor:
-    """Distortions (N,) of an attack that lowers c by `factor` at a time until it succeeds; kept in the store.
-
-    Such a search stops anywhere between the largest successful c and c / factor: at c factor^-u, u uniform in [0, 1).
-    nan for pictures whose search met no successful minimiser, so that there is no such c, or where that c has none.
-    """
-    subject, c = attacked.subject, attacked.result.c
-    uniform = torch.rand(len(c), generator=generator).to(c)
-    rows = torch.isfinite(c)
-    prices = (c * factor**-uniform)[rows]
-    lengths = torch.full_like(c, torch.nan)
-    arguments = (subject.network, subject.inputs[rows], attacked.targets[rows], prices, config)
-    lengths[rows] = store.call(penalized.lengths_at, *arguments).to(lengths)
-    return lengths
 
 
 # --- The tables of the chapter --------------------------------------------------------------------
@@ -255,7 +241,7 @@ def extended(attacked: Mapping[str, Attacked]) -> dict[tuple[str, str], Estimate
     }
 
 
-def searches(
+def searched(
     attacked: Mapping[str, Attacked], scale: PhotographsConfig, noise: int, store: Store
 ) -> dict[tuple[str, str], Estimate]:
     """Mean distortions of the first pictures of every network: by the tight attack, as found, and by coarse searches.
@@ -266,8 +252,9 @@ def searches(
     for name, everything in attacked.items():
         some = everything.first(scale.num_coarse)
         ways = {"tight attack": tightened(some, scale.tight, store).distortion, "as found": some.result.distortion}
+        uniform = torch.rand(len(some.targets), generator=seeds.generator(noise)).to(some.subject.inputs)
         for factor in COARSE:
-            ways[f"q = {factor}"] = stopped_early(some, factor, scale.attack, seeds.generator(noise), store)
+            ways[f"q = {factor}"] = searches.stopped_early(some.plain, factor, uniform, scale.attack, store)
         by_all = torch.stack(list(ways.values())).isfinite().all(dim=0)
         if by_all.sum() > 1:
             cells |= {(name, way): intervals.mean(values[by_all].cpu().numpy()) for way, values in ways.items()}

@@ -84,7 +84,7 @@ def attack_photographs(run: Experiment, settings: Settings, name: str, kind: int
 
 def networks(settings: Settings) -> list[Step]:
     """The networks of Tables 1 and 3."""
-    makers = dict.fromkeys(mnist.TABLE1, train) | dict.fromkeys(digits.HALVES, train_on_half)
+    makers = dict.fromkeys(mnist.TABLE1, train) | dict.fromkeys(mnist.HALVES, train_on_half)
     return [
         Step(name, settings, SECONDS_TO_TRAIN.get(name, SOME_SECONDS), partial(make, name=name))
         for name, make in makers.items()
@@ -129,7 +129,7 @@ def attacks(settings: Settings, names: Sequence[str]) -> list[Step]:
     run = begin(settings)
     num_train, num_test = len(run.attacked), len(run.attacked_test)
     makers = dict.fromkeys(names, (attack, num_train))
-    makers |= dict.fromkeys(digits.HALVES, (attack_half, num_test))
+    makers |= dict.fromkeys(mnist.HALVES, (attack_half, num_test))
     return [
         Step(
             f"attack {piece + 1} on {name}",

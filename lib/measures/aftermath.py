@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.attacks import perturbations
+from lib.attacks import penalized, perturbations
 from lib.attacks.penalized import Network
 from lib.measures import intervals, transfer
 from lib.measures.intervals import Estimate
@@ -98,17 +98,10 @@ def moved(network: Network, inputs: Tensor, changed: Tensor) -> Estimate:
 
 
 @torch.no_grad()
-def lead(network: Network, images: Tensor, classes: Tensor) -> Tensor:
-    """By how much the logit of each image's class is ahead of the best other, (N,): negative where it is not first."""
-    logits = network(images)
-    others = logits.scatter(1, classes[:, None], -torch.inf)
-    return logits.gather(1, classes[:, None])[:, 0] - others.amax(dim=1)
-
-
 def beside_noise(network: Network, inputs: Tensor, noisy: Tensor) -> dict[str, Estimate]:
     """What noise does to the first guess, {column: Estimate}: its lead, the loss of it, and how often it changes."""
     classes = transfer.predictions(network, inputs)
-    before, after = lead(network, inputs, classes), lead(network, noisy, classes)
+    before, after = (penalized.lead(network(images), classes) for images in (inputs, noisy))
     return {
         "lead": intervals.mean(before.cpu().numpy()),
         "lost to noise": intervals.mean((before - after).cpu().numpy()),

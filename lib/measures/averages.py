@@ -1,4 +1,4 @@
-"""Lengths of many perturbations as one number: readings of "average distortion", coarser searches, who fits better."""
+"""Lengths of many perturbations as one number: readings of "average distortion", and which fits the paper's better."""
 
 import itertools
 import math
@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import scipy.stats
-import torch
 from torch import Tensor
 
-from lib.attacks import penalized
-from lib.attacks.penalized import AttackConfig, AttackResult, Network
-from lib.measures import intervals
+from lib.attacks.penalized import AttackResult
+from lib.measures import effects, intervals
 from lib.measures.intervals import Estimate
 
 Cell = tuple[str, str]
@@ -46,44 +44,6 @@ def readings(distortion: Tensor, correct: Tensor) -> dict[str, Estimate]:
     everyone, right = distortion.cpu().numpy(), distortion[correct].cpu().numpy()
     averages = (intervals.mean, intervals.root_mean_square)
     return dict(zip(READINGS, [average(of) for average in averages for of in (everyone, right)], strict=True))
-
-
-def coarse_searches(
-    network: Network, inputs: Tensor, targets: Tensor, found: AttackResult, uniform: Tensor, config: AttackConfig
-) -> dict[str, Estimate]:
-    """The mean distortion after each of the coarser SEARCHES, for the first N of the images that were attacked.
-
-    Parameters as for `coarse_search`; inputs, targets and `found` may be of more images than `uniform` (N,).
-    """
-    rows = slice(len(uniform))
-    images = network, inputs[rows], targets[rows], found.distortion[rows], found.c[rows]
-    lengths = {search: coarse_search(*images, factor**-uniform, config) for search, factor in SEARCHES.items()}
-    return {search: intervals.mean(of.cpu().numpy()) for search, of in lengths.items()}
-
-
-def coarse_search(
-    network: Network,
-    inputs: Tensor,
-    targets: Tensor,
-    distortion: Tensor,
-    c: Tensor,
-    share: Tensor,
-    config: AttackConfig,
-) -> Tensor:
-    """Distortions (N,) where the search over c ends too early, at `share` times the largest c that succeeds.
-
-    A search that lowers c by a factor of q at a time ends at c q^-u, u uniform in [0, 1).
-
-    inputs : (N, n); distortion, c : (N,), what the attack found. Where c is nan, no search was needed or none
-    succeeded: the distortion stays. share : (N,) in (0, 1].
-
-    Reference: section 4.1, "line-search over c > 0".
-    """
-    lengths, searched = distortion.clone(), torch.isfinite(c)
-    inputs, prices = inputs[searched], (c * share)[searched]
-    minima = penalized.minimize_penalized(network, inputs, targets[searched], prices, config).minimizer
-    lengths[searched] = penalized.distortion(minima, inputs)
-    return lengths
 
 
 def side_by_side(lengths: Mapping[str, Tensor]) -> dict[str, Estimate]:
@@ -144,13 +104,7 @@ def num_longer_worse(
 
 def percent_over(told: Mapping[Cell, float], names: Iterable[str], above: str, below: str) -> dict[str, float]:
     """{name: by how many per cent one column exceeds another}; nan where either is missing."""
-    return {name: 100 * (told[name, above] / told[name, below] - 1) for name in names}
-
-
-def span(values: Iterable[float]) -> tuple[float, float]:
-    """Smallest and largest of the values that are numbers; nan twice where none is."""
-    known = [value for value in values if math.isfinite(value)]
-    return (min(known), max(known)) if known else (math.nan, math.nan)
+    return {name: effects.percent_off(told[name, above], told[name, below]) for name in names}
 
 
 def over_printed(

@@ -26,6 +26,8 @@ SHARPEST, STEEPEST = "sharpest constant", "steepest slope met"
 LEAD, NEEDED = "lead", "lead needed"
 SHARE, COVERED = "largest share", "of the optimum (%)"
 
+Cell = tuple[str, str]
+
 
 @dataclass(frozen=True, eq=False)
 class Certified:
@@ -145,9 +147,9 @@ def tried(estimates: Mapping[tuple[str, str], Estimate]) -> tuple[int, float]:
     return sum(int(e.n) for e in judged), max((e.value for e in judged), default=math.nan)
 
 
-def range_of(told, names: Sequence[str], kind: str) -> tuple[float, float]:
+def range_of(told: Mapping[Cell, float], names: Sequence[str], kind: str) -> tuple[float, float]:
     """The smallest and the largest number of a column over some networks; nan if one of them is missing."""
-    values = told.grid(names, [kind])
+    values = [told.get((name, kind), math.nan) for name in names]
     return float(np.min(values)), float(np.max(values))
 
 
@@ -156,6 +158,7 @@ def num_images(estimates: Mapping[tuple[str, str], Estimate], names: Sequence[st
     return max((int(estimates[name, kind].n) for name in names if (name, kind) in estimates), default=math.nan)
 
 
-def real_part(told, names: Sequence[str]) -> float:
+def real_part(told: Mapping[Cell, float], names: Sequence[str]) -> float:
     """The steepest slope met in per cent of what the product of norms allows, at the most over some networks."""
-    return 100 * float((told.grid(names, [STEEPEST]) / told.grid(names, [PRODUCT])).max())
+    steepest, allowed = (np.array([told.get((n, kind), math.nan) for n in names]) for kind in (STEEPEST, PRODUCT))
+    return 100 * float((steepest / allowed).max())

@@ -9,8 +9,7 @@ from lib.measures import intervals
 from lib.measures.intervals import Estimate
 
 PERMUTATIONS_AT_ONCE = 500
-NEGLIGIBLE = 0.147  # a Cliff's delta up to this size, by the convention of Romano et al. 2006
-UNKNOWN = Estimate(np.nan, np.nan, np.nan, 0)  # of what was not measured
+UNMEASURED = Estimate(np.nan, np.nan, np.nan, 0)  # of what was not measured
 
 
 def delta(a: Tensor, b: Tensor, generator: torch.Generator, num_draws: int) -> Estimate:
@@ -100,6 +99,11 @@ def _share_right(a: Tensor, b: Tensor, threshold: float, side: int) -> float:
 def spread(draws: Tensor) -> Estimate:
     """Mean of values (R,) and the range of the middle 95 % of them."""
     return _estimate(float(draws.mean()), draws, len(draws))
+
+
+def percent_off(value: float, reference: float) -> float:
+    """By how many per cent a number exceeds another."""
+    return 100 * (value / reference - 1)
 
 
 def exactly(value: float, n: int = 1) -> Estimate:

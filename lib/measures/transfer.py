@@ -1,6 +1,7 @@
 """Cross-model and cross-training-set generalisation: what adversarial examples do to other networks (section 4.2)."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import isfinite, nan
 
 import numpy as np
 import scipy.stats
@@ -113,7 +114,7 @@ def is_share_of(printed: str, size: int = 256) -> bool:
 
 def both_known(ours: Told, theirs: Told) -> list[Cell]:
     """The cells of `theirs` that have a number on either side: what is nan, or missing, says nothing."""
-    return [cell for cell, value in theirs.items() if np.isfinite([value, ours.get(cell, np.nan)]).all()]
+    return [cell for cell, value in theirs.items() if isfinite(value) and isfinite(ours.get(cell, nan))]
 
 
 def differences(ours: Told, theirs: Told) -> dict[Cell, float]:
@@ -133,43 +134,18 @@ def agreement(ours: Told, theirs: Told) -> dict[str, float]:
 
 def rank_correlation(ours: Told, theirs: Told) -> float:
     """Spearman's, over the cells that both know; nan where there is nothing to correlate."""
-    a, b = _ranks(ours, theirs)
-    return float(np.mean(a * b))
+    cells = both_known(ours, theirs)
+    if len(cells) < 2:
+        return np.nan
+    ranks = [scipy.stats.rankdata([side[cell] for cell in cells]) for side in (ours, theirs)]
+    with np.errstate(divide="ignore", invalid="ignore"):  # where all are alike
+        return float(np.corrcoef(*ranks)[0, 1])
 
 
 def correlation(ours: Told, theirs: Told) -> Estimate:
     """`rank_correlation` with its 95 % interval, which is nan for fewer than four cells."""
     rho, n = rank_correlation(ours, theirs), len(both_known(ours, theirs))
-    return effects.correlated(rho, n) if n > 3 and abs(rho) < 1 else Estimate(rho, np.nan, np.nan, n)
-
-
-def dealt_anew(ours: Told, theirs: Told, block: Callable[[Cell], object], num_deals: int = 2000) -> np.ndarray:
-    """Spearman's correlations (num_deals,) once our cells are dealt anew among those of the same block.
-
-    They are what the blocks alone give. The deals are the same at every call.
-    """
-    blocks = [block(cell) for cell in both_known(ours, theirs)]
-    a, b = _ranks(ours, theirs)
-    dealt, rng = np.tile(a, (num_deals, 1)), np.random.default_rng(0)
-    for name in dict.fromkeys(blocks):
-        members = [i for i, other in enumerate(blocks) if other == name]
-        dealt[:, members] = rng.permuted(dealt[:, members], axis=1)
-    return (dealt * b).mean(axis=1)
-
-
-def luck(dealt: np.ndarray, rank_correlation: float) -> float:
-    """Which share of the deals, in per cent, correlates at least as well; nan if nothing is known."""
-    return 100 * float(np.mean(dealt >= rank_correlation)) if np.isfinite(rank_correlation) else np.nan
-
-
-def _ranks(ours: Told, theirs: Told) -> tuple[np.ndarray, np.ndarray]:
-    """The ranks of the cells that both know, ours and theirs, with mean 0 and variance 1; nan if all are alike."""
-    cells = both_known(ours, theirs)
-    return tuple(_standardised(scipy.stats.rankdata([side[cell] for cell in cells])) for side in (ours, theirs))
-
-
-def _standardised(ranks: np.ndarray) -> np.ndarray:
-    return (ranks - ranks.mean()) / ranks.std() if len(ranks) > 1 and ranks.std() > 0 else np.full(1, np.nan)
+    return effects.correlated(rho, n) if n > 3 else Estimate(rho, np.nan, np.nan, n)
 
 
 # --- Tables 1 to 4: numbers for sentences, as functions of tables -----------------------------------
@@ -268,6 +244,12 @@ def kind_of_row(cell: Cell) -> str:
     return next(kind for kind in ("noise", "amplified", "distorted", "one factor", "printed") if kind in cell[0])
 
 
+def by_kind(cells: Iterable[Cell]) -> dict[Cell, float]:
+    """Cells of Table 4 with a constant for each kind of row: least under noise, most where amplified."""
+    kinds = ("noise", "distorted", "amplified")
+    return {cell: float(kinds.index(kind_of_row(cell))) for cell in cells}
+
+
 def farthest(ours: Told, theirs: Told) -> Cell:
     """The cell in which ours and theirs differ most, of those that both know."""
     off = differences(ours, theirs)
@@ -279,9 +261,9 @@ def in_column(told: Told, column: str) -> dict[Cell, float]:
     return {cell: value for cell, value in told.items() if cell[1] == column}
 
 
-def percent_off(ours: Told, theirs: Told, column: str | None = None) -> list[float]:
+def each_off(ours: Told, theirs: Told, column: str | None = None) -> list[float]:
     """By how many per cent ours exceed theirs, cell by cell; ours may stand in another column of the same rows."""
-    return [100 * (ours[row, column or name] / value - 1) for (row, name), value in theirs.items()]
+    return [effects.percent_off(ours[row, column or name], value) for (row, name), value in theirs.items()]
 
 
 def num_nearer(off: Sequence[float], other: Sequence[float]) -> float:

@@ -6,6 +6,7 @@ v were one more filter. A unit is a direction of the natural basis. Scores are c
 neither its length nor the layer's mean matters.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from lib.measures.intervals import Estimate
 CHUNK = 250  # images whose maps are held at once
 JUDGES = ("labels", "another network")  # the primary ones, on which the claims rest
 LAST = ("Conv, hidden layer", "AlexNet, conv5", "SqueezeNet, fire9")  # the last layer that we have of each network
+SEED = "Conv, seed {}"  # rows: the first of LAST, from that seed
 FEW_SEEDS = 3  # fewer have no interval worth the name
 
 Cells = Mapping[tuple[str, str], Estimate]
@@ -219,8 +221,9 @@ def _compared(
 
 def by_seed(cells: Cells, judge: str) -> list[float]:
     """Cliff's delta of units against random directions in Conv's hidden layer, for every seed that it has."""
-    column = f"{judge}: delta, random"
-    return [estimate.value for (row, name), estimate in cells.items() if name == column and ", seed " in row]
+    column, of_seed = f"{judge}: delta, random", SEED.format("")
+    found = [estimate.value for (row, name), estimate in cells.items() if name == column and row.startswith(of_seed)]
+    return [value for value in found if math.isfinite(value)]
 
 
 def last_deltas(cells: Cells) -> dict[tuple[str, str], Estimate]:

@@ -32,7 +32,10 @@ _SPECS = (
 )
 SPECS = {spec.name: spec for spec in _SPECS}
 TABLE1 = tuple(SPECS)[:6]
-LINEAR = TABLE1[:3]
+LINEAR, DEEP = TABLE1[:3], TABLE1[3:]
+
+# The networks of Tables 3 and 4: what they are, and on which half of the training images they are trained.
+HALVES = {"M1": ("100-100-10", "P1"), "M2": ("123-456-10", "P1"), "M3": ("100-100-10", "P2")}
 
 
 def build(spec: NetworkSpec, generator: torch.Generator) -> nn.Module:

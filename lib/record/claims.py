@@ -38,16 +38,20 @@ Tables that only claims need:
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 import scipy.stats
 
-from lib.measures import effects, intervals, transfer
+from lib.measures import bases, effects, transfer, units
 from lib.measures.intervals import Estimate
+from lib.networks.mnist import DEEP, HALVES, LINEAR
+from lib.networks.mnist import TABLE1 as NETWORKS
 from lib.record import ledger, markdown
 from lib.record.ledger import Cells
+from lib.record.markdown import named, signed
+from lib.record.tables import AT_SCALE, IN_BUILD, Told
 
 Tables = Mapping[str, Cells]
 Parts = dict[str, Estimate]
@@ -63,16 +67,11 @@ REPRODUCED, PARTLY, NOT_REPRODUCED, CONTRADICTED, NOT_TESTABLE, NOT_RECORDED = (
 WORDS = (REPRODUCED, PARTLY, NOT_REPRODUCED, CONTRADICTED, NOT_TESTABLE, NOT_RECORDED)
 
 SEED_OF_LUCK, NUM_DRAWS = 2013, 2000
-FEW_SEEDS = 3  # fewer have no interval worth the name
+SHORT_OF_ONE = "1 - Spearman's correlation"  # the one part of a claim on a pattern
 ROUNDING = 1e-9
 
-LAST_LAYERS = ("Conv, hidden layer", "AlexNet, conv5", "SqueezeNet, fire9")
-JUDGES = ("labels", "another network")
-DEEP = ("100-100-10", "200-200-10", "AE400-10")
-LINEAR = ("softmax 1e-4", "softmax 1e-2", "softmax 1")
-NETWORKS = (*LINEAR, *DEEP)
-HALVES = ("M1", "M2", "M3")
 LONG = 0.08  # the printed distortions of Table 2 lie in two groups, 0.058 to 0.065 and 0.086 to 0.14
+# The public layer nearest to each of Table 5's: Caffe's copies the layout, but only two of its layers are to be had.
 NEAREST = {
     "conv1": "conv1, Caffe's",
     "conv2": "conv2, Caffe's",
@@ -92,12 +91,26 @@ class Verdict:
     evidence : the sentence that the verdict rests on.
     luck : how often the trivially known alone is judged as well; None where that is no question.
     word : the verdict in a word, one of WORDS; a criterion leaves it to the rule, or says NOT_TESTABLE.
+    cells : of the table that a chapter speaks of, too, what it was judged by: means over seeds where `told` has them.
+    behind : what is behind these cells, as `told` says it.
     """
 
     parts: Parts
     evidence: str
     luck: float | None = None
     word: str = ""
+    cells: Cells = field(default_factory=dict)
+    behind: str = markdown.UNKNOWN
+
+    @property
+    def told(self) -> Told:
+        """The numbers of `cells`."""
+        return Told({cell: estimate.value for cell, estimate in self.cells.items()})
+
+    @property
+    def spearman(self) -> Estimate:
+        """Of the two claims on patterns, the correlation that is judged; nan where it waits for cells."""
+        return changed(self.parts.get(SHORT_OF_ONE, effects.UNMEASURED), lambda x: 1 - x)
 
 
 @dataclass(frozen=True)
@@ -151,11 +164,12 @@ def judge(identity: str, tables: Tables) -> str:
 def judged(tables: Tables) -> pd.DataFrame:
     """Columns id, verdict, evidence, luck, a line for each claim in the paper's order: results/claims.csv."""
     verdicts = {identity: entry.function(tables) for identity, entry in CLAIMS.items()}
-    lines = [(identity, v.word, v.evidence, _in_words(v.luck)) for identity, v in verdicts.items()]
+    lines = [(identity, v.word, v.evidence, luck_in_words(v.luck)) for identity, v in verdicts.items()]
     return pd.DataFrame(lines, columns=["id", "verdict", "evidence", "luck"])
 
 
-def _in_words(luck: float | None) -> str:
+def luck_in_words(luck: float | None) -> str:
+    """The share of draws, or that it is below what so many draws can tell, or a dash."""
     return "–" if luck is None else f"{luck:.3f}" if luck >= 1 / NUM_DRAWS else f"below {1 / NUM_DRAWS:.4f}"
 
 
@@ -285,16 +299,11 @@ def told(tables: Tables, name: str, cells: Iterable[tuple[str, str]]) -> tuple[d
     if missing:
         raise NotRecorded(name, missing)
     found = {cell: table[cell] for cell in cells}
-    return found, f"n = {_span([e.n for e in found.values()])}"
+    return found, f"n = {markdown.span((e.n for e in found.values()), ',.0f')}"
 
 
 def _is_known(table: Cells, cell: tuple[str, str]) -> bool:
     return cell in table and bool(np.isfinite(table[cell].value))
-
-
-def _span(numbers: list[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
 
 
 def rows_with(tables: Tables, name: str, column: str) -> list[str]:
@@ -320,9 +329,9 @@ def minus(estimate: Estimate, reference: float) -> Estimate:
     return changed(estimate, lambda x: x - reference)
 
 
-def percent_off(estimate: Estimate, reference: float) -> Estimate:
+def excess(estimate: Estimate, reference: float) -> Estimate:
     """By how many per cent an estimate exceeds a number."""
-    return changed(estimate, lambda x: 100 * (x / reference - 1))
+    return changed(estimate, lambda x: effects.percent_off(x, reference))
 
 
 def doublings(estimate: Estimate, reference: float) -> Estimate:
@@ -336,24 +345,20 @@ def ratio(above: Estimate, below: Estimate) -> Estimate:
     return Estimate(above.value / below.value, above.low / below.high, highest, above.n)
 
 
-def excess(above: Estimate, below: Estimate) -> Estimate:
-    """By how many per cent one estimate exceeds another."""
-    return percent_off(ratio(above, below), 1)
-
-
 def not_above(upper: Estimate, lower: Estimate) -> Estimate:
     """0 where one estimate lies above another, else 1; its interval is [0, 0] only where theirs are apart."""
     value, surely, possibly = upper.value <= lower.value, upper.high <= lower.low, upper.low <= lower.high
     return Estimate(float(value), float(surely), float(possibly), upper.n)
 
 
-def rank_correlation(cells: Cells, reference: Mapping[tuple[str, str], float]) -> Estimate:
-    """Spearman's correlation of cells with numbers, with its interval; nan where either are constant."""
-    ours, theirs = (
-        scipy.stats.rankdata([of(cell) for cell in cells]) for of in (lambda c: cells[c].value, reference.get)
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return effects.correlated(float(np.corrcoef(ours, theirs)[0, 1]), len(cells))
+def short_of_one(cells: Cells, reference: Mapping[tuple[str, str], float]) -> Parts:
+    """By how much Spearman's correlation of cells with numbers falls short of 1; nan where either are constant."""
+    return {SHORT_OF_ONE: changed(_spearman(cells, reference), lambda x: 1 - x)}
+
+
+def _spearman(cells: Cells, reference: Mapping[tuple[str, str], float]) -> Estimate:
+    found = {cell: cells[cell].value for cell in cells}
+    return transfer.correlation(found, {cell: reference[cell] for cell in cells})
 
 
 def beyond_sampling(rate: Estimate, reference: float) -> Estimate:
@@ -364,17 +369,6 @@ def beyond_sampling(rate: Estimate, reference: float) -> Estimate:
 @functools.lru_cache(maxsize=10_000)
 def _in_samples(rate: float) -> tuple[float, float]:
     return transfer.range_in_samples(min(max(rate, 0.0), 100.0), size=256)
-
-
-def signed(estimate: Estimate, digits: int) -> str:
-    """+1.89 [+1.85, +1.90], or the number alone where the interval has no width."""
-    value, low, high = (f"{x:+.{digits}f}" for x in estimate[:3])
-    return value if estimate.low == estimate.high else f"{value} [{low}, {high}]"
-
-
-def listed(parts: Mapping[str, object], say: Callable[[object], str]) -> str:
-    """Names and numbers, one after the other."""
-    return ", ".join(f"{name} {say(part)}" for name, part in parts.items())
 
 
 # --- Section 2 ------------------------------------------------------------------------------------
@@ -394,7 +388,7 @@ def table1_errors(tables: Tables) -> Verdict:
 
     parts = compare(cells)
     far = {name: part for name, part in parts.items() if not _within(part, limit("table1-errors"))}
-    evidence = f"{listed(far, lambda e: signed(e, 2)) or 'none'} beyond, in points; {behind}"
+    evidence = f"{named(far, lambda e: signed(e, 2)) or 'none'} beyond, in points; {behind}"
     return Verdict(parts, evidence, luck("table1-errors", parts, map(compare, shuffles(cells, lambda c: c[1]))))
 
 
@@ -409,24 +403,26 @@ def random_meaningful(tables: Tables) -> Verdict:
 
     Luck: which of the two is which is drawn for each network and judge.
     """
-    kinds = [(row, by, f"{by}: {family}") for row in LAST_LAYERS for by in JUDGES for family in ("random", "chance")]
+    kinds = [
+        (row, by, f"{by}: {family}") for row in units.LAST for by in units.JUDGES for family in ("random", "chance")
+    ]
     cells, behind = told(tables, "units", [(row, column) for row, _, column in kinds])
 
     def compare(cells: Cells) -> Parts:
         return {
             f"{row}, {by}": not_above(cells[row, f"{by}: random"], cells[row, f"{by}: chance"])
-            for row in LAST_LAYERS
-            for by in JUDGES
+            for row in units.LAST
+            for by in units.JUDGES
         }
 
     parts = compare(cells)
     against = {
         f"{row}, {by}": f"{cells[row, f'{by}: random'].value:.3f} against {cells[row, f'{by}: chance'].value:.3f}"
-        for row in LAST_LAYERS
-        for by in JUDGES
+        for row in units.LAST
+        for by in units.JUDGES
     }
     draws = shuffles(cells, lambda cell: (cell[0], cell[1].split(":")[0]))
-    evidence = f"agreement of random directions against chance: {listed(against, str)}; {behind} directions"
+    evidence = f"agreement of random directions against chance: {named(against, str)}; {behind} directions"
     return Verdict(parts, evidence, luck("random-meaningful", parts, map(compare, draws)))
 
 
@@ -441,36 +437,28 @@ def no_distinction(tables: Tables) -> Verdict:
 
     Luck: every delta truly is 0.147 in size, and estimates scatter one by one, as widely as their intervals say.
     """
-    column = {by: f"{by}: delta, random" for by in JUDGES}
-    cells, _ = told(tables, "units", [(row, column[by]) for row in LAST_LAYERS for by in JUDGES])
-    parts = {f"{row}, {by}": cells[row, column[by]] for row in LAST_LAYERS for by in JUDGES}
-    seeds = {by: _by_seed(tables["units"], column[by]) for by in JUDGES}
-    parts |= {f"{LAST_LAYERS[0]}, {by}": intervals.mean(d) for by, d in seeds.items() if len(d) >= FEW_SEEDS}
-    evidence = f"Cliff's delta of units against random directions: {listed(parts, lambda e: signed(e, 2))}"
-    evidence += _seeds_in_words(seeds) + _rotations_in_words(tables["units"])
+    told(tables, "units", [(row, f"{by}: delta, random") for row in units.LAST for by in units.JUDGES])
+    table = tables["units"]
+    parts = {f"{row}, {by}": delta for (row, by), delta in units.last_deltas(table).items()}
+    evidence = f"Cliff's delta of units against random directions: {named(parts, lambda e: signed(e, 2))}"
+    evidence += _seeds_in_words(table) + _rotations_in_words(table)
     chance = luck("no-distinction", parts, at_the_limit(parts, limit("no-distinction")))
     return Verdict(parts, evidence, chance)
 
 
-def _by_seed(table: Cells, column: str) -> list[float]:
-    rows = [row for row, name in table if row.startswith("Conv, seed ") and name == column]
-    return [table[row, column].value for row in rows if _is_known(table, (row, column))]
-
-
-def _seeds_in_words(seeds: Mapping[str, list[float]]) -> str:
-    several = {by: deltas for by, deltas in seeds.items() if len(deltas) >= FEW_SEEDS}
-    said = [f"{by} {', '.join(f'{delta:+.2f}' for delta in deltas)}" for by, deltas in several.items()]
+def _seeds_in_words(table: Cells) -> str:
+    seeds = {by: units.by_seed(table, by) for by in units.JUDGES}
+    several = {by: deltas for by, deltas in seeds.items() if len(deltas) >= units.FEW_SEEDS}
+    said = [f"{by} {markdown.listed(deltas, '+.2f')}" for by, deltas in several.items()]
     return f"; Conv's are means over seeds, {' and '.join(said)}" if said else ""
 
 
 def _rotations_in_words(table: Cells) -> str:
-    cells = [(row, "another network: p, rotations") for row in LAST_LAYERS]
-    if not all(_is_known(table, cell) for cell in cells):
+    judge, values = "another network", {cell: estimate.value for cell, estimate in table.items()}
+    if bases.num_rotated(values, judge) < len(units.LAST):
         return ""
-    together = float(scipy.stats.combine_pvalues([table[cell].value for cell in cells]).pvalue)
-    number = len(LAST_LAYERS) * len(JUDGES) + len(JUDGES)  # the six deltas, and the rotations by either judge
-    adjusted = min(1.0, number * together)
-    told_apart = f"p = {together:.3f}, {adjusted:.3f} as one of {number} tests"
+    together, number = bases.joint_p(values, judge), bases.num_tests(values)
+    told_apart = f"p = {together:.3f}, {effects.bonferroni(together, number):.3f} as one of {number} tests"
     return f"; by another network's eye, these bases are among their rotations with {told_apart}"
 
 
@@ -507,10 +495,10 @@ def table1_distortion(tables: Tables) -> Verdict:
     cells, behind = told(tables, "table1", reference)
 
     def compare(cells: Cells) -> Parts:
-        return {cell[0]: percent_off(estimate, reference[cell]) for cell, estimate in cells.items()}
+        return {cell[0]: excess(estimate, reference[cell]) for cell, estimate in cells.items()}
 
     parts = compare(cells)
-    evidence = f"ours against the paper's, in per cent: {listed(parts, lambda e: signed(e, 0))}; {behind}"
+    evidence = f"ours against the paper's, in per cent: {named(parts, lambda e: signed(e, 0))}; {behind}"
     return Verdict(parts, evidence, luck("table1-distortion", parts, map(compare, shuffles(cells, lambda _: 0))))
 
 
@@ -526,8 +514,8 @@ def convex_exact(tables: Tables) -> Verdict:
     behind = "image by image"
     if len(parts) < len(LINEAR):
         cells, behind = told(tables, "exact", [(name, c) for name in LINEAR for c in ("attack", "exact optimum")])
-        parts = {name: excess(cells[name, "attack"], cells[name, "exact optimum"]) for name in LINEAR}
-    return Verdict(parts, f"above the exact optimum, in per cent: {listed(parts, lambda e: signed(e, 1))}; {behind}")
+        parts = {name: excess(ratio(cells[name, "attack"], cells[name, "exact optimum"]), 1) for name in LINEAR}
+    return Verdict(parts, f"above the exact optimum, in per cent: {named(parts, lambda e: signed(e, 1))}; {behind}")
 
 
 def _photographs(tables: Tables) -> tuple[dict, str]:
@@ -557,7 +545,7 @@ def photographs_adversarial(tables: Tables) -> Verdict:
     misses = {f"{row}, misses": effects.exactly(100 - tables["figure5"][row, "success (%)"].value) for row, _ in cells}
 
     def compare(cells: Cells) -> Parts:
-        return {row: changed(percent_off(e, length), lambda x: max(x, 0.0)) for (row, _), e in cells.items()} | misses
+        return {row: changed(excess(e, length), lambda x: max(x, 0.0)) for (row, _), e in cells.items()} | misses
 
     parts = compare(cells)
     (row, _), longest = max(cells.items(), key=lambda item: item[1].value)
@@ -577,10 +565,10 @@ def photographs_distortion(tables: Tables) -> Verdict:
     length = printed("figure5")["AlexNet of 2012", "distortion"]
 
     def compare(cells: Cells) -> Parts:
-        return {row: percent_off(estimate, length) for (row, _), estimate in cells.items()}
+        return {row: excess(estimate, length) for (row, _), estimate in cells.items()}
 
     parts = compare(cells)
-    evidence = f"ours against the paper's, in per cent: {listed(parts, lambda e: signed(e, 0))}; {behind} pictures"
+    evidence = f"ours against the paper's, in per cent: {named(parts, lambda e: signed(e, 0))}; {behind} pictures"
     return Verdict(parts, evidence, luck("photographs-distortion", parts, map(compare, _any_length(cells))))
 
 
@@ -626,7 +614,7 @@ def cross_model(tables: Tables) -> Verdict:
 
     parts = compare(cells)
     against = {n: f"{cells[n, ADVERSARIAL].value:.1f} against {cells[n, RANDOM[1]].value:.1f} %" for n in names}
-    evidence = f"errors of the others, adversarial against a random direction: {listed(against, str)}; {behind}"
+    evidence = f"errors of the others, adversarial against a random direction: {named(against, str)}; {behind}"
     return Verdict(parts, evidence, luck("cross-model", parts, map(compare, shuffles(cells, lambda c: c[0]))))
 
 
@@ -651,14 +639,15 @@ def cross_model_rank(tables: Tables) -> Verdict:
     """
     reference = _off_diagonal()
     cells, behind = told(tables, "table2", reference)
-    found = rank_correlation(cells, reference)
+    found = _spearman(cells, reference)
 
     def compare(cells: Cells) -> Parts:
-        return {"1 - Spearman's correlation": changed(rank_correlation(cells, reference), lambda x: 1 - x)}
+        return short_of_one(cells, reference)
 
     parts = compare(cells)
     evidence = f"Spearman {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] over {found.n} cells; {behind}"
-    return Verdict(parts, evidence, luck("cross-model-rank", parts, map(compare, shuffles(cells, _column_and_length))))
+    chance = luck("cross-model-rank", parts, map(compare, shuffles(cells, _column_and_length)))
+    return Verdict(parts, evidence, chance, cells=cells, behind=behind)
 
 
 @claim("cross-model-rates", "table2")
@@ -682,7 +671,8 @@ def cross_model_rates(tables: Tables) -> Verdict:
     evidence = (
         f"farthest beyond: {worst}, {parts[worst].value:+.1f} points; median absolute difference {median:.1f}; {behind}"
     )
-    return Verdict(parts, evidence, luck("cross-model-rates", parts, map(compare, shuffles(cells, _column_and_length))))
+    chance = luck("cross-model-rates", parts, map(compare, shuffles(cells, _column_and_length)))
+    return Verdict(parts, evidence, chance, cells=cells, behind=behind)
 
 
 @claim("cross-training", "table4")
@@ -702,7 +692,8 @@ def cross_training(tables: Tables) -> Verdict:
     parts = compare(cells)
     least, most = min(cells[pair].value for pair in pairs), max(cells[noise, column].value for column in HALVES)
     evidence = f"at least {least:.1f} % of the others' answers are wrong, under noise at most {most:.1f} %; {behind}"
-    return Verdict(parts, evidence, luck("cross-training", parts, map(compare, shuffles(cells, lambda c: c[1]))))
+    chance = luck("cross-training", parts, map(compare, shuffles(cells, lambda c: c[1])))
+    return Verdict(parts, evidence, chance, cells=cells, behind=behind)
 
 
 @claim("cross-training-rank", "table4")
@@ -716,16 +707,17 @@ def cross_training_rank(tables: Tables) -> Verdict:
     loud = [(f"{name} amplified to 0.1", column) for name in HALVES for column in HALVES if name != column]
     cells, behind = told(tables, "table4", [*plain, *loud])
     reference = printed("table4")
-    found, quiet = (rank_correlation({c: cells[c] for c in some}, reference) for some in (cells, plain))
+    found, quiet = (_spearman({c: cells[c] for c in some}, reference) for some in (cells, plain))
 
     def compare(cells: Cells) -> Parts:
-        return {"1 - Spearman's correlation": changed(rank_correlation(cells, reference), lambda x: 1 - x)}
+        return short_of_one(cells, reference)
 
     parts = compare(cells)
     evidence = f"Spearman {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] over {found.n} cells; "
     evidence += f"{quiet.value:+.2f} over the {quiet.n} at their own length; {behind}"
     draws = shuffles(cells, lambda cell: cell in plain)
-    return Verdict(parts, evidence, luck("cross-training-rank", parts, map(compare, draws)))
+    chance = luck("cross-training-rank", parts, map(compare, draws))
+    return Verdict(parts, evidence, chance, cells=cells, behind=behind)
 
 
 # --- Section 4.3: spectra -------------------------------------------------------------------------
@@ -748,7 +740,7 @@ def table5_upper(tables: Tables) -> Verdict:
         return {row: doublings(e, reference[row]) for row, e in ours.items()}
 
     parts = compare(cells)
-    evidence = f"ours over the paper's: {listed(parts, lambda e: f'{2**e.value:.2f}')}"
+    evidence = f"ours over the paper's: {named(parts, lambda e: f'{2**e.value:.2f}')}"
     evidence += _true_norms_in_words(tables["table5"], reference)
     return Verdict(parts, evidence, luck("table5-upper", parts, map(compare, shuffles(cells, lambda _: 0))))
 
@@ -756,7 +748,7 @@ def table5_upper(tables: Tables) -> Verdict:
 def _true_norms_in_words(table: Cells, reference: Mapping[str, float]) -> str:
     known = {row: table[near, "upper"] for row, near in NEAREST.items() if _is_known(table, (near, "upper"))}
     over = {row: f"{estimate.value / reference[row]:.2f}" for row, estimate in known.items()}
-    return f"; of true norms: {listed(over, str)}" if over else ""
+    return f"; of true norms: {named(over, str)}" if over else ""
 
 
 @claim("operator-norm", "table5")
@@ -768,8 +760,8 @@ def operator_norm(tables: Tables) -> Verdict:
     """
     rows = [row for row in STRIDED if (row, "upper") in tables.get("table5", {})] or STRIDED
     cells, _ = told(tables, "table5", [(row, c) for row in rows for c in ("upper", "upper as printed")])
-    parts = {row: excess(cells[row, "upper as printed"], cells[row, "upper"]) for row in rows}
-    return Verdict(parts, f"printed formula, in per cent: {listed(parts, lambda e: f'{e.value:+.1f}')}")
+    parts = {row: excess(ratio(cells[row, "upper as printed"], cells[row, "upper"]), 1) for row in rows}
+    return Verdict(parts, f"printed formula, in per cent: {named(parts, lambda e: f'{e.value:+.1f}')}")
 
 
 @claim("pooling-contractive", "pooling")
@@ -806,7 +798,7 @@ def first_layer(tables: Tables) -> Verdict:
 
     parts = compare(cells)
     evidence = (
-        f"growth of a random one over the attack's: {listed(parts, lambda e: f'{e.value:.2f}')}; {behind} pictures"
+        f"growth of a random one over the attack's: {named(parts, lambda e: f'{e.value:.2f}')}; {behind} pictures"
     )
     return Verdict(parts, evidence, luck("first-layer", parts, map(compare, shuffles(cells, lambda c: c[0]))))
 
@@ -825,7 +817,7 @@ def bounds_explain(tables: Tables) -> Verdict:
         return {name: cells[name, column] for name in DEEP}
 
     parts = compare(cells)
-    evidence = f"orders of magnitude short of the attack: {listed(parts, lambda e: f'{e.value:.1f}')}"
+    evidence = f"orders of magnitude short of the attack: {named(parts, lambda e: f'{e.value:.1f}')}"
     for kind, names in {"of a single layer, where it is no product": LINEAR, "with rectifiers": ("Conv",)}.items():
         evidence += _orders_in_words(kind, tables["certificates"], column, names)
     evidence += _orders_in_words("if the sigmoids' slope counts", tables["certificates"], "slope of 1/4", DEEP)
@@ -835,7 +827,7 @@ def bounds_explain(tables: Tables) -> Verdict:
 
 def _orders_in_words(kind: str, table: Cells, column: str, names: tuple[str, ...]) -> str:
     known = {name: f"{table[name, column].value:.1f}" for name in names if _is_known(table, (name, column))}
-    return f"; {kind}: {listed(known, str)}" if known else ""
+    return f"; {kind}: {named(known, str)}" if known else ""
 
 
 def record() -> None:
@@ -844,6 +836,16 @@ def record() -> None:
 
 
 # --- On a page ------------------------------------------------------------------------------------
+
+
+def speaking(identity: str, now: Tables) -> tuple[Verdict, str]:
+    """The verdict that a sentence may speak of, and whose it is, as the beginning of that sentence.
+
+    That on what is recorded; as long as the claim waits for a record, that on this build's tables `now`.
+    """
+    judge = CLAIMS[identity].function
+    kept = judge(ledger.everything_recorded())
+    return (judge(now), IN_BUILD) if kept.word == NOT_RECORDED else (kept, AT_SCALE)
 
 
 def summary(chapter: str, now: Tables) -> str:

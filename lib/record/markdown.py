@@ -1,12 +1,14 @@
 """Numbers as words: in a cell, in a sentence, in a numbered table."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from lib.measures.intervals import Estimate
 
 MISSING = "not recorded"
 UNKNOWN = "not measured"
+T = TypeVar("T")
 FEW = 5  # images below which an interval, which can reach far beyond what is possible, is not printed
 
 
@@ -38,14 +40,19 @@ def interval(estimate: Estimate, column: str = "") -> str:
 
 
 def signed(estimate: Estimate, digits: int = 2) -> str:
-    """A difference and its interval in a sentence: +0.10 [+0.04, +0.16]; `UNKNOWN` for nan."""
+    """A difference and its interval: +0.10 [+0.04, +0.16]; the number alone if that has no width; `UNKNOWN` for nan."""
     value, low, high = (words(number, f"+.{digits}f") for number in estimate[:3])
-    return value if UNKNOWN in (value, low, high) else f"{value} [{low}, {high}]"
+    return value if UNKNOWN in (value, low, high) or estimate.low == estimate.high else f"{value} [{low}, {high}]"
 
 
 def listed(values: Iterable[float | str], form: str = "") -> str:
     """`words`, one after the other."""
     return ", ".join(words(value, form) for value in values)
+
+
+def named(values: Mapping[str, T], say: Callable[[T], str]) -> str:
+    """Names, each with what is said of its value, one after the other: "softmax 1 -16, AE400-10 +6"."""
+    return listed(f"{name} {say(value)}" for name, value in values.items())
 
 
 def tell(**numbers: float | str | tuple[float, str]) -> None:

@@ -185,6 +185,11 @@ class Table:
         return f"\n:::{{dropdown}} Intervals and what they rest on\n\n{body}\n:::\n" if lines else ""
 
 
+def kept(name: str) -> Table:
+    """A table that another page measures: what is recorded of it, and nothing of this build."""
+    return Table.of(name, {})
+
+
 def one_voice(*tables: Table) -> tuple[Table, ...]:
     """The tables, all of them recorded or all of them this build's: for a ratio or a sentence that needs several."""
     return tables if all(table.recorded for table in tables) else tuple(table.in_build() for table in tables)

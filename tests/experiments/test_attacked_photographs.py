@@ -10,7 +10,7 @@ from lib.attacks import penalized
 from lib.attacks.penalized import AttackConfig
 from lib.attacks.tight import TightConfig
 from lib.data import downloads
-from lib.experiments import photographs, profiles
+from lib.experiments import photographs, profiles, searches
 from lib.experiments.photographs import COARSENED, PROBE, SHARP, TINY, Attacked, Subject
 from lib.measures.intervals import percent
 from lib.networks import imagenet
@@ -190,7 +190,7 @@ def test_another_code_of_the_network_is_another_attack(linear, attacked, tmp_pat
     def everything() -> None:
         photographs.attack(subject, targets, cheap, store)
         photographs.tightened(attacked, TightConfig(), store)
-        photographs.stopped_early(attacked, 10, cheap, generator(), store)
+        searches.stopped_early(attacked.plain, 10, torch.rand(6, generator=generator()), cheap, store)
 
     everything()
     assert store.num_made == 3
@@ -203,43 +203,6 @@ def test_the_first_pictures_and_what_was_found_for_them(attacked):
     some = attacked.first(2)
     assert len(some.subject.inputs) == len(some.subject.labels) == len(some.targets) == len(some.result.success) == 2
     assert torch.equal(some.result.adversarial, attacked.result.adversarial[:2])
-
-
-def test_a_search_in_coarse_steps_ends_in_longer_perturbations(linear, attacked, tmp_path):
-    """For a linear network r goes straight: c = 1 - p(target), so a price lower by a factor means a longer r."""
-    subject, targets = linear
-    solver = AttackConfig()  # its tolerance of c is 3e-5 of distortion where the classes tie
-    lengths = {
-        factor: photographs.stopped_early(attacked, factor, solver, generator(), Store(tmp_path)) for factor in (1, 10)
-    }
-    searched, tied = torch.isfinite(lengths[10]), torch.isfinite(lengths[1])
-    c, distortion = attacked.result.c, attacked.result.distortion
-    assert torch.equal(searched, torch.isfinite(c))
-    assert searched.any()
-    torch.testing.assert_close(lengths[1][tied], distortion[tied], rtol=0.02, atol=3e-5)
-    prices = c * 10.0 ** -torch.rand(6, generator=generator())
-    slope = 2 * subject.network.weight.norm()  # of the lead; the minimiser has slope (1 - p) = c
-    lead = torch.logit(1 - prices / slope)
-    before = (subject.inputs - 0.5) @ subject.network.weight * (2 * targets - 1) * 2
-    expected = (lead - before) / slope / NUM_VALUES**0.5
-    torch.testing.assert_close(lengths[10][searched], expected[searched], rtol=0.02, atol=3e-5)
-
-
-def test_a_coarse_search_that_misses_its_target_has_no_length(attacked, tmp_path):
-    result = replace(attacked.result, c=attacked.result.c * 1e6)  # at such a price nothing moves
-    too_dear = replace(attacked, result=result)
-    lengths = photographs.stopped_early(too_dear, 1, AttackConfig(), generator(), Store(tmp_path))
-    assert lengths.isnan().all()
-
-
-def test_a_coarse_search_is_kept_and_another_price_is_another_search(attacked, tmp_path):
-    store = Store(tmp_path)
-    first = photographs.stopped_early(attacked, 10, AttackConfig(), generator(), store)
-    again = photographs.stopped_early(attacked, 10, AttackConfig(), generator(), store)
-    torch.testing.assert_close(again, first, rtol=0, atol=0, equal_nan=True)
-    assert store.num_made == 1
-    photographs.stopped_early(attacked, 100, AttackConfig(), generator(), store)
-    assert store.num_made == 2
 
 
 def test_the_tight_attack_ends_on_the_plane_and_is_kept(attacked, tmp_path):
@@ -282,14 +245,14 @@ def test_lengths_are_those_of_the_result(cases, attacked):
 
 def test_searches_compare_the_same_pictures_in_every_column(attacked, tmp_path):
     scale = replace(PAPER, num_coarse=4, attack=AttackConfig(chunk_size=4))
-    cells = photographs.searches({"linear": attacked}, scale, 0, Store(tmp_path))
+    cells = photographs.searched({"linear": attacked}, scale, 0, Store(tmp_path))
     assert [way for _, way in cells] == ["tight attack", "as found", "q = 10", "q = 100"]
     values = [estimate.value for estimate in cells.values()]
     assert values[0] <= values[1] * 1.001  # the tight attack is never longer
     assert values[1] < values[2] < values[3]
     assert len({estimate.n for estimate in cells.values()}) == 1
     nothing = replace(attacked, result=replace(attacked.result, c=torch.full((6,), torch.nan)))
-    assert photographs.searches({"linear": nothing}, scale, 0, Store(tmp_path)) == {}
+    assert photographs.searched({"linear": nothing}, scale, 0, Store(tmp_path)) == {}
 
 
 def test_transfers_hold_every_network_against_every_set(attacked):

@@ -325,6 +325,13 @@ def test_begin_names_the_parameter_that_is_wrong(change, message):
         digits.begin("framework", **(parameters | change))
 
 
+def test_before_anything_is_recorded_a_verdict_is_on_this_builds_tables(make, results):
+    run = make("cross_training_set")
+    run.table("table4", {cell: intervals.Estimate(v, v, v, 9) for cell, v in ledger.printed("table4").items()})
+    found, source = run.verdict("cross-training-rank")
+    assert (found.word, found.behind, source) == ("reproduced", "n = 9", "In this build")
+
+
 def test_profile_quick_writes_nothing(make, results):
     run = make()
     run.trained("softmax 1")
@@ -371,7 +378,7 @@ def test_networks_and_attacks_are_on_the_device_asked_for(make):
 def test_halves_are_disjoint_and_their_networks_are_the_papers(make):
     run = make()
     P1, P2 = run.halves.values()
-    trained = {name: run.trained_on_half(name) for name in digits.HALVES}
+    trained = {name: run.trained_on_half(name) for name in mnist.HALVES}
     assert [t.spec.name for t in trained.values()] == ["100-100-10", "123-456-10", "100-100-10"]
     assert len(P1) == len(P2) == 50
     together = torch.cat([P1.inputs, P2.inputs])

@@ -82,7 +82,7 @@ def test_what_is_ours_alone_is_conv_and_other_readings(cells):
 def test_what_is_made_for_a_network_fools_it(cells):
     for name in mnist.TABLE1:
         assert cells["table2"][name, name].value == 100, name
-    for name in digits.HALVES:
+    for name in mnist.HALVES:
         assert cells["table4"][f"distorted for {name}", name].value == 100, name
 
 

@@ -91,7 +91,7 @@ def test_the_first_of_the_seeds_has_the_delta_of_the_network_that_is_shown(run, 
     hidden = found["Conv, hidden layer"]
     studies = {"Conv, hidden layer": layers.look(run, hidden)}
     replicas = {name: layers.look(run, layer) for name, layer in layers.with_seeds(run, 0, hidden).items()}
-    cells = layers.cells(run, studies) | layers.deltas(run, replicas)
+    cells = layers.cells(run, studies) | layers.cells(run, replicas, units.deltas)
     for judge in hidden.judges:
         column = f"{judge}: delta, random"
         assert cells["Conv, seed 0", column].value == cells["Conv, hidden layer", column].value

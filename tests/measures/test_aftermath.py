@@ -150,17 +150,12 @@ def test_moved_counts_changes_of_mind(plane):
     assert aftermath.moved(network, inputs, half) == percent(3, 6)
 
 
-def test_the_lead_is_that_of_the_class_over_the_best_other():
-    logits = torch.tensor([[3.0, 1.0, 2.0], [0.0, 5.0, 1.0]])
-    assert aftermath.lead(nn.Identity(), logits, torch.tensor([0, 2])).tolist() == [1.0, -4.0]
-
-
 def test_noise_takes_of_the_lead_what_it_takes(plane):
     """Halfway to the plane takes half of a linear network's lead, and beyond the plane the first guess goes."""
     network, inputs, adversarial, targets = plane
     halfway = inputs + (adversarial - inputs) / 2
     cells = aftermath.beside_noise(network, inputs, halfway)
-    expected = intervals.mean(aftermath.lead(network, inputs, 1 - targets).numpy())
+    expected = intervals.mean(penalized.lead(network(inputs), 1 - targets).numpy())
     assert cells["lead"] == expected
     assert cells["lost to noise"].value == pytest.approx(expected.value / 2, rel=1e-2)
     assert cells["moved by noise (%)"] == percent(0, 6)

@@ -1,4 +1,4 @@
-"""Readings of the average are what they say, coarser searches end where they say, and what is missing is said to be."""
+"""Readings of the average are what they say, and what is missing is said to be."""
 
 import math
 
@@ -8,12 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.attacks import penalized
-from lib.attacks.penalized import AttackConfig, AttackResult
+from lib.attacks.penalized import AttackResult
 from lib.measures import averages
 from lib.measures.averages import READINGS, SEARCHES
 from lib.measures.intervals import Estimate, percent
-from lib.networks import mnist
 from lib.record.tables import Told
 
 torch.set_num_threads(1)
@@ -28,16 +26,6 @@ def exactly(value: float, n: int = 5) -> Estimate:
 
 def ten() -> torch.Generator:
     return torch.Generator().manual_seed(10)
-
-
-@pytest.fixture(scope="module")
-def attack():
-    """A linear network that nobody trained, twelve images, one of which has its target already, and their attack."""
-    network = mnist.build(mnist.SPECS["softmax 1"], ten()).requires_grad_(False)
-    inputs = torch.rand(12, 784, generator=ten())
-    targets = network(inputs).argsort(dim=1)[:, -2]
-    targets[0] = network(inputs[:1]).argmax()
-    return network, inputs, targets, penalized.find_adversarial(network, inputs, targets)
 
 
 # --- Measured on images ---------------------------------------------------------------------------
@@ -72,38 +60,6 @@ def test_pooled_is_the_root_mean_square_over_all_pixels_of_all_images():
     each = perturbation.square().mean(dim=1).sqrt()
     found = averages.readings(each, torch.ones(7, dtype=torch.bool))
     assert found["pooled"].value == pytest.approx(perturbation.square().mean().sqrt().item(), rel=1e-5)
-
-
-def test_a_search_that_ends_at_the_largest_price_ends_where_the_attack_does(attack):
-    network, inputs, targets, found = attack
-    lengths = averages.coarse_search(
-        network, inputs, targets, found.distortion, found.c, torch.ones(12), AttackConfig()
-    )
-    torch.testing.assert_close(lengths, found.distortion, rtol=0.05, atol=1e-6)
-    assert lengths[0] == 0  # it had its target
-
-
-def test_the_earlier_a_search_ends_the_longer_is_what_it_finds(attack):
-    network, inputs, targets, found = attack
-    arguments = network, inputs, targets, found.distortion, found.c
-    near, far = (averages.coarse_search(*arguments, torch.full((12,), s), AttackConfig()) for s in (0.7, 0.2))
-    assert (near[1:] > found.distortion[1:]).all()
-    assert (far[1:] > near[1:]).all()
-
-
-def test_coarse_searches_are_of_the_first_images_and_lengthen_with_the_factor(attack):
-    network, inputs, targets, found = attack
-    uniform = torch.rand(8, generator=ten())
-    cells = averages.coarse_searches(network, inputs, targets, found, uniform, AttackConfig())
-    assert list(cells) == list(SEARCHES)
-    assert {estimate.n for estimate in cells.values()} == {8}
-    means = [estimate.value for estimate in cells.values()]
-    assert means == sorted(means)
-    share = SEARCHES["search by 4"] ** -uniform
-    rows = slice(8)
-    arguments = network, inputs[rows], targets[rows], found.distortion[rows], found.c[rows], share, AttackConfig()
-    expected = averages.coarse_search(*arguments).mean().item()
-    assert cells["search by 4"].value == pytest.approx(expected, rel=1e-5)
 
 
 def test_excess_is_that_of_the_means_and_sure_where_lengths_are_proportional():
@@ -172,11 +128,6 @@ def test_percent_over_is_nan_where_a_cell_is_missing():
     found = averages.percent_over(told, "ab", "x", "y")
     assert found["a"] == pytest.approx(50)
     assert math.isnan(found["b"])
-
-
-def test_a_span_leaves_out_what_is_no_number():
-    assert averages.span([3.0, math.nan, 1.0]) == (1, 3)
-    assert all(math.isnan(value) for value in averages.span([math.nan]))
 
 
 def test_readings_over_the_printed_value():

@@ -12,7 +12,6 @@ from lib.measures.certificates import PAIRS, PRODUCT
 from lib.measures.certified import Certified, Trial
 from lib.measures.effects import exactly
 from lib.networks import mnist
-from lib.record.tables import Told
 from lib.store.calls import Store
 
 INPUTS = torch.rand(6, 784, generator=generator(1))
@@ -111,11 +110,10 @@ def test_a_sentence_counts_every_certificate_that_stood_trial():
 
 
 def test_ranges_and_counts_of_what_is_missing_are_unknown():
-    told = Told(
-        {("a", PRODUCT): 4.0, ("b", PRODUCT): 8.0, ("a", certified.STEEPEST): 1.0, ("b", certified.STEEPEST): 1.0}
-    )
+    told = {("a", PRODUCT): 4.0, ("b", PRODUCT): 8.0, ("a", certified.STEEPEST): 1.0, ("b", certified.STEEPEST): 1.0}
     assert certified.range_of(told, ["a", "b"], PRODUCT) == (4, 8)
     assert all(math.isnan(end) for end in certified.range_of(told, ["a", "c"], PRODUCT))
     assert certified.real_part(told, ["a", "b"]) == 25
+    assert math.isnan(certified.real_part(told, ["a", "c"]))
     assert certified.num_images({("a", PRODUCT): exactly(4.0, 9)}, ["a", "b"], PRODUCT) == 9
     assert math.isnan(certified.num_images({}, ["a"], PRODUCT))

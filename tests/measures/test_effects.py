@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.measures import effects
-from lib.record import ledger
 
 torch.set_num_threads(1)
 
@@ -121,6 +120,6 @@ def test_the_interval_of_a_rank_correlation_covers_it():
     assert np.mean(covered) == pytest.approx(0.95, abs=0.035)
 
 
-def test_what_is_negligible_is_the_limit_that_the_claim_was_given():
-    claims = ledger.published("claims").set_index("id")
-    assert float(claims.loc["no-distinction", "limit"]) == effects.NEGLIGIBLE
+def test_percent_off_is_0_where_both_are_the_same():
+    assert effects.percent_off(3.0, 3.0) == 0
+    assert effects.percent_off(3.0, 2.0) == 50

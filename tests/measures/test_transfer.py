@@ -216,7 +216,6 @@ def test_nothing_in_common_is_no_number_and_no_error():
     assert math.isnan(found["spearman"])
     assert math.isnan(found["median_difference"])
     assert math.isnan(transfer.correlation({}, {("a", "b"): 1.0}).low)
-    assert np.isnan(transfer.dealt_anew({}, {("a", "b"): 1.0}, lambda cell: 0)).all()
     assert transfer.ranges_in_samples({}, {("a", "b"): 1.0}, 256) == {}
     assert transfer.farthest({}, {("a", "b"): 1.0}) not in {("a", "b")}
 
@@ -234,27 +233,22 @@ def test_rank_correlation_is_spearmans_with_ties():
     assert found.n == 40
 
 
+def test_the_same_order_has_a_correlation_of_1_without_width():
+    theirs = two_rows({"x": 1.0, "y": 2.0, "z": 3.0, "w": 9.0})
+    assert transfer.correlation({cell: value**3 for cell, value in theirs.items()}, theirs) == (1, 1, 1, 4)
+
+
 def test_alike_numbers_have_no_rank_correlation():
     theirs = two_rows({"x": 1.0, "y": 2.0, "z": 3.0})
     assert math.isnan(transfer.rank_correlation(dict.fromkeys(theirs, 5.0), theirs))
 
 
-def test_cells_dealt_within_blocks_keep_what_the_blocks_give():
-    """Two blocks far apart, in each of which ours and theirs run against each other."""
-    theirs = {(block, str(i)): base + i for block, base in (("low", 0.0), ("high", 100.0)) for i in range(3)}
-    ours = {(block, str(i)): base - i for block, base in (("low", 0.0), ("high", 100.0)) for i in range(3)}
-    within = transfer.dealt_anew(ours, theirs, lambda cell: cell[0])
-    everywhere = transfer.dealt_anew(ours, theirs, lambda cell: "all")
-    best_and_worst = 1, transfer.rank_correlation(ours, theirs)
-    assert (within.max(), within.min()) == pytest.approx(best_and_worst)
-    assert within.mean() == pytest.approx(np.mean(best_and_worst), abs=0.02)
-    assert everywhere.mean() == pytest.approx(0, abs=0.05)
-    assert everywhere.min() == pytest.approx(-1)
-    assert transfer.luck(within, best_and_worst[1]) == 100
-    assert transfer.luck(within, 0.99) == pytest.approx(100 / 36, abs=1.5)  # both of two blocks of three in order
-    assert math.isnan(transfer.luck(within, math.nan))
-    alone = transfer.dealt_anew(ours, theirs, lambda cell: cell)
-    assert alone == pytest.approx(np.full(2000, transfer.rank_correlation(ours, theirs)))
+def test_three_constants_rank_much_as_table_4_does():
+    """Noise, plain and amplified: so much of a correlation is the blocks' alone."""
+    table4 = ledger.printed("table4")
+    cells = transfer.halves(table4, NETWORKS, [PLAIN, LOUD]) | transfer.under_noise(table4)
+    assert set(transfer.by_kind(cells).values()) == {0, 1, 2}
+    assert transfer.rank_correlation(transfer.by_kind(cells), cells) == pytest.approx(0.93, abs=0.01)
 
 
 def test_the_papers_tables_have_the_cells_that_sentences_speak_of():
@@ -342,8 +336,8 @@ def test_which_cell_is_off_most_and_which_row_least():
     assert transfer.farthest(ours, theirs) == ("a", "x")
     assert transfer.nearest(ours, ["a", "b"], "x", 3.4) == "b"
     assert transfer.nearest(ours | {("b", "x"): math.nan}, ["b", "a"], "x", 3.4) == "a"
-    assert transfer.percent_off(ours, {("a", "x"): 5.0, ("b", "x"): 2.0}) == pytest.approx([-20, 50])
-    assert transfer.percent_off(ours, {("a", "y"): 5.0}, "x") == pytest.approx([-20])
+    assert transfer.each_off(ours, {("a", "x"): 5.0, ("b", "x"): 2.0}) == pytest.approx([-20, 50])
+    assert transfer.each_off(ours, {("a", "y"): 5.0}, "x") == pytest.approx([-20])
     assert transfer.num_nearer([-1.0, 5.0, 0.0], [2.0, -4.0, 1.0]) == 2
     assert math.isnan(transfer.num_nearer([math.nan, 5.0], [2.0, -4.0]))
     assert transfer.in_column(ours | {("a", "y"): 1.0}, "x") == ours

@@ -285,6 +285,9 @@ def test_conv_is_judged_by_the_mean_over_its_seeds():
     cells = with_seeds(0.05, 0.06, 0.10, 0.14, 0.16)
     assert units.by_seed(cells, "another network") == [0.05, 0.06, 0.10, 0.14, 0.16]
     assert units.by_seed(cells, "labels") == []
+    more = {("Conv, seed 5", column): delta(math.nan) for _, column in cells}
+    more |= {(f"AlexNet, seed {i}", column): delta(0.9) for i in range(3) for _, column in cells}
+    assert units.by_seed(cells | more, "another network") == units.by_seed(cells, "another network")
     parts = units.last_deltas(cells)
     assert parts["AlexNet, conv5", "another network"] == delta(0.14)
     found = parts["Conv, hidden layer", "another network"]

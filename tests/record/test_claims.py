@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib.measures import transfer
 from lib.measures.intervals import Estimate, percent
 from lib.record import claims, ledger
 from lib.record.claims import CONTRADICTED, NOT_RECORDED, NOT_REPRODUCED, PARTLY, REPRODUCED
 
 REPOSITORY = Path(__file__).parents[2]
-HALVES = ("M1", "M2", "M3")
 LAYERS = ("Conv, hidden layer", "AlexNet, conv5", "SqueezeNet, fire9")
 JUDGES = ("labels", "another network")
 
@@ -341,8 +341,15 @@ def test_of_conv_the_mean_over_seeds_counts_not_the_mildest():
 def test_rotations_of_whole_bases_are_asked_of_all_networks_together_and_counted_among_all_tests():
     p = dict(zip(LAYERS, (0.0533, 0.0333, 0.0267), strict=True))
     rotations = {(row, "another network: p, rotations"): about(value) for row, value in p.items()}
-    evidence = claims.no_distinction({"units": units() | rotations}).evidence
+    table = units() | rotations
+    evidence = claims.no_distinction({"units": table}).evidence
+    assert "with p = 0.003, 0.003 as one of 1 tests" in evidence  # those are counted that were made
+    table |= {(row, "labels: p, rotations"): about(0.5) for row in LAYERS}
+    table |= {(row, f"{by}: p, random"): about(0.1) for row in LAYERS for by in JUDGES}
+    evidence = claims.no_distinction({"units": table}).evidence
     assert "with p = 0.003, 0.023 as one of 8 tests" in evidence
+    missing = {cell: e for cell, e in table.items() if cell != (LAYERS[0], "another network: p, rotations")}
+    assert "rotations" not in claims.no_distinction({"units": missing}).evidence
     assert "rotations" not in claims.no_distinction({"units": units()}).evidence
 
 
@@ -403,6 +410,37 @@ def test_an_excess_image_by_image_goes_before_two_means():
     assert claims.judge("convex-exact", {"exact": wide}) == NOT_REPRODUCED
     paired = everywhere({"excess (%)": about(20, 1)}, claims.LINEAR)
     assert claims.judge("convex-exact", {"exact": wide | paired}) == CONTRADICTED
+
+
+# --- What chapters say of them ---------------------------------------------------------------------
+
+
+def test_a_page_speaks_of_what_is_recorded_and_before_that_of_its_build(few_draws):
+    recorded, identity = ledger.everything_recorded(), "cross-training-rank"
+    built = {"table4": backwards("table4")}
+    kept, source = claims.speaking(identity, built)
+    assert (kept, source) == (claims.cross_training_rank(recorded), "At the paper's scale")
+
+
+def test_before_anything_is_recorded_a_page_speaks_of_its_build(few_draws, tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    found, source = claims.speaking("cross-training-rank", {"table4": backwards("table4")})
+    assert (found.word, source) == (NOT_REPRODUCED, "In this build")
+    assert found.spearman.value == pytest.approx(-1)
+    waiting, _ = claims.speaking("cross-training-rank", {})
+    assert (waiting.word, waiting.luck, waiting.told) == (NOT_RECORDED, None, {})
+    assert np.isnan(waiting.spearman.value)
+
+
+@pytest.mark.parametrize("identity", ["cross-model-rank", "cross-training-rank"])
+def test_the_correlation_of_a_claim_is_that_of_the_cells_it_was_judged_by(identity):
+    found = claims.CLAIMS[identity].function(recorded())
+    printed = ledger.printed(claims.CLAIMS[identity].tables[0])
+    expected = transfer.correlation(found.told, {cell: printed[cell] for cell in found.cells})
+    assert found.spearman == pytest.approx(expected)
+    value, low, high = (f"{x:.3f}" for x in found.spearman[:3])
+    assert f"Spearman {value} [{low}, {high}] over {expected.n} cells" in found.evidence
+    assert found.behind in found.evidence
 
 
 # --- Luck -----------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import math
 
 from lib.measures.intervals import Estimate
-from lib.record import markdown
+from lib.record import ledger, markdown, tables
 from lib.record.tables import Table
 
 ONE, TWO = Estimate(1.0, 0.5, 1.5, 10), Estimate(2.0, 1.5, 2.5, 10)
@@ -33,3 +33,14 @@ def test_a_table_of_nothing_says_so():
     page = Table("t", {}, {}, {}, {}).show(["length", "error"], caption="Nothing.", name="tab-nothing")
     assert f"| {markdown.MISSING} | – | – |" in page
     assert "dropdown" not in page
+
+
+def test_what_another_page_measures_speaks_only_once_it_is_recorded(tmp_path, monkeypatch):
+    """Beside a table of this build alone it is silent, so that no sentence mixes the two."""
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    assert tables.kept("table3").told == {}
+    ledger.record("table3", {("M1", "distortion"): ONE})
+    kept, built = tables.one_voice(tables.kept("table3"), Table("t", {("a", "x"): TWO}, {}, {}, {}))
+    assert math.isnan(kept.told["M1", "distortion"])
+    assert built.told["a", "x"] == 2
+    assert tables.kept("table3").told["M1", "distortion"] == 1

@@ -61,7 +61,7 @@ def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
 
     for name in (*mnist.TABLE1, "Conv"):
         run.adversarial(run.trained(name), run.train.take(12))
-    for name in digits.HALVES:
+    for name in mnist.HALVES:
         run.adversarial(run.trained_on_half(name), run.attacked_test)
     for label in profiles.AUTOENCODER_VARIANTS:
         run.with_autoencoder(label).trained("AE400-10")
