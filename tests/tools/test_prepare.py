@@ -10,7 +10,6 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import REPOSITORY
 
 from lib.experiments import digits, photographs, plan, profiles, seeds
 from lib.experiments.plan import Settings, Step
@@ -18,6 +17,7 @@ from lib.networks import imagenet, mnist
 from lib.networks.autoencoder import AutoencoderConfig
 from lib.networks.training import DecayRule, MinibatchConfig, TrainingConfig
 from lib.store.calls import Store
+from tests.conftest import REPOSITORY
 from tests.pictures_made import WNIDS, tiny_imagenet
 from tools import prepare
 
