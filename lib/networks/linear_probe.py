@@ -42,8 +42,3 @@ def fit_head(features: Tensor, labels: Tensor, num_classes: int, config: ProbeCo
     nn.init.zeros_(head.bias)
     result = training.fit(head, features / scale, labels, [config.decay], DecayRule.HALF, config.training)
     return FittedHead(scale, head.weight.detach(), head.bias.detach(), result)
-
-
-def pieces(num_examples: int, size: int) -> list[Tensor]:
-    """Row numbers of the examples in pieces of `size`."""
-    return list(torch.arange(num_examples).split(size))
