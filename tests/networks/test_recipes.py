@@ -93,7 +93,9 @@ def test_the_global_generator_decides_nothing(images):
         torch.manual_seed(7)
         found = [fit(recipe, images) for recipe in (SIGMOID, CODE, CONV)]
         torch.manual_seed(8)
-        assert all(same(fit(recipe, images), one.state) for recipe, one in zip((SIGMOID, CODE, CONV), found, strict=True))
+        assert all(
+            same(fit(recipe, images), one.state) for recipe, one in zip((SIGMOID, CODE, CONV), found, strict=True)
+        )
 
 
 def test_a_loss_that_is_not_finite_is_an_error(images):
