@@ -39,11 +39,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "pairs_panels": lambda: grids.pairs_panels({"attack": (IMAGES, NEAR), "noise": (NEAR, IMAGES)}, 2, "Title"),
     "attack_strip": lambda: grids.attack_strip(IMAGES[:3], NEAR[:3], LABELS[:3], LABELS[1:4], "Title"),
     "originals_differences_adversarials": lambda: grids.originals_differences_adversarials(
-        {"net": [(PHOTO, PHOTO, PHOTO, "cat", "dog")] * 2, "other": [(PHOTO, PHOTO, PHOTO, "cat", "bus")]}, "Title", "-"
+        {"net": [(PHOTO, PHOTO, PHOTO, "cat", "dog")] * 2, "other": [(PHOTO, PHOTO, PHOTO, "cat", "bus")]}, "Title"
     ),
-    "originals_differences_adversarials, none": lambda: grids.originals_differences_adversarials(
-        {}, "Title", "Nothing here"
-    ),
+    "originals_differences_adversarials, none": lambda: grids.originals_differences_adversarials({}, "Title"),
     "estimates": lambda: comparisons.estimates(
         {"mean": {"a": Estimate(0.1, 0.05, 0.2, 9)}, "rms": {"b": Estimate(0.2, 0.1, 0.3, 9)}}, 0.1, "size", "Title"
     ),

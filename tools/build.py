@@ -9,7 +9,6 @@ Everything happens under `_build/`:
 """
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -24,7 +23,10 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
+from lib.experiments import settings
+from lib.experiments.settings import Settings
 from lib.store import code
+from lib.store.files import checksum
 from tools import machine
 
 BUILD = Path("_build")
@@ -36,18 +38,10 @@ DATA_FOLDERS = ("mnist", "weights", "imagenet-sample", "tiny-imagenet")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a build was asked for: the parameters of every chapter, and where data is looked for first."""
+class Build(Settings):
+    """What a build was asked for, and where data is looked for first."""
 
-    profile: str
-    data: str
-    device: str
-    seed: int
     data_dir: str
-
-    @property
-    def parameters(self) -> dict[str, str | int]:
-        return {name: value for name, value in asdict(self).items() if name != "data_dir"}
 
 
 # --- Which chapters there are, and what each depends on -------------------------------------------
@@ -83,8 +77,8 @@ def files_under(*folders: str) -> list[Path]:
 
 
 def digest(files: Iterable[Path], settings: object = None) -> str:
-    content = {path.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    return hashlib.sha256(json.dumps([settings, content], sort_keys=True).encode()).hexdigest()
+    content = {path.as_posix(): checksum(path.read_bytes()) for path in files}
+    return checksum(json.dumps([settings, content], sort_keys=True).encode())
 
 
 def data_files(data_dir: str) -> list[tuple[str, int, int]]:
@@ -94,7 +88,7 @@ def data_files(data_dir: str) -> list[tuple[str, int, int]]:
     return sorted((path.as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in found)
 
 
-def chapter_key(chapter: Path, settings: Settings) -> str:
+def chapter_key(chapter: Path, settings: Build) -> str:
     """Changes when the chapter, its modules, its settings or its data do."""
     published = [*files_under("paper"), *Path("benchmarks").glob("*.json")]
     files = {EXECUTE, Path("requirements.txt"), *sources(chapter), *published}
@@ -108,7 +102,7 @@ def chapter_key(chapter: Path, settings: Settings) -> str:
 # --- Executing ------------------------------------------------------------------------------------
 
 
-def prepare(settings: Settings, jobs: int) -> None:
+def prepare(settings: Build, jobs: int) -> None:
     """Fills the store on all cores; chapters then find there what takes long."""
     options = [f"--{name}={value}" for name, value in settings.parameters.items()]
     command = [sys.executable, "-m", "tools.prepare", *options, f"--jobs={jobs}"]
@@ -133,14 +127,14 @@ def stored_key(chapter: Path) -> str | None:
         return None
 
 
-def start(chapter: Path, settings: Settings, jobs: int) -> subprocess.Popen:
+def start(chapter: Path, settings: Build, jobs: int) -> subprocess.Popen:
     command = [sys.executable, EXECUTE, chapter, notebook_of(chapter), FAILED / f"{chapter.stem}.ipynb"]
     job = {"key": chapter_key(chapter, settings), "parameters": settings.parameters}
     # A session of its own: Ctrl-C reaches only this process, which then stops its children.
     return subprocess.Popen([*command, json.dumps(job)], env=machine.environment(jobs), start_new_session=True)
 
 
-def execute(chapters: list[Path], settings: Settings, jobs: int) -> None:
+def execute(chapters: list[Path], settings: Build, jobs: int) -> None:
     """Executes chapters, `jobs` at once. After a failure those that run may finish, and none is started."""
     waiting, running, failed = list(chapters), {}, []
     try:
@@ -226,7 +220,7 @@ def last_good_page() -> str:
 # --- The command ----------------------------------------------------------------------------------
 
 
-def build(settings: Settings, jobs: int) -> None:
+def build(settings: Build, jobs: int) -> None:
     chapters = find_chapters()
     summaries = [chapter for chapter in chapters if chapter.stem in SUMMARIES]
     for group in ([chapter for chapter in chapters if chapter not in summaries], summaries):
@@ -256,10 +250,7 @@ def data_dir() -> str:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--profile", choices=["quick", "paper"], default="quick")
-    parser.add_argument("--data", choices=["auto", "mnist", "digits"], default="auto")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--seed", type=int, default=0)
+    settings.add_arguments(parser, "quick")
     parser.add_argument("--jobs", type=int, default=min(4, machine.available_cores()), help="chapters at once")
     return parser.parse_args()
 
@@ -278,7 +269,7 @@ def main() -> None:
     try:
         with FileLock(BUILD / ".lock", timeout=0):
             shutil.rmtree(PARTIAL, ignore_errors=True)
-            build(Settings(**vars(arguments), data_dir=data_dir()), jobs)
+            build(Build(**vars(arguments), data_dir=data_dir()), jobs)
     except Timeout:
         raise SystemExit("Another build is running in this folder.") from None
     except KeyboardInterrupt:

@@ -18,8 +18,9 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 
 from lib.data.dataset import DataError
-from lib.experiments import plan, profiles
-from lib.experiments.plan import Settings, Step
+from lib.experiments import plan, settings
+from lib.experiments.plan import Step
+from lib.experiments.settings import Settings
 from tools import machine
 
 QUIET = 60.0  # seconds after which the time left is told again though no step has ended
@@ -82,10 +83,7 @@ class Clock:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--profile", choices=list(profiles.PROFILES), default="paper")
-    parser.add_argument("--data", choices=["auto", "mnist", "digits"], default="auto")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--seed", type=int, default=0)
+    settings.add_arguments(parser, "paper")
     parser.add_argument("--jobs", type=int, default=machine.available_cores(), help="processes at once")
     arguments = vars(parser.parse_args())
     jobs = arguments.pop("jobs")

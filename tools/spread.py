@@ -18,9 +18,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from lib.data.dataset import DataError
-from lib.experiments import generalisation, plan, provenance
+from lib.experiments import generalisation, plan, provenance, settings
 from lib.experiments.digits import Experiment
-from lib.experiments.plan import Settings
+from lib.experiments.settings import Settings
 from lib.measures.intervals import Estimate
 from lib.networks import mnist
 from lib.record import ledger
@@ -69,9 +69,7 @@ def spreads(values: pd.DataFrame) -> dict[str, Cells]:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
-    parser.add_argument("--profile", default="paper", choices=["quick", "paper"])
-    parser.add_argument("--data", default="auto", choices=["auto", "mnist", "digits"])
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    settings.add_arguments(parser, "paper", "seed")
     parser.add_argument("--jobs", type=int, default=machine.available_cores(), help="steps at once")
     return parser.parse_args()
 
@@ -83,7 +81,7 @@ def main() -> None:
         run = plan.begin(each[0])
     except (ValueError, DataError) as error:
         raise SystemExit(str(error)) from None
-    prepare.carry_out([step for settings in each for step in plan.seed(settings)], arguments.jobs)
+    prepare.carry_out([step for one in each for step in plan.seed(one)], arguments.jobs)
     values = by_table({s.seed: tables(plan.begin(s)) for s in tqdm(each, desc="seeds", disable=None)})
     found = spreads(values)
     for table, cells in found.items():

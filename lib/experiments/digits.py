@@ -86,6 +86,11 @@ class Experiment:
             for entry, facts in entries.items():
                 ledger.update(name, entry, facts)
 
+    def keep(self, name: str, text: str) -> None:
+        """Put the text into results/NAME; if this run is recorded."""
+        if self.records:
+            ledger.write(name, text)
+
     def verdicts(self) -> str:
         """How the claims that belong to this chapter came out, as recorded and in this build: a MyST table."""
         return claims.summary(self.chapter, {name: table.now for name, table in self.tables.items()})

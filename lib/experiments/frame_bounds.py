@@ -248,8 +248,8 @@ def _attacked(subject: photographs.Subject, run: Experiment) -> Tensor:
     """What the attack added to each picture, (kinds of targets, N, pixels); zero where it failed."""
     goals = subject.goals(seeds.generator(run.seeds.targets))
     config = run.profile.photographs.attack
-    results = [photographs.adversarial(subject, goal, config, run.store)[0] for goal in goals.values()]
-    return torch.stack([result.adversarial - subject.inputs for result in results])
+    found = [photographs.attack(subject, goal, config, run.store).result for goal in goals.values()]
+    return torch.stack([result.adversarial - subject.inputs for result in found])
 
 
 def first_convolution(network: nn.Module) -> Convolution:

@@ -19,7 +19,6 @@ from lib.figures.blind_test import Row
 from lib.measures import bases, units
 from lib.measures.units import Study
 from lib.networks import features, imagenet, mnist
-from lib.record import ledger
 
 ALEXNET, SQUEEZENET = units.LAST[1:]
 ON_IMAGENET = ", on ImageNet"
@@ -266,5 +265,4 @@ def record_rows(run: Experiment, studies: Mapping[str, Study]) -> None:
         }
         for layer, study in studies.items()
     }
-    if run.records:
-        ledger.write("units_top.json", json.dumps(best) + "\n")
+    run.keep("units_top.json", json.dumps(best) + "\n")

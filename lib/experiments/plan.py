@@ -12,6 +12,7 @@ from math import ceil
 from lib.data import downloads
 from lib.experiments import digits, photographs, profiles, seeds
 from lib.experiments.digits import Experiment
+from lib.experiments.settings import Settings
 from lib.networks import mnist
 from lib.networks.imagenet import Probe
 from lib.networks.training import DecayRule
@@ -31,16 +32,7 @@ SECONDS_TO_TRAIN = {
 }
 SECONDS_TO_ATTACK = dict.fromkeys(SECONDS_TO_TRAIN, 12) | {"Conv": 180}  # a piece
 SECONDS_TO_ENCODE, SECONDS_TO_ATTACK_PHOTOGRAPHS = 40, 450
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The parameters of the experiment that a step belongs to."""
-
-    profile: str
-    data: str
-    device: str
-    seed: int
+SOME_SECONDS = 60  # for what has not been timed
 
 
 @dataclass(frozen=True)
@@ -93,14 +85,20 @@ def _attack_photographs(run: Experiment, settings: Settings, name: str, kind: in
 def _networks(settings: Settings) -> list[Step]:
     """The networks of Tables 1 and 3."""
     makers = dict.fromkeys(mnist.TABLE1, _train) | dict.fromkeys(digits.HALVES, _train_on_half)
-    return [Step(name, settings, SECONDS_TO_TRAIN[name], partial(make, name=name)) for name, make in makers.items()]
+    return [
+        Step(name, settings, SECONDS_TO_TRAIN.get(name, SOME_SECONDS), partial(make, name=name))
+        for name, make in makers.items()
+    ]
 
 
 def _convolutional(settings: Settings, num: int) -> list[Step]:
     """Conv, and the others that chapter `units` judges beside it, which differ in nothing but their seed."""
     return [
         Step(
-            f"Conv from seed {seed}", settings, SECONDS_TO_TRAIN["Conv"], partial(_train_again, name="Conv", seed=seed)
+            f"Conv from seed {seed}",
+            settings,
+            SECONDS_TO_TRAIN.get("Conv", SOME_SECONDS),
+            partial(_train_again, name="Conv", seed=seed),
         )
         for seed in range(settings.seed, settings.seed + num)
     ]
@@ -108,13 +106,18 @@ def _convolutional(settings: Settings, num: int) -> list[Step]:
 
 def _variants(settings: Settings) -> list[Step]:
     """What chapter `framework` compares: other readings of the decay, other autoencoders."""
-    seconds = SECONDS_TO_TRAIN["AE400-10"] / profiles.VARIANT_SHARE
+    seconds = SECONDS_TO_TRAIN.get("AE400-10", SOME_SECONDS) / profiles.VARIANT_SHARE
     autoencoders = [
         Step(f"AE400-10, {label}", settings, seconds, partial(_train_variant, label=label))
         for label in profiles.AUTOENCODER_VARIANTS
     ]
     return autoencoders + [
-        Step(f"{name}, decay {rule.value}", settings, SECONDS_TO_TRAIN[name], partial(_train, name=name, rule=rule))
+        Step(
+            f"{name}, decay {rule.value}",
+            settings,
+            SECONDS_TO_TRAIN.get(name, SOME_SECONDS),
+            partial(_train, name=name, rule=rule),
+        )
         for rule in DecayRule
         if rule is not DecayRule.HALF
         for name in mnist.LINEAR
@@ -128,7 +131,12 @@ def _attacks(settings: Settings, names: Sequence[str]) -> list[Step]:
     makers = dict.fromkeys(names, (_attack, num_train))
     makers |= dict.fromkeys(digits.HALVES, (_attack_half, num_test))
     return [
-        Step(f"attack {piece + 1} on {name}", settings, SECONDS_TO_ATTACK[name], partial(make, name=name, piece=piece))
+        Step(
+            f"attack {piece + 1} on {name}",
+            settings,
+            SECONDS_TO_ATTACK.get(name, SOME_SECONDS),
+            partial(make, name=name, piece=piece),
+        )
         for name, (make, num_images) in makers.items()
         for piece in range(ceil(num_images / digits.PIECE))
     ]
@@ -166,7 +174,7 @@ def _figure5(settings: Settings) -> list[Step]:
 
 
 def book(settings: Settings) -> list[Step]:
-    """All that the chapters ask for and that takes long."""
+    """The networks, the attacks on training and test images and on photographs: what several chapters ask for."""
     run = begin(settings)
     return [
         *_longest_first(

@@ -6,7 +6,6 @@ know is enough for a classifier of other pictures: only the last layer is traine
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from lib.networks import training

@@ -54,15 +54,17 @@ def recorded(table: str) -> dict[tuple[str, str], Estimate]:
 
 
 def everything_recorded() -> dict[str, dict[tuple[str, str], Estimate]]:
-    """All tables of results/ by name."""
-    names = [path.stem for path in sorted(RESULTS.glob("*.csv")) if path.stem != "claims"]
-    return {name: recorded(name) for name in names}
+    """All tables of results/ by name; files with other columns, of verdicts and of seeds, are none."""
+    head = ",".join(CELL + ESTIMATE)
+    paths = [path for path in sorted(RESULTS.glob("*.csv")) if path.read_text(encoding="utf-8").startswith(head)]
+    return {path.stem: recorded(path.stem) for path in paths}
 
 
 def record(table: str, cells: Cells) -> None:
     """Put cells into results/TABLE.csv, replacing those of the same row and column, in the paper's order.
 
-    Chapters that run at the same time may record into one table: the file is locked, and replaced as a whole.
+    Chapters that run at the same time may record into one table: the file is locked, and replaced as a whole. A cell
+    that nobody measures any more stays: whoever records everything anew empties results/ first.
     """
     RESULTS.mkdir(exist_ok=True)
     with FileLock(RESULTS / f".{table}.lock"):

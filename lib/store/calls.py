@@ -2,15 +2,17 @@
 
 What a result depends on is found, not typed: the code of the function's module and of all it imports from this
 repository, that of the classes of its arguments, the arguments themselves, the kind of device that they lie on, and the
-versions of PyTorch and Python.
+versions of Python and of every package that this code imports.
 """
 
-import copy
 import dataclasses
+import functools
 import importlib
+import importlib.metadata
+import inspect
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -46,8 +48,8 @@ class Store:
         ----------
         function : a function of a module of this repository that returns tensors, plain values (None, bool, int, float,
             str), and lists, tuples, dicts with str keys, dataclasses and named tuples of these.
-        arguments : what `identity.plain` takes. A torch.Generator is copied first: whether the result was there or not,
-            the caller's own draws go on as if it had not been lent.
+        arguments : what `identity.plain` takes. Of a torch.Generator the function gets a copy: whether the result was
+            there or not, the caller's own draws go on as if it had not been lent.
 
         Returns
         -------
@@ -57,7 +59,8 @@ class Store:
         Raises
         ------
         TypeError
-            If an argument or the result is of another kind. Whatever the function raises; then nothing is kept.
+            If an argument or the result is of another kind, or the function depends on more than its arguments: a
+            method, a closure. Whatever the function raises; then nothing is kept.
 
         Warns
         -----
@@ -70,7 +73,7 @@ class Store:
         """What `call` returns, and the seconds that computing it took when it was computed."""
 
         def make() -> Artifact:
-            lent = [_copied(argument) for argument in arguments]
+            lent = [a.clone_state() if isinstance(a, torch.Generator) else a for a in arguments]
             began = time.perf_counter()
             result = function(*lent)
             tensors: dict[str, Tensor] = {}
@@ -83,10 +86,7 @@ class Store:
 
 def key(function: Callable, arguments: tuple) -> dict:
     """All that the result depends on."""
-    if not _source(function):
-        raise TypeError(
-            f"{function!r} is defined in no module of this repository: what its result depends on is unknown"
-        )
+    _check(function, arguments)
     involved = list(_parts(arguments))
     sources = {source for source in map(_source, [function, *(type(part) for part in involved)]) if source}
     return {
@@ -94,8 +94,31 @@ def key(function: Callable, arguments: tuple) -> dict:
         "code": code.version(sources),
         "arguments": [plain(argument) for argument in arguments],
         "devices": sorted({part.device.type for part in involved if isinstance(part, Tensor)}),
-        "versions": {"torch": torch.__version__, "python": list(sys.version_info[:2])},
+        "versions": {"python": list(sys.version_info[:2])} | _versions(code.packages(sources)),
     }
+
+
+def _check(function: Callable, arguments: tuple) -> None:
+    """Raises TypeError for a function whose result depends on what no key can tell."""
+    if not _source(function):
+        raise TypeError(f"{function!r} is in no module of this repository: what its result depends on is unknown")
+    plainest = inspect.unwrap(function)
+    if inspect.ismethod(plainest) or plainest.__closure__ or "<locals>" in plainest.__qualname__:
+        raise TypeError(f"{function!r} carries values of its own: define it in a module, and pass them as arguments")
+    nested = (part for argument in arguments for part in list(_parts(argument))[1:])
+    if any(isinstance(part, torch.Generator) for part in nested):
+        raise TypeError("a torch.Generator must be an argument itself, not part of one, so that it can be copied")
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    """Those that are installed packages, and their versions."""
+    return {name: importlib.metadata.version(_installed()[name][0]) for name in packages if name in _installed()}
+
+
+@functools.cache
+def _installed() -> Mapping[str, list[str]]:
+    """Distributions by the names that they are imported by."""
+    return importlib.metadata.packages_distributions()
 
 
 def _source(thing) -> Path | None:
@@ -118,14 +141,6 @@ def _parts(value) -> Iterator:
             yield from (part for item in value.values() for part in _parts(item))
         case _ if dataclasses.is_dataclass(value):
             yield from (part for field in dataclasses.fields(value) for part in _parts(getattr(value, field.name)))
-
-
-def _copied(argument):
-    return copy.copy(argument) if not isinstance(argument, torch.Generator) else _twin(argument)
-
-
-def _twin(generator: torch.Generator) -> torch.Generator:
-    return generator.clone_state()
 
 
 # --- Results as JSON and tensors ------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Which files a piece of code consists of, told from its import statements without importing anything."""
 
 import ast
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -26,15 +27,19 @@ def imported(path: Path, root: Path, _changed: int) -> set[Path]:
 
     `from lib import x` may mean the module lib.x. A file that is no valid Python imports nothing: running it says why.
     """
-    try:
-        tree = ast.parse(path.read_bytes())
-    except SyntaxError:
-        return set()
-    names = {name for node in ast.walk(tree) for name in _names(node, path, root)}
+    names = _imported_names(path, root)
     steps = {tuple(name.split(".")[:n]) for name in names for n in range(1, name.count(".") + 2)}
     candidates = {root.joinpath(*step[:-1], f"{step[-1]}.py") for step in steps}
     candidates |= {root.joinpath(*step, "__init__.py") for step in steps}
     return {candidate for candidate in candidates if candidate.is_file()}
+
+
+def _imported_names(path: Path, root: Path) -> set[str]:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError:
+        return set()
+    return {name for node in ast.walk(tree) for name in _names(node, path, root)}
 
 
 def _names(node: ast.AST, path: Path, root: Path) -> Iterator[str]:
@@ -46,6 +51,13 @@ def _names(node: ast.AST, path: Path, root: Path) -> Iterator[str]:
         parts = [*package[: len(package) + 1 - node.level], *filter(None, [node.module])]
         yield from (".".join([*parts, *alias.name.split(".")]) for alias in node.names)
         yield ".".join(parts)
+
+
+def packages(paths: Iterable[Path], root: Path = ROOT) -> list[str]:
+    """The packages from elsewhere that the files and all they import under `root` name in import statements."""
+    names = {name.split(".")[0] for path in closure(paths, root) for name in _imported_names(path, root.resolve())}
+    ours = {path.stem for path in root.iterdir()}
+    return sorted(names - ours - set(sys.stdlib_module_names))
 
 
 def version(paths: Iterable[Path], root: Path = ROOT) -> str:

@@ -84,6 +84,5 @@ def of_network(network: nn.Module) -> str:
 
 
 def _settings(module: nn.Module) -> dict:
-    """A module's public attributes that are plain values: sizes, strides, paddings, rates, its mode."""
-    kinds = (bool, int, float, str, tuple, list, type(None), Enum)
-    return {k: plain(v) for k, v in vars(module).items() if not k.startswith("_") and isinstance(v, kinds)}
+    """A module's public attributes: sizes, strides, paddings, rates, its mode. TypeError for what has no identity."""
+    return {name: plain(value) for name, value in vars(module).items() if not name.startswith("_")}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lib.experiments import digits, photographs, plan, profiles, seeds
-from lib.experiments.plan import Settings
+from lib.experiments.settings import Settings
 from lib.networks import imagenet, mnist
 from lib.networks.autoencoder import AutoencoderConfig
 from lib.networks.training import DecayRule, MinibatchConfig, TrainingConfig
@@ -53,7 +53,7 @@ def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
     for name in (*mnist.TABLE1, "Conv"):
         run.adversarial(run.trained(name), run.train.take(12))
     for name in digits.HALVES:
-        run.adversarial(run.trained_on_half(name), run.test)
+        run.adversarial(run.trained_on_half(name), run.attacked_test)
     for label in profiles.AUTOENCODER_VARIANTS:
         run.with_autoencoder(label).trained("AE400-10")
     for rule in DecayRule:

@@ -262,3 +262,10 @@ def test_entries_of_a_json_file_are_replaced_one_by_one(results):
     ledger.update("run.json", "framework", {"seconds": 2})
     ledger.update("run.json", "units", {"seconds": 3})
     assert list(ledger.read("run.json").items()) == [("framework", {"seconds": 2}), ("units", {"seconds": 3})]
+
+
+def test_files_of_other_columns_are_no_tables(results):
+    ledger.record("ours", {("a", "x"): ONE})
+    ledger.write("seeds.csv", "table,row,column,seed,value\ntable1,a,x,0,1\n")
+    ledger.write("claims.csv", "id,verdict,evidence,luck\n")
+    assert list(ledger.everything_recorded()) == ["ours"]

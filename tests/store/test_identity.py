@@ -98,3 +98,17 @@ def test_a_preprocessing_that_is_in_no_state_dict_is_part_of_the_network():
     assert of_network(imagenet.Normalize((0.5,) * 3, (0.2,) * 3)) != of_network(
         imagenet.Normalize((0.5,) * 3, (0.2,) * 3, bgr=True)
     )
+
+
+@pytest.mark.parametrize("attribute", [torch.ones(2), {"a": 2}, "other", 3])
+def test_whatever_a_network_carries_is_part_of_it(attribute):
+    one, other = network(), network()
+    one.extra, other.extra = torch.zeros(2), attribute
+    assert of_network(one) != of_network(other)
+
+
+def test_a_network_that_carries_what_has_no_identity_is_refused():
+    changed = network()
+    changed.activation = torch.sigmoid
+    with pytest.raises(TypeError, match="sigmoid"):
+        of_network(changed)

@@ -16,7 +16,7 @@ from filelock import FileLock
 from tests.conftest import REPOSITORY, run_build
 from tools import build
 
-SETTINGS = build.Settings(profile="quick", data="auto", device="auto", seed=0, data_dir="")
+SETTINGS = build.Build(profile="quick", data="auto", device="auto", seed=0, data_dir="")
 CHAPTER = Path("chapters/one.py")
 TREE = {
     "requirements.txt": "",

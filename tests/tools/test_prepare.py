@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from lib.experiments import digits
-from lib.experiments.plan import Settings, Step
+from lib.experiments.plan import Step
+from lib.experiments.settings import Settings
 from tests.conftest import REPOSITORY
 from tools import prepare
 
@@ -88,6 +89,7 @@ SLEEPER = """
 import os, time
 from pathlib import Path
 from lib.experiments import plan
+from lib.experiments.settings import Settings
 from tools import prepare
 
 def sleep(run):
@@ -95,7 +97,7 @@ def sleep(run):
     time.sleep(600)
 
 if __name__ == "__main__":
-    settings = plan.Settings("quick", "digits", "cpu", 0)
+    settings = Settings("quick", "digits", "cpu", 0)
     prepare.carry_out([plan.Step("sleep", settings, 1, sleep)], jobs=1)
 """
 
