@@ -108,14 +108,7 @@ FACE = {
 AT_HOME = {
     "lib.attacks.perturbations.directions",
     "lib.measures.bases.label_counts",
-    "lib.measures.certificates.is_dense",
-    "lib.measures.spectral.is_wide",
-    "lib.measures.spectral.torus_frequencies",
-    "lib.measures.spectral.transfer_matrices",
     "lib.measures.transfer.complement",
-    "lib.networks.imagenet.Fire",
-    "lib.networks.imagenet.load",
-    "lib.networks.imagenet.read_weights",
 }
 LANGUAGE = "lib.record.claims"  # the words in which its criteria are written; they are registered, never called by name
 
