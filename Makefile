@@ -66,7 +66,7 @@ bench: $(VENV)/bench-installed  ## Time the attacks against SciPy, Foolbox and t
 spread: setup  ## Tables 1 to 4 from five seeds at the paper's scale: hours, resumable
 	$(BIN)/python -m tools.spread --data "$(DATA)" --device "$(DEVICE)"
 
-pictures: setup  ## Download ImageNet's networks and pictures (600 MB) for three chapters
+pictures: setup  ## Download ImageNet's networks and pictures (600 MB) for four chapters
 	@$(BIN)/python -m tools.fetch
 
 $(VENV)/bench-installed: $(VENV)/installed benchmarks/requirements.txt

@@ -73,9 +73,9 @@ def obtain(file: PublicFile, data_dir: str | Path | None = None, download: bool 
     if found := find((file.name, *file.aliases), file.folder, data_dir):
         return found
     if not download:
-        raise missing(file, "nothing was downloaded")
+        raise _missing(file, "nothing was downloaded")
     if os.environ.get("OFFLINE", "0") not in ("", "0"):
-        raise missing(file, "OFFLINE is set")
+        raise _missing(file, "OFFLINE is set")
     return _download(file, cache_dir())
 
 
@@ -105,7 +105,7 @@ def banner(found: Mapping[str, object], reasons: Mapping[str, str]) -> str:
     )
 
 
-def missing(file: PublicFile, reason: str) -> MissingFileError:
+def _missing(file: PublicFile, reason: str) -> MissingFileError:
     """The error that says which file is missing, why, and what to do about it."""
     checksum = f" ({file.checksum})" if file.checksum else ""
     is_set = "" if os.environ.get("DATA_DIR") else ", which is not set,"
@@ -124,7 +124,7 @@ def _download(file: PublicFile, folder: Path) -> Path:
             if not path.exists():
                 fetch([file.url], path, lambda part: verify(part, file))
     except (UnreachableError, OSError) as error:
-        raise missing(file, f"the download failed ({error})") from error
+        raise _missing(file, f"the download failed ({error})") from error
     return path
 
 

@@ -18,15 +18,15 @@ NUM_EXACT = 200  # images on which certificates meet the exact optimum
 
 def attacked(run: Experiment, names: Sequence[str]) -> dict[str, Trial]:
     """Networks against the paper's attack on the training images."""
-    return {name: trial(run, run.trained(name), run.attacked) for name in names}
+    return {name: _trial(run, run.trained(name), run.attacked) for name in names}
 
 
 def halves(run: Experiment) -> dict[str, Trial]:
     """The networks of Table 3 against the paper's attack on the test images, under the names of its rows."""
-    return {row: trial(run, run.trained_on_half(name), run.test) for name, row in digits.TABLE3.items()}
+    return {row: _trial(run, run.trained_on_half(name), run.test) for name, row in digits.TABLE3.items()}
 
 
-def trial(run: Experiment, trained: Trained, images: Dataset) -> Trial:
+def _trial(run: Experiment, trained: Trained, images: Dataset) -> Trial:
     """A network's certificates for the images and their targets, and how far the paper's attack had to go."""
     arguments = trained.network, images.inputs, run.targets(images), run.profile.num_enclosed
     known = run.store.call(certified.certify, *arguments)

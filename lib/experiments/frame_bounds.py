@@ -127,34 +127,34 @@ def per_pixel(normalize: Normalize, layer: Convolution) -> Convolution:
     return replace(layer, weight=weight / normalize.std.to(weight))
 
 
-def norm(layer: Convolution, run: Experiment) -> Estimate:
+def _norm(layer: Convolution, run: Experiment) -> Estimate:
     """The zero-padded operator's norm: what the iteration attained, and between that and the torus' norm the truth."""
     attained = run.store.call(spectral.largest_singular_value, layer, seeds.generator(run.seeds.noise))
-    return Estimate(attained, attained, float(spectrum(layer, run).max()), 1)
+    return Estimate(attained, attained, float(_spectrum(layer, run).max()), 1)
 
 
-def spectrum(layer: Convolution, run: Experiment) -> Tensor:
+def _spectrum(layer: Convolution, run: Experiment) -> Tensor:
     """All its singular values on the smallest torus that it fits on; the shape is `spectral.torus_spectrum`'s."""
     return run.store.call(spectral.torus_spectrum, layer, spectral.torus_side(layer))
 
 
 def spectra(layers: Mapping[str, Convolution], run: Experiment) -> dict[str, dict[str, Tensor]]:
-    """Their `spectrum`s, for a panel for each network; rows are "layer, network"."""
+    """Their spectra, for a panel for each network; rows are "layer, network"."""
     panels: dict[str, dict[str, Tensor]] = {}
     for row, layer in layers.items():
         name, network = row.split(", ")
-        panels.setdefault(network, {})[name] = spectrum(layer, run)
+        panels.setdefault(network, {})[name] = _spectrum(layer, run)
     return panels
 
 
 def bounds(layer: Convolution, run: Experiment) -> dict[str, Estimate]:
     """The ends of a layer's spectrum by every way of computing them, by column. Of a dense layer both are exact."""
-    values = spectrum(layer, run)
+    values = _spectrum(layer, run)
     largest, least = float(values.max()), float(values.min())
     if layer.size == (1, 1):  # nothing wraps around a single pixel
         return {"upper": effects.exactly(largest), "least": effects.exactly(least)}
     stride = math.sqrt(math.prod(layer.stride))
-    return {"upper": norm(layer, run), "least": _least(layer, run)} | {
+    return {"upper": _norm(layer, run), "least": _least(layer, run)} | {
         column: effects.exactly(value)
         for column, value in {
             "upper on a torus": largest,
@@ -177,7 +177,7 @@ def table5(layers: Mapping[str, Convolution], found: Mapping[str, object], run: 
     cells = {(row, column): e for row, layer in layers.items() for column, e in bounds(layer, run).items()}
     for row, network in FIRST.items():
         if row in layers:
-            cells[row, PER_PIXEL] = norm(per_pixel(found[network].normalize, layers[row]), run)
+            cells[row, PER_PIXEL] = _norm(per_pixel(found[network].normalize, layers[row]), run)
     return cells
 
 
@@ -194,10 +194,10 @@ def squeezenet_layers(found: Mapping[str, object], device: torch.device) -> dict
     if "SqueezeNet 1.1" not in found:
         return {}
     layers = _met_by_picture(found["SqueezeNet 1.1"])
-    return {published_name(name): layer.to(device) for name, layer in layers.items()}
+    return {_published_name(name): layer.to(device) for name, layer in layers.items()}
 
 
-def published_name(name: str) -> tuple[str, str]:
+def _published_name(name: str) -> tuple[str, str]:
     """Module and part, from torchvision's name of a convolution of SqueezeNet."""
     group, number, *part = name.split(".")
     if part:
@@ -207,16 +207,16 @@ def published_name(name: str) -> tuple[str, str]:
 
 def squeezenet(layers: Mapping[tuple[str, str], Convolution], run: Experiment) -> Cells:
     """Norms as applied, and least singular values on a torus; rows are modules, columns parts."""
-    cells = {cell: norm(layer, run) for cell, layer in layers.items()}
-    least = {cell: float(spectrum(layer, run).min()) for cell, layer in layers.items()}
+    cells = {cell: _norm(layer, run) for cell, layer in layers.items()}
+    least = {cell: float(_spectrum(layer, run).min()) for cell, layer in layers.items()}
     return cells | {(module, f"{part}, least"): effects.exactly(v) for (module, part), v in least.items()}
 
 
 def squeezenet_spectra(layers: Mapping[tuple[str, str], Convolution], run: Experiment) -> dict[str, dict[str, Tensor]]:
-    """Their `spectrum`s, for a panel for each part."""
+    """Their spectra, for a panel for each part."""
     panels: dict[str, dict[str, Tensor]] = {}
     for (module, part), layer in layers.items():
-        panels.setdefault(part, {})[module] = spectrum(layer, run)
+        panels.setdefault(part, {})[module] = _spectrum(layer, run)
     return panels
 
 
@@ -233,16 +233,16 @@ def first_layer(found: Mapping[str, object], run: Experiment) -> Cells:
     subjects, _ = photographs.subjects(found, run.profile.photographs, run.store, run.device)
     cells = {}
     for name, subject in subjects.items():
-        found_for = attacked(subject, run)
+        found_for = _attacked(subject, run)
         layer = first_convolution(subject.network[1]).to(run.device)
         drawn = torch.randn(found_for.shape, generator=seeds.generator(run.seeds.noise)).to(found_for)
         for column, each in {"adversarial": found_for, "random direction": drawn}.items():
             cells[name, f"growth, {column}"] = mean_growth(layer, each)
-        cells[name, "largest possible"] = norm(layer, run)
+        cells[name, "largest possible"] = _norm(layer, run)
     return cells
 
 
-def attacked(subject: photographs.Subject, run: Experiment) -> Tensor:
+def _attacked(subject: photographs.Subject, run: Experiment) -> Tensor:
     """What the attack added to each picture, (kinds of targets, N, pixels); zero where it failed."""
     goals = subject.goals(seeds.generator(run.seeds.targets))
     config = run.profile.photographs.attack
@@ -325,15 +325,15 @@ def nearest_way(told: Told, row: str, printed: float) -> str:
 
 def product(told: Told, network: str, times: float = 1.0) -> float:
     """The product of the norms of a network's five convolutions, and of `times`, to three digits."""
-    return rounded(times * math.prod(told[f"conv{i}, {network}", "upper"] for i in range(1, 6)))
+    return _rounded(times * math.prod(told[f"conv{i}, {network}", "upper"] for i in range(1, 6)))
 
 
 def printed_product(printed: Told, kind: str = "") -> float:
     """The product of the last version's norms of all layers whose names begin with `kind`, to three digits."""
-    return rounded(math.prod(v for (row, c), v in printed.items() if c == "upper (v4)" and row.startswith(kind)))
+    return _rounded(math.prod(v for (row, c), v in printed.items() if c == "upper (v4)" and row.startswith(kind)))
 
 
-def rounded(value: float) -> float:
+def _rounded(value: float) -> float:
     """To three digits, for a number so large that more of them would say nothing."""
     return float(f"{value:.3g}")
 

@@ -70,14 +70,14 @@ class Layer:
 # --- Our own networks -----------------------------------------------------------------------------
 
 
-def convolution(conv: nn.Module) -> nn.Module:
+def _convolution(conv: nn.Module) -> nn.Module:
     """Conv up to its convolution, rectified and pooled: a unit is a filter at a place."""
     return nn.Sequential(nn.Unflatten(1, (1, 28, 28)), conv.features)
 
 
-def hidden(conv: nn.Module) -> nn.Module:
+def _hidden(conv: nn.Module) -> nn.Module:
     """Conv up to its last hidden layer."""
-    return nn.Sequential(convolution(conv), conv.hidden)
+    return nn.Sequential(_convolution(conv), conv.hidden)
 
 
 def of_digits(run: Experiment) -> dict[str, Layer]:
@@ -85,14 +85,14 @@ def of_digits(run: Experiment) -> dict[str, Layer]:
     test, train = (images.take(run.profile.units.num_images) for images in (run.test, run.train))
     conv, untrained = run.trained("Conv").network, mnist.build(mnist.SPECS["Conv"], seeds.generator(run.seeds.twin))
     parts = {
-        "Conv, hidden layer": hidden(conv),
-        "Conv, convolution": convolution(conv),
-        "Conv, convolution, maps": nn.Sequential(convolution(conv), nn.Unflatten(1, (conv.num_filters, -1))),
+        "Conv, hidden layer": _hidden(conv),
+        "Conv, convolution": _convolution(conv),
+        "Conv, convolution, maps": nn.Sequential(_convolution(conv), nn.Unflatten(1, (conv.num_filters, -1))),
         "Conv, logits": conv,
-        "Conv untrained, hidden layer": hidden(untrained.to(run.device)),
+        "Conv untrained, hidden layer": _hidden(untrained.to(run.device)),
         "pixels": nn.Identity(),
     }
-    judges = judges_of_digits(run, test)
+    judges = _judges_of_digits(run, test)
     return {name: Layer(partial(_dense, part), test, train, judges) for name, part in parts.items()}
 
 
@@ -101,12 +101,12 @@ def with_seeds(run: Experiment, seed: int, layer: Layer) -> dict[str, Layer]:
     numbers = range(seed, seed + run.profile.units.num_networks)
     networks = {units.SEED.format(number): run.with_seed(number).trained("Conv").network for number in numbers}
     return {
-        name: Layer(partial(_dense, hidden(conv)), layer.images, layer.others, layer.judges)
+        name: Layer(partial(_dense, _hidden(conv)), layer.images, layer.others, layer.judges)
         for name, conv in networks.items()
     }
 
 
-def judges_of_digits(run: Experiment, images: Dataset) -> dict[str, Tensor]:
+def _judges_of_digits(run: Experiment, images: Dataset) -> dict[str, Tensor]:
     """Unit rows (N, f): labels, the last hidden layer of 200-200-10, the code of AE400-10, the pixels."""
     other, autoencoder = run.trained("200-200-10").network, run.trained("AE400-10").network
     return {
@@ -131,30 +131,30 @@ def of_photographs(run: Experiment, found: Mapping[str, object]) -> dict[str, La
     """
     if not photographs.WANTED.keys() <= found.keys():
         return {}
-    tiny, sample = pictures(run, found)
+    tiny, sample = _pictures(run, found)
     maps = {
         ALEXNET: partial(_maps, run, found["AlexNet"]),
         SQUEEZENET: partial(_maps, run, found["SqueezeNet 1.1"]),
         "AlexNet untrained, conv5": partial(_maps, run, features.untrained(imagenet.AlexNet, run.seeds.init)),
     }
-    judges = {name: judges_of_photographs(run, tiny, maps[RIVAL.get(name, SQUEEZENET)]) for name in maps}
+    judges = {name: _judges_of_photographs(run, tiny, maps[RIVAL.get(name, SQUEEZENET)]) for name in maps}
     layers = {name: Layer(respond, tiny, sample, judges[name]) for name, respond in maps.items()}
     layers[f"{ALEXNET}, mean over the map"] = Layer(partial(_means, maps[ALEXNET]), tiny, sample, judges[ALEXNET])
     for name, rival in RIVAL.items():
-        by = judges_of_photographs(run, sample, maps[rival])
+        by = _judges_of_photographs(run, sample, maps[rival])
         del by["labels"]  # there is one picture a class
         layers[f"{name}{ON_IMAGENET}"] = Layer(maps[name], sample, tiny, by)
     return layers
 
 
-def pictures(run: Experiment, found: Mapping[str, object]) -> tuple[Pictures, Pictures]:
+def _pictures(run: Experiment, found: Mapping[str, object]) -> tuple[Pictures, Pictures]:
     """Of Tiny ImageNet as many of each of some classes, and of ImageNet's sample some at equal distances."""
     scale, tiny = run.profile.units, found["Tiny ImageNet"].train
     few = units.balanced(tiny.labels, scale.num_classes, scale.num_per_class)
     return tiny.subset(few, "balanced"), found["imagenet-sample"].spread(scale.num_sample)
 
 
-def judges_of_photographs(run: Experiment, images: Pictures, rival: Callable[[Pictures], Tensor]) -> dict[str, Tensor]:
+def _judges_of_photographs(run: Experiment, images: Pictures, rival: Callable[[Pictures], Tensor]) -> dict[str, Tensor]:
     """Unit rows (N, f): labels, the means of another network's maps, small pixels."""
     return {
         "labels": units.label_vectors(images.labels),

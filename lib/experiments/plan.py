@@ -45,70 +45,70 @@ class Step:
     make: Callable[[Experiment], object]
 
 
-def train(run: Experiment, name: str, rule: DecayRule = DecayRule.HALF) -> None:
+def _train(run: Experiment, name: str, rule: DecayRule = DecayRule.HALF) -> None:
     run.trained(name, rule)
 
 
-def train_again(run: Experiment, name: str, seed: int) -> None:
+def _train_again(run: Experiment, name: str, seed: int) -> None:
     run.with_seed(seed).trained(name)
 
 
-def train_on_half(run: Experiment, name: str) -> None:
+def _train_on_half(run: Experiment, name: str) -> None:
     run.trained_on_half(name)
 
 
-def train_variant(run: Experiment, label: str) -> None:
+def _train_variant(run: Experiment, label: str) -> None:
     run.with_autoencoder(label).trained("AE400-10")
 
 
-def attack(run: Experiment, name: str, piece: int) -> None:
+def _attack(run: Experiment, name: str, piece: int) -> None:
     run.adversarial_piece(run.trained(name), run.attacked, piece)
 
 
-def attack_half(run: Experiment, name: str, piece: int) -> None:
+def _attack_half(run: Experiment, name: str, piece: int) -> None:
     run.adversarial_piece(run.trained_on_half(name), run.attacked_test, piece)
 
 
-def encode(run: Experiment, settings: Settings, piece: int) -> None:
+def _encode(run: Experiment, settings: Settings, piece: int) -> None:
     found = public_files(settings)
     train, _ = photographs.tiny_imagenet(found, profiles.PROFILES[settings.profile].photographs)
     network = Probe(found["AlexNet"], len(train.wnids)).to(run.device).eval().requires_grad_(False)
     photographs.encode_piece(network, train, piece, run.store)
 
 
-def attack_photographs(run: Experiment, settings: Settings, name: str, kind: int) -> None:
+def _attack_photographs(run: Experiment, settings: Settings, name: str, kind: int) -> None:
     subject = under_attack(settings)[name]
     targets = list(subject.goals(seeds.generator(run.seeds.targets)).values())[kind]
     photographs.attack(subject, targets, run.profile.photographs.attack, run.store)
 
 
-def networks(settings: Settings) -> list[Step]:
+def _networks(settings: Settings) -> list[Step]:
     """The networks of Tables 1 and 3."""
-    makers = dict.fromkeys(mnist.TABLE1, train) | dict.fromkeys(mnist.HALVES, train_on_half)
+    makers = dict.fromkeys(mnist.TABLE1, _train) | dict.fromkeys(mnist.HALVES, _train_on_half)
     return [
         Step(name, settings, SECONDS_TO_TRAIN.get(name, SOME_SECONDS), partial(make, name=name))
         for name, make in makers.items()
     ]
 
 
-def convolutional(settings: Settings, num: int) -> list[Step]:
+def _convolutional(settings: Settings, num: int) -> list[Step]:
     """Conv, and the others that chapter `units` judges beside it, which differ in nothing but their seed."""
     return [
         Step(
             f"Conv from seed {seed}",
             settings,
             SECONDS_TO_TRAIN.get("Conv", SOME_SECONDS),
-            partial(train_again, name="Conv", seed=seed),
+            partial(_train_again, name="Conv", seed=seed),
         )
         for seed in range(settings.seed, settings.seed + num)
     ]
 
 
-def variants(settings: Settings) -> list[Step]:
+def _variants(settings: Settings) -> list[Step]:
     """What chapter `framework` compares: other readings of the decay, other autoencoders."""
     seconds = SECONDS_TO_TRAIN.get("AE400-10", SOME_SECONDS) / profiles.VARIANT_SHARE
     autoencoders = [
-        Step(f"AE400-10, {label}", settings, seconds, partial(train_variant, label=label))
+        Step(f"AE400-10, {label}", settings, seconds, partial(_train_variant, label=label))
         for label in profiles.AUTOENCODER_VARIANTS
     ]
     return autoencoders + [
@@ -116,7 +116,7 @@ def variants(settings: Settings) -> list[Step]:
             f"{name}, decay {rule.value}",
             settings,
             SECONDS_TO_TRAIN.get(name, SOME_SECONDS),
-            partial(train, name=name, rule=rule),
+            partial(_train, name=name, rule=rule),
         )
         for rule in DecayRule
         if rule is not DecayRule.HALF
@@ -124,12 +124,12 @@ def variants(settings: Settings) -> list[Step]:
     ]
 
 
-def attacks(settings: Settings, names: Sequence[str]) -> list[Step]:
+def _attacks(settings: Settings, names: Sequence[str]) -> list[Step]:
     """The training images for every network of these, the test images for those of Table 3."""
     run = begin(settings)
     num_train, num_test = len(run.attacked), len(run.attacked_test)
-    makers = dict.fromkeys(names, (attack, num_train))
-    makers |= dict.fromkeys(mnist.HALVES, (attack_half, num_test))
+    makers = dict.fromkeys(names, (_attack, num_train))
+    makers |= dict.fromkeys(mnist.HALVES, (_attack_half, num_test))
     return [
         Step(
             f"attack {piece + 1} on {name}",
@@ -142,7 +142,7 @@ def attacks(settings: Settings, names: Sequence[str]) -> list[Step]:
     ]
 
 
-def encodings(settings: Settings) -> list[Step]:
+def _encodings(settings: Settings) -> list[Step]:
     """The pictures that the linear layer on AlexNet's features is trained on; none where a file is missing."""
     found = public_files(settings)
     if photographs.PROBE not in photographs.networks(found):
@@ -153,20 +153,20 @@ def encodings(settings: Settings) -> list[Step]:
             f"pictures {piece + 1} encoded",
             settings,
             SECONDS_TO_ENCODE,
-            partial(encode, settings=settings, piece=piece),
+            partial(_encode, settings=settings, piece=piece),
         )
         for piece in range(photographs.num_pieces(train))
     ]
 
 
-def figure5(settings: Settings) -> list[Step]:
+def _figure5(settings: Settings) -> list[Step]:
     """Figure 5's attacks, for every network that there is and either kind of target."""
     return [
         Step(
             f"attack on {name}, {('one class', 'random classes')[kind]}",
             settings,
             SECONDS_TO_ATTACK_PHOTOGRAPHS,
-            partial(attack_photographs, settings=settings, name=name, kind=kind),
+            partial(_attack_photographs, settings=settings, name=name, kind=kind),
         )
         for name in photographs.networks(public_files(settings))
         for kind in range(2)
@@ -177,24 +177,24 @@ def book(settings: Settings) -> list[Step]:
     """The networks, the attacks on training and test images and on photographs: what several chapters ask for."""
     run = begin(settings)
     return [
-        *longest_first(
+        *_longest_first(
             [
-                *networks(settings),
-                *convolutional(settings, run.profile.units.num_networks),
-                *variants(settings),
-                *encodings(settings),
+                *_networks(settings),
+                *_convolutional(settings, run.profile.units.num_networks),
+                *_variants(settings),
+                *_encodings(settings),
             ]
         ),
-        *longest_first([*attacks(settings, (*mnist.TABLE1, "Conv")), *figure5(settings)]),
+        *_longest_first([*_attacks(settings, (*mnist.TABLE1, "Conv")), *_figure5(settings)]),
     ]
 
 
 def seed(settings: Settings) -> list[Step]:
     """All that Tables 1 to 4 ask for from one seed."""
-    return [*longest_first(networks(settings)), *attacks(settings, mnist.TABLE1)]
+    return [*_longest_first(_networks(settings)), *_attacks(settings, mnist.TABLE1)]
 
 
-def longest_first(steps: Sequence[Step]) -> list[Step]:
+def _longest_first(steps: Sequence[Step]) -> list[Step]:
     """The order in which a few workers end at about the same time."""
     return sorted(steps, key=lambda step: -step.seconds)
 

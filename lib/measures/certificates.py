@@ -72,7 +72,7 @@ def certify(
     layers = as_layers(layers)
     logits = torch.cat([layers(chunk.double()) for chunk in inputs.split(CHUNK)])
     found = {kind: certified_distance(logits, targets, constant) for kind, constant in constants.items()}
-    if is_dense(layers, inputs) and any(isinstance(layer, spectral.ACTIVATIONS) for layer in layers):
+    if _is_dense(layers, inputs) and any(isinstance(layer, spectral.ACTIVATIONS) for layer in layers):
         few = slice(0, num_enclosed)
         start = list(found.values())[-1]  # the sharpest
         found[ENCLOSED] = torch.full_like(start, torch.nan)
@@ -137,7 +137,7 @@ def lipschitz_constants(layers: nn.Sequential, image: Tensor) -> dict[str, Tenso
     if below != expansive:
         constants[SLOPES] = below * everyone
     constants[PAIRS] = below * pairs
-    if is_dense(layers, image) and any(isinstance(layer, nn.Linear) for layer, _ in hidden):
+    if _is_dense(layers, image) and any(isinstance(layer, nn.Linear) for layer, _ in hidden):
         constants[AVERAGED] = averaged_constants(*_weights_and_slopes([layer for layer, _ in bounds]))
     return constants
 
@@ -155,7 +155,7 @@ def _is_idle(layer: nn.Module) -> bool:
     return isinstance(layer, (nn.Dropout, nn.Identity, nn.Flatten, nn.Unflatten))
 
 
-def is_dense(layers: Sequence[nn.Module], images: Tensor) -> bool:
+def _is_dense(layers: Sequence[nn.Module], images: Tensor) -> bool:
     """Whether a network is a product of matrices, each of them a layer's own, but for activations between them.
 
     Each linear layer has to take all that there is at once, as one vector. images : (N, ...), tells the shape.
@@ -287,12 +287,12 @@ def enclose(layers: nn.Sequential, inputs: Tensor, radius: Tensor) -> Enclosure:
     Each activation is replaced by its chord, and what it may stray from that becomes a noise of its own. Layers are
     kept as maps of r and noise, so that what cancels between two units is seen to cancel.
 
-    layers : a network that `as_layers` takes. Raises TypeError unless it `is_dense`.
+    layers : a network that `as_layers` takes. Raises TypeError unless it is dense.
 
     Reference: Singh et al. 2018 (affine arithmetic for sigmoids), here with an l2 ball.
     """
     layers = as_layers(layers)
-    if not is_dense(layers, inputs):
+    if not _is_dense(layers, inputs):
         raise TypeError(f"only linear layers on whole vectors with activations between them are enclosed, not {layers}")
     centre = inputs.double().flatten(1)
     identity = torch.eye(centre.shape[1]).to(centre)

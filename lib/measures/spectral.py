@@ -6,7 +6,7 @@ convolution that matrix is far too large to write down, and there are three ways
 
 1. the operator as the network applies it, zero-padded at its real size, without the matrix: `Convolution`, with
    `largest_singular_value` and `least_singular_value`;
-2. on a torus Fourier's basis makes it block diagonal: `transfer_matrices`, `torus_spectrum`;
+2. on a torus Fourier's basis makes it block diagonal: `torus_spectrum`;
 3. the paper's formula, which is the second with a wrong factor: `norm_as_printed`.
 
 Devices and precisions are those of the weights.
@@ -43,10 +43,10 @@ def dense_bounds(weight: Tensor) -> FrameBounds:
     """Frame bounds of a matrix (rows, columns), from its singular values."""
     values = torch.linalg.svdvals(weight.double())
     least, upper = float(values[-1]), float(values[0])
-    return FrameBounds(0.0 if is_wide(*weight.shape) else least, least, upper)
+    return FrameBounds(0.0 if _is_wide(*weight.shape) else least, least, upper)
 
 
-def is_wide(num_outputs: int, num_inputs: int) -> bool:
+def _is_wide(num_outputs: int, num_inputs: int) -> bool:
     """Whether the lower frame bound is zero by shape alone: W has a kernel of at least inputs - outputs dimensions."""
     return num_outputs < num_inputs
 
@@ -109,7 +109,7 @@ class Convolution:
         """Frame bounds of the operator; `num_steps` as in `least_singular_value`."""
         upper = largest_singular_value(self, generator)
         least = least_singular_value(self, generator, num_steps)
-        wide = is_wide(math.prod(self.output_shape), math.prod(self.input_shape))
+        wide = _is_wide(math.prod(self.output_shape), math.prod(self.input_shape))
         return FrameBounds(0.0 if wide else least, least, upper)
 
 
@@ -146,7 +146,7 @@ def least_singular_value(convolution: Convolution, generator: torch.Generator, n
     num_inputs, num_outputs = math.prod(convolution.input_shape), math.prod(convolution.output_shape)
     if min(num_inputs, num_outputs) <= WRITTEN_DOWN:
         return float(torch.linalg.svdvals(convolution.matrix())[-1])
-    recursion = _bidiagonalise(convolution, generator, num_steps, transposed=is_wide(num_outputs, num_inputs))
+    recursion = _bidiagonalise(convolution, generator, num_steps, transposed=_is_wide(num_outputs, num_inputs))
     diagonal, above = (torch.tensor(entries, dtype=torch.float64) for entries in zip(*recursion, strict=True))
     # B'B, a tridiagonal matrix, has the squares of the singular values.
     squares = diagonal.square()
@@ -191,7 +191,7 @@ def _bidiagonal(diagonal: list[float], above: list[float]) -> Tensor:
 # --- The convolution on a torus -------------------------------------------------------------------
 
 
-def transfer_matrices(convolution: Convolution, frequencies: Tensor) -> Tensor:
+def _transfer_matrices(convolution: Convolution, frequencies: Tensor) -> Tensor:
     """A(omega) of a strided convolution, for frequencies (M, 2) in radians per pixel: (M, groups, F / g, C / g * D D).
 
     A row for each filter; a column for each input channel and each of the D x D frequencies omega + 2 pi l / D that a
@@ -213,7 +213,7 @@ def transfer_matrices(convolution: Convolution, frequencies: Tensor) -> Tensor:
     return transformed.flatten(2).unflatten(1, (convolution.groups, -1))
 
 
-def torus_frequencies(convolution: Convolution, side: int) -> Tensor:
+def _torus_frequencies(convolution: Convolution, side: int) -> Tensor:
     """The (side / D)^2 frequencies of a torus of side^2 pixels that a stride of D tells apart, in radians per pixel.
 
     Raises ValueError where the stride does not divide the side.
@@ -242,11 +242,11 @@ def torus_spectrum(convolution: Convolution, side: int, batch: int = 256) -> Ten
 
     These are all but zeros that shape alone brings. Reference: Sedghi, Gupta and Long 2019 for stride 1.
     """
-    frequencies = torus_frequencies(convolution, side)
+    frequencies = _torus_frequencies(convolution, side)
     # Weights are real: the frequencies -omega, all but the first half of the rows, give what omega gives.
     height, width = (side // d for d in convolution.stride)
     half = frequencies[: (height // 2 + 1) * width]
-    values = [_singular_values(transfer_matrices(convolution, block)) for block in half.split(batch)]
+    values = [_singular_values(_transfer_matrices(convolution, block)) for block in half.split(batch)]
     values = torch.cat(values).flatten(1).sort(dim=1, descending=True).values.unflatten(0, (-1, width))
     mirrored = values[1 : (height + 1) // 2].flip(0)[:, -torch.arange(width) % width]
     return torch.cat([values, mirrored]).flatten(0, 1)
@@ -265,7 +265,7 @@ def torus_bounds(convolution: Convolution, side: int) -> FrameBounds:
     """Frame bounds of the circular convolution on a torus of side^2 pixels."""
     spectrum = torus_spectrum(convolution, side)
     num_filters, num_channels, *_ = convolution.weight.shape
-    wide = is_wide(num_filters // convolution.groups, num_channels * math.prod(convolution.stride))
+    wide = _is_wide(num_filters // convolution.groups, num_channels * math.prod(convolution.stride))
     least, upper = float(spectrum.min()), float(spectrum.max())
     return FrameBounds(0.0 if wide else least, least, upper)
 
@@ -299,7 +299,7 @@ def norm_on_kernel_grid(convolution: Convolution) -> float:
         torch.arange(math.ceil(k / s), dtype=torch.float64) * 2 * math.pi / (k * d)
         for k, s, d in zip(convolution.weight.shape[2:], convolution.stride, convolution.dilation, strict=True)
     )
-    return float(_singular_values(transfer_matrices(convolution, torch.cartesian_prod(*steps))).max())
+    return float(_singular_values(_transfer_matrices(convolution, torch.cartesian_prod(*steps))).max())
 
 
 # --- Layers that are not linear -------------------------------------------------------------------

@@ -191,7 +191,7 @@ class Krizhevsky(nn.Module):
         return self.fc8(self.dropout(self.relu(self.fc7(x))))
 
 
-class Fire(nn.Module):
+class _Fire(nn.Module):
     """SqueezeNet's module: 1x1 filters squeeze the channels, 1x1 and 3x3 filters side by side expand them again."""
 
     def __init__(self, num_inputs: int, num_squeezed: int, num_expanded: int):
@@ -221,16 +221,16 @@ class SqueezeNet(nn.Module):
             nn.Conv2d(3, 64, kernel_size=3, stride=2),
             nn.ReLU(),
             nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True),
-            Fire(64, 16, 64),
-            Fire(128, 16, 64),
+            _Fire(64, 16, 64),
+            _Fire(128, 16, 64),
             nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True),
-            Fire(128, 32, 128),
-            Fire(256, 32, 128),
+            _Fire(128, 32, 128),
+            _Fire(256, 32, 128),
             nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True),
-            Fire(256, 48, 192),
-            Fire(384, 48, 192),
-            Fire(384, 64, 256),
-            Fire(512, 64, 256),
+            _Fire(256, 48, 192),
+            _Fire(384, 48, 192),
+            _Fire(384, 64, 256),
+            _Fire(512, 64, 256),
         )
         self.classifier = nn.Sequential(
             nn.Dropout(), nn.Conv2d(512, NUM_CLASSES, kernel_size=1), nn.ReLU(), nn.AdaptiveAvgPool2d((1, 1))
@@ -257,13 +257,13 @@ def alexnet(data_dir: str | Path | None = None, download: bool = True) -> AlexNe
     features = downloads.find((ALEXNET_FEATURES,), ALEXNET.folder, data_dir)
     if features and not whole:
         remedy = f"put {ALEXNET.url} into DATA_DIR/{ALEXNET.folder}/ for the fully connected layers"
-        return load(AlexNet(), features, {"classifier": remedy})
-    return load(AlexNet(), downloads.obtain(ALEXNET, data_dir, download))
+        return _load(AlexNet(), features, {"classifier": remedy})
+    return _load(AlexNet(), downloads.obtain(ALEXNET, data_dir, download))
 
 
 def squeezenet(data_dir: str | Path | None = None, download: bool = True) -> SqueezeNet:
     """SqueezeNet 1.1 with its public weights, frozen, in evaluation mode. Errors as in `alexnet`."""
-    return load(SqueezeNet(), downloads.obtain(SQUEEZENET, data_dir, download))
+    return _load(SqueezeNet(), downloads.obtain(SQUEEZENET, data_dir, download))
 
 
 def caffenet(data_dir: str | Path | None = None, download: bool = False) -> Krizhevsky:
@@ -287,10 +287,10 @@ def caffenet(data_dir: str | Path | None = None, download: bool = False) -> Kriz
             f"own format: take them out with Caffe and save them as {names}"
         )
     remedy = f"{file.name} holds conv1 and conv2 only"
-    return load(Krizhevsky(), path, dict.fromkeys(("conv3", "conv4", "conv5", "fc6", "fc7", "fc8"), remedy))
+    return _load(Krizhevsky(), path, dict.fromkeys(("conv3", "conv4", "conv5", "fc6", "fc7", "fc8"), remedy))
 
 
-def load(network: nn.Module, path: Path, absent: Mapping[str, str] = {}) -> nn.Module:
+def _load(network: nn.Module, path: Path, absent: Mapping[str, str] = {}) -> nn.Module:
     """The network with the weights of a file, frozen and in evaluation mode; every name and shape must fit.
 
     absent : layers that the file is known not to hold, each with what to do about it. They become `Absent`.
@@ -299,13 +299,13 @@ def load(network: nn.Module, path: Path, absent: Mapping[str, str] = {}) -> nn.M
     for name, remedy in absent.items():
         setattr(network, name, Absent(f"{type(network).__name__}.{name}", remedy))
     try:
-        network.load_state_dict(read_weights(path), strict=True)
+        network.load_state_dict(_read_weights(path), strict=True)
     except RuntimeError as error:
         raise DataError(f"{path} does not hold the weights of {type(network).__name__}: {error}") from None
     return network.eval().requires_grad_(False)
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def _read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors or .pth file, nothing else, and no code run. Raises DataError if it is damaged."""
     try:
         if path.suffix == ".safetensors":

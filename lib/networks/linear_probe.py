@@ -6,7 +6,6 @@ know is enough for a classifier of other pictures: only the last layer is traine
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from lib.networks import training
@@ -42,8 +41,3 @@ def fit_head(features: Tensor, labels: Tensor, num_classes: int, config: ProbeCo
     nn.init.zeros_(head.bias)
     result = training.fit(head, features / scale, labels, [config.decay], DecayRule.HALF, config.training)
     return FittedHead(scale, head.weight.detach(), head.bias.detach(), result)
-
-
-def pieces(num_examples: int, size: int) -> list[Tensor]:
-    """Row numbers of the examples in pieces of `size`."""
-    return list(torch.arange(num_examples).split(size))

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 NUM_PIXELS = 784
-NUM_CLASSES = 10
 
 
 @dataclass(frozen=True)

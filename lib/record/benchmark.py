@@ -24,7 +24,7 @@ def points(facts: Mapping) -> dict[str, dict[str, tuple[float, float]]]:
     """{network: {method: (milliseconds an image, per cent longer than the tight attack)}}."""
     return {
         network: {
-            title: (figures["methods"][method]["ms"], longer_than_tight(figures, method))
+            title: (figures["methods"][method]["ms"], _longer_than_tight(figures, method))
             for method, title in TITLES.items()
             if method in figures["methods"]
         }
@@ -32,7 +32,7 @@ def points(facts: Mapping) -> dict[str, dict[str, tuple[float, float]]]:
     }
 
 
-def longer_than_tight(figures: Mapping, method: str) -> float:
+def _longer_than_tight(figures: Mapping, method: str) -> float:
     """By how many per cent a method's perturbations exceed the tight attack's, on the images that both attacked."""
     if method in ("ours", "tight"):
         length, least = (figures["methods"][name]["distortion"]["value"] for name in (method, "tight"))

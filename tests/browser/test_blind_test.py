@@ -4,10 +4,10 @@ import re
 
 import pytest
 import torch
-from conftest import REPOSITORY, find_browser
 from playwright.sync_api import sync_playwright
 
 from lib.figures import blind_test
+from tests.conftest import REPOSITORY, find_browser
 
 pytestmark = pytest.mark.browser
 

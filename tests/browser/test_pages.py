@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
 import pytest
-from conftest import REPOSITORY, find_browser
 from playwright.sync_api import sync_playwright
+
+from tests.conftest import REPOSITORY, find_browser
 
 pytestmark = pytest.mark.browser
 

@@ -1,30 +1,56 @@
-"""The parameters of a run are named once, for chapters and for every command."""
+"""What a run is asked for comes from the command line, or from nothing, as what it is."""
 
 import argparse
 from dataclasses import dataclass
 
 import pytest
 
-from lib.experiments import settings
-from lib.experiments.settings import Settings
+from lib.data import sources
+from lib.experiments import profiles, seeds, settings
+from lib.experiments.settings import CHOICES, Settings
 
 
 def parsed(*words: str, profile: str = "quick", without: tuple[str, ...] = ()) -> dict:
-    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser = argparse.ArgumentParser()
     settings.add_arguments(parser, profile, *without)
     return vars(parser.parse_args(words))
 
 
-def test_the_arguments_are_the_parameters():
-    asked = Settings(**parsed("--data=digits", "--seed=3"))
-    assert asked.parameters == {"profile": "quick", "data": "digits", "device": "auto", "seed": 3}
-    assert parsed(profile="paper", without=("seed",)) == {"profile": "paper", "data": "auto", "device": "auto"}
+@pytest.mark.parametrize("profile", CHOICES["profile"])
+def test_without_a_word_it_is_the_default(profile):
+    assert Settings(**parsed(profile=profile)) == Settings(profile, "auto", "auto", 0)
 
 
-@pytest.mark.parametrize("word", ["--profile=fast", "--data=cifar", "--device=tpu"])
-def test_another_choice_is_refused(word):
-    with pytest.raises(argparse.ArgumentError, match="invalid choice"):
-        parsed(word)
+def test_every_word_counts():
+    words = "--profile paper --data digits --device cpu --seed 7".split()
+    found = Settings(**parsed(*words))
+    assert found == Settings("paper", "digits", "cpu", 7)
+    assert found.parameters == {"profile": "paper", "data": "digits", "device": "cpu", "seed": 7}
+
+
+@pytest.mark.parametrize("name", [*CHOICES, "seed"])
+def test_what_a_command_has_no_use_for_is_no_option(name, capsys):
+    assert parsed(without=(name,)).keys() == {*CHOICES, "seed"} - {name}
+    with pytest.raises(SystemExit):
+        parsed(f"--{name}", "0", without=(name,))
+    assert f"unrecognized arguments: --{name}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_other_words_are_refused_with_the_choice(name, capsys):
+    with pytest.raises(SystemExit):
+        parsed(f"--{name}", "other")
+    assert "invalid choice: 'other'" in capsys.readouterr().err
+
+
+def test_the_choices_are_what_there_is():
+    assert set(CHOICES["profile"]) == set(profiles.PROFILES)
+    with pytest.raises(ValueError, match="auto, cpu or cuda"):
+        seeds.device("other")
+    assert CHOICES["device"] == ("auto", "cpu", "cuda")
+    with pytest.raises(ValueError, match='"auto", "mnist" or "digits"'):
+        sources.load("other")
+    assert CHOICES["data"] == ("auto", "mnist", "digits")
 
 
 def test_what_a_subclass_adds_is_no_parameter_of_a_chapter():

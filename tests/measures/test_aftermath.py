@@ -1,14 +1,11 @@
 """What is left of adversarial pictures: farther, as bytes, before other networks and beside noise."""
 
-import io
-
 import numpy as np
-import PIL.Image
 import pytest
 import torch
 from torch import nn
 
-from lib.attacks import penalized, perturbations
+from lib.attacks import penalized
 from lib.measures import aftermath, intervals
 from lib.measures.aftermath import FACTORS
 from lib.measures.intervals import percent
@@ -44,49 +41,6 @@ def plane() -> tuple[nn.Module, torch.Tensor, torch.Tensor, torch.Tensor]:
     weight = network.weight
     step = -((inputs - 0.5) @ weight / weight.square().sum())[:, None] * weight
     return network, inputs, inputs + 1.001 * step, targets
-
-
-# --- What changes an image ------------------------------------------------------------------------
-
-
-def test_to_bytes_is_what_a_png_file_keeps():
-    images = torch.rand(2, NUM_VALUES, generator=generator())
-    for image in images:
-        pixels = (255 * image).round().byte().unflatten(0, SHAPE).permute(1, 2, 0).numpy()
-        buffer = io.BytesIO()
-        PIL.Image.fromarray(pixels).save(buffer, "PNG")
-        back = torch.from_numpy(np.array(PIL.Image.open(buffer))).permute(2, 0, 1).flatten().float() / 255
-        assert torch.equal(perturbations.to_bytes(image), back)
-    assert torch.equal(perturbations.to_bytes(perturbations.to_bytes(images)), perturbations.to_bytes(images))
-    assert (perturbations.to_bytes(images) - images).abs().max() <= 0.5001 / 255
-
-
-def test_the_difference_is_shown_ten_times_around_grey():
-    x = torch.full((4,), 0.5)
-    changed = x + torch.tensor([0.0, 0.01, -0.02, 0.2])
-    expected = torch.tensor([128, 128 + 25.5, 128 - 51, 255]) / 255
-    torch.testing.assert_close(perturbations.magnified(x, changed), expected)
-
-
-def test_extended_goes_the_same_way_inside_the_box():
-    x, x_adv = torch.rand(2, 3, NUM_VALUES, generator=generator())
-    torch.testing.assert_close(perturbations.extended(x, x_adv, 1.0), x_adv)
-    assert torch.equal(perturbations.extended(x, x_adv, 0.0), x)
-    far = perturbations.extended(x, x_adv, 3.0)
-    assert far.min() == 0
-    assert far.max() == 1
-    inside = (far > 0) & (far < 1)
-    torch.testing.assert_close(far[inside], (x + 3 * (x_adv - x))[inside])
-
-
-def test_coarsened_keeps_what_is_smooth_and_loses_what_is_fine():
-    x = torch.linspace(0, 1, 64)
-    smooth = (x[:, None] + x).expand(1, 3, 64, 64) / 2
-    inside = (..., slice(8, -8), slice(8, -8))
-    torch.testing.assert_close(perturbations.coarsened(smooth, 16)[inside], smooth[inside], rtol=0, atol=0.01)
-    checks = (torch.arange(64)[:, None] + torch.arange(64)).remainder(2).float().expand(1, 3, 64, 64)
-    assert (perturbations.coarsened(checks, 16)[inside] - 0.5).abs().max() < 0.02
-    assert perturbations.coarsened(checks, 64).equal(checks)
 
 
 # --- Farther the same way -------------------------------------------------------------------------

@@ -77,3 +77,54 @@ def test_a_table_of_words_and_one_of_numbers():
         ":::\n"
     )
     assert "| :-- | --: |" in markdown.body(["network", "n"], [["x", 1]])
+
+
+# --- In sentences ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "column", "text"),
+    [(769.0, "iterations", "769"), (1234, "iterations", "1,234"), (0.0, "loss", "0"), (1.0, "error (%)", "1.00")],
+)
+def test_whole_numbers_are_written_out(value, column, text):
+    assert markdown.number(value, column) == text
+
+
+def test_a_missing_cell_says_that_nobody_recorded_it():
+    assert markdown.cell(math.nan, "x (%)") == markdown.MISSING
+    assert markdown.cell(2.5, "x (%)") == "2.50"
+
+
+def test_several_numbers_one_after_the_other():
+    assert markdown.listed([-4.6, math.nan, 2.4], "+.0f") == f"-5, {markdown.UNKNOWN}, +2"
+    assert markdown.listed([]) == ""
+
+
+def test_a_range_is_its_ends():
+    assert markdown.span([3.14, 1.0, 2.0], ".1f") == "1.0 to 3.1"
+    assert markdown.span([2.0], ".0f") == "2"
+    assert markdown.span([2.01, 1.99], ".0f") == "2"
+    assert markdown.span([math.nan, 2.0], ".0f") == "2"
+
+
+def test_a_range_of_nothing_was_not_measured():
+    assert markdown.span([], ".1f") == markdown.UNKNOWN
+    assert markdown.span([math.nan], ".1f") == markdown.UNKNOWN
+
+
+def test_a_difference_has_its_sign_and_its_interval():
+    assert markdown.signed(Estimate(0.104, 0.0441, -0.0, 5)) == "+0.10 [+0.04, -0.00]"
+    assert markdown.signed(Estimate(-3.0, -4.0, -2.04, 5), digits=1) == "-3.0 [-4.0, -2.0]"
+
+
+def test_a_difference_that_was_not_measured_says_so_once():
+    assert markdown.signed(Estimate(math.nan, math.nan, math.nan, 0)) == markdown.UNKNOWN
+
+
+def test_a_number_without_width_stands_alone():
+    assert markdown.signed(Estimate(1.89, 1.89, 1.89, 12), digits=1) == "+1.9"
+
+
+def test_numbers_have_their_names_before_them():
+    assert markdown.named({"a": 1.0, "b": -2.0}, lambda value: f"{value:+.0f}") == "a +1, b -2"
+    assert markdown.named({}, str) == ""

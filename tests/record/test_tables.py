@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lib.measures.effects import exactly
 from lib.measures.intervals import Estimate
-from lib.record import ledger, tables
+from lib.record import ledger, markdown, tables
 from lib.record.tables import Table, one_voice
 
 OLD, NEW = Estimate(9.876, 9.1, 10.555, 100), Estimate(7.0, 6.0, 8.0, 50)
@@ -94,6 +95,33 @@ def test_a_table_of_the_repository_has_its_four_parts(tmp_path, monkeypatch):
     assert after.in_build().told["softmax 1", "distortion"] == 7.0
 
 
+CELLS = {("a", "x (%)"): Estimate(1.0, 0.0, 2.0, 200), ("b", "x (%)"): Estimate(3.0, 2.0, 4.0, 50)}
+ONE, TWO = Estimate(1.0, 0.5, 1.5, 10), Estimate(2.0, 1.5, 2.5, 10)
+
+
+def of_cells(**parts) -> Table:
+    return Table(**{"name": "t", "now": {}, "recorded": {}, "seeds": {}, "digits": {}} | parts)
+
+
+def test_n_is_the_fewest_images_behind_what_speaks():
+    assert of_cells(now=CELLS).n == 50
+    assert of_cells(now=CELLS, recorded={("a", "x (%)"): Estimate(1.0, 0.9, 1.1, 10_000)}).n == 10_000
+    assert of_cells().n == 0
+
+
+def test_the_number_of_seeds_is_unknown_before_they_were_measured():
+    assert of_cells(seeds={("a", "x (%)"): Estimate(1.0, 0.5, 1.5, 5)}).num_seeds == 5
+    assert math.isnan(of_cells().num_seeds)
+
+
+def test_a_column_speaks_with_the_voice_of_its_table():
+    now = {("a", "length"): ONE, ("b", "length"): ONE, ("a", "error"): ONE}
+    table = Table("t", now, {}, {}, {})
+    assert table.column("length") == {"a": ONE, "b": ONE}
+    recorded = Table("t", now, {("a", "length"): TWO}, {}, {})
+    assert recorded.column("length") == {"a": TWO}  # and not "b" of this build beside it
+
+
 # --- On the page ----------------------------------------------------------------------------------
 
 
@@ -156,3 +184,54 @@ def test_rates_in_columns_of_networks_have_the_digits_of_per_cents():
     }
     text = Table("table2", cells, {}, {}, {}).show_wide(["softmax 1", "distortion"], caption="C.", name="t", index="r")
     assert lines_of(text)[1] == ["M1", "0.06", "0.0633"]
+
+
+def test_a_table_of_nothing_says_so():
+    page = Table("t", {}, {}, {}, {}).show(["length", "error"], caption="Nothing.", name="tab-nothing")
+    assert f"| {markdown.MISSING} | – | – |" in page
+    assert "dropdown" not in page
+
+
+def test_a_table_beside_numbers_printed_elsewhere():
+    shown = of_cells(now=CELLS).against({("a", "x (%)"): "1.5"}).show_wide(["x (%)"], caption="C.", name="t", index="i")
+    assert "1.00<br>**1.5**" in shown
+    assert "**Bold**: the paper." in shown
+
+
+# --- Turned ----------------------------------------------------------------------------------------
+
+TURNED = Table("t", {("a", "x"): exactly(1.5)}, {}, {}, {("a", "v1"): "20", ("b", "v1"): "0.06"})
+
+
+def lines(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+
+
+def test_transposing_turns_every_cell_and_twice_is_as_before():
+    turned = TURNED.transposed()
+    assert turned.now == {("x", "a"): exactly(1.5)}
+    assert turned.digits == {("v1", "a"): "20", ("v1", "b"): "0.06"}
+    assert turned.transposed() == TURNED
+
+
+def test_a_column_that_is_the_papers_alone_has_no_column_of_ours():
+    heads, _, first, second, *_ = lines(TURNED.show(["v1", "x"], printed=["v1"], caption="C.", name="tab-t"))
+    assert heads == ["network", "v1<br>paper", "x"]
+    assert first == ["a", "20", "1.5"]
+    assert second == ["b", "0.06", "–"]  # what nobody means to measure
+
+
+def test_a_column_without_any_number_is_not_recorded():
+    _, _, first, second, *_ = lines(TURNED.show(["v1", "y"], printed=["v1"], caption="C.", name="tab-t"))
+    assert (first[2], second[2]) == ("not recorded", "not recorded")
+
+
+def test_what_another_page_measures_speaks_only_once_it_is_recorded(tmp_path, monkeypatch):
+    """Beside a table of this build alone it is silent, so that no sentence mixes the two."""
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    assert tables.kept("table3").told == {}
+    ledger.record("table3", {("M1", "distortion"): OLD})
+    kept, built = one_voice(tables.kept("table3"), table(now=[A]))
+    assert math.isnan(kept.told["M1", "distortion"])
+    assert built.told[A] == 7.0
+    assert tables.kept("table3").told["M1", "distortion"] == 9.876

@@ -1,8 +1,12 @@
 """A call is kept under everything that its result depends on, and comes back as it was."""
 
 import ast
-import re
-from dataclasses import dataclass
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -162,125 +166,170 @@ def test_no_class_from_elsewhere_is_ever_made():
         calls.unpack({"module": "subprocess", "class": "Popen", "fields": {"args": "true"}}, {})
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [1, (0.1 + 0.2, "x"), {"a": [True]}],
+        ("a", {"tuple": 1}),
+        Found(torch.eye(2), {"half": torch.ones(1)}, Estimate(1.0, 0.5, 1.5, 3), [0.1], (1, None)),
+    ],
+)
+def test_what_is_packed_is_unpacked_as_it_was(value):
+    tensors = {}
+    packed = json.loads(json.dumps(calls.pack(value, tensors)))
+    assert repr(calls.unpack(packed, tensors)) == repr(value)
+
+
 # --- Keys that know the recipe --------------------------------------------------------------------
 
 NETWORK = nn.Sequential(nn.Linear(4, 3))
 SPEC = mnist.SPECS
 CONVOLUTION = Convolution(torch.ones(2, 2, 3, 3), size=(6, 6))
+OURS = mnist.AutoencoderClassifier((4, 3, 2), torch.Generator().manual_seed(0))
 IMAGES, TARGETS = torch.zeros(2, 4), torch.zeros(2, dtype=torch.int64)
 GENERATOR = torch.Generator().manual_seed(0)
 
-# Every kind of artifact that the book keeps: a call, and the modules that have a part in it.
+# Every kind of artifact that the book keeps, as a call.
 KINDS = {
-    "sigmoid network": (
-        recipes.fit,
-        (Recipe(SPEC["softmax 1"], 0, DecayRule.HALF, TrainingConfig()), IMAGES, TARGETS),
-        ["networks/recipes", "networks/training", "networks/mnist"],
-    ),
+    "sigmoid network": (recipes.fit, Recipe(SPEC["softmax 1"], 0, DecayRule.HALF, TrainingConfig()), IMAGES, TARGETS),
     "autoencoder": (
         recipes.fit,
-        (
-            Recipe(SPEC["AE400-10"], 0, DecayRule.HALF, TrainingConfig(), AutoencoderConfig(), 1),
-            IMAGES,
-            TARGETS,
-        ),
-        ["networks/recipes", "networks/autoencoder", "networks/training", "networks/mnist"],
+        Recipe(SPEC["AE400-10"], 0, DecayRule.HALF, TrainingConfig(), AutoencoderConfig(), 1),
+        IMAGES,
+        TARGETS,
     ),
-    "Conv": (
-        recipes.fit,
-        (Recipe(SPEC["Conv"], 0, minibatches=MinibatchConfig(), batches=2), IMAGES, TARGETS),
-        ["networks/recipes", "networks/training", "networks/mnist"],
-    ),
-    "adversarial set": (
-        penalized.find_adversarial,
-        (mnist.build(SPEC["Conv"], torch.Generator().manual_seed(0)), IMAGES, TARGETS, AttackConfig()),
-        ["attacks/penalized", "solvers/lbfgs", "networks/mnist"],
-    ),
-    "lengths at a price": (
-        penalized.lengths_at,
-        (NETWORK, IMAGES, TARGETS, torch.ones(2), AttackConfig()),
-        ["attacks/penalized", "solvers/lbfgs"],
-    ),
-    "tight attack": (
-        tight.tighten,
-        (NETWORK, IMAGES, TARGETS, IMAGES, TightConfig()),
-        ["attacks/tight", "attacks/penalized", "solvers/lbfgs", "solvers/quadratic"],
-    ),
-    "exact optimum": (
-        exact.minimum_perturbation,
-        (NETWORK[0], IMAGES, TARGETS),
-        ["attacks/exact", "solvers/quadratic"],
-    ),
-    "linear layer": (
-        linear_probe.fit_head,
-        (IMAGES, TARGETS, 2, ProbeConfig()),
-        ["networks/linear_probe", "networks/training"],
-    ),
-    "thumbnails": (features.thumbnails, (IMAGES,), ["networks/features", "data/photographs"]),
-    "maps": (features.maps, (NETWORK, IMAGES), ["networks/features", "data/photographs", "networks/imagenet"]),
-    "encodings": (features.encodings, (NETWORK, IMAGES), ["networks/features", "networks/imagenet"]),
-    "rotations": (bases.rotated, (IMAGES, {"labels": IMAGES}, 1, 2, GENERATOR), ["measures/bases", "measures/units"]),
-    "certificates": (
-        certified.certify,
-        (NETWORK, IMAGES, TARGETS, 2),
-        ["measures/certified", "measures/certificates", "measures/spectral"],
-    ),
-    "tight attack from its own start": (
-        tight.find_adversarial,
-        (NETWORK, IMAGES, TARGETS),
-        ["attacks/tight", "attacks/penalized", "solvers/lbfgs", "solvers/quadratic"],
-    ),
-    "norm": (spectral.largest_singular_value, (CONVOLUTION, GENERATOR), ["measures/spectral"]),
-    "least": (spectral.least_singular_value, (CONVOLUTION, GENERATOR, 3), ["measures/spectral"]),
-    "spectrum": (spectral.torus_spectrum, (CONVOLUTION, 6), ["measures/spectral"]),
+    "Conv": (recipes.fit, Recipe(SPEC["Conv"], 0, minibatches=MinibatchConfig(), batches=2), IMAGES, TARGETS),
+    "adversarial set": (penalized.find_adversarial, OURS, IMAGES, TARGETS, AttackConfig()),
+    "lengths at a price": (penalized.lengths_at, NETWORK, IMAGES, TARGETS, torch.ones(2), AttackConfig()),
+    "tight attack": (tight.tighten, NETWORK, IMAGES, TARGETS, IMAGES, TightConfig()),
+    "tight attack from its own start": (tight.find_adversarial, NETWORK, IMAGES, TARGETS),
+    "exact optimum": (exact.minimum_perturbation, NETWORK[0], IMAGES, TARGETS),
+    "linear layer": (linear_probe.fit_head, IMAGES, TARGETS, 2, ProbeConfig()),
+    "thumbnails": (features.thumbnails, IMAGES),
+    "maps": (features.maps, NETWORK, IMAGES),
+    "encodings": (features.encodings, NETWORK, IMAGES),
+    "rotations": (bases.rotated, IMAGES, {"labels": IMAGES}, 1, 2, GENERATOR),
+    "certificates": (certified.certify, NETWORK, IMAGES, TARGETS, 2),
+    "norm": (spectral.largest_singular_value, CONVOLUTION, GENERATOR),
+    "least": (spectral.least_singular_value, CONVOLUTION, GENERATOR, 3),
+    "spectrum": (spectral.torus_spectrum, CONVOLUTION, 6),
 }
 
 
-def test_every_call_that_is_kept_is_tried_here():
-    sources = [*ROOT.glob("lib/**/*.py"), *ROOT.glob("chapters/*.py")]
-    kept = {
-        name for path in sources for name in re.findall(r"store\.(?:call|timed)\(\s*(?:\w+\.)?(\w+),", path.read_text())
+def kept_by(path: Path) -> set[str]:
+    """The dotted names of the functions that a file calls through the store."""
+    nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    names = {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in nodes
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
     }
-    assert kept == {function.__name__ for function, _, _ in KINDS.values()}
+    found = set()
+    for node in nodes:
+        match node:
+            case ast.Call(func=ast.Attribute(value=store, attr="call" | "timed"), args=[function, *_]):
+                if ast.unparse(store).endswith("store"):
+                    first, *rest = ast.unparse(function).split(".")
+                    found.add(".".join([names.get(first, first), *rest]))
+    return found
+
+
+def test_every_call_that_is_kept_is_tried_here():
+    folders = ("lib", "chapters", "tools", "benchmarks")
+    kept = set().union(*(kept_by(path) for folder in folders for path in (ROOT / folder).rglob("*.py")))
+    assert kept == {f"{function.__module__}.{function.__name__}" for function, *_ in KINDS.values()}
+
+
+def test_however_a_call_is_written_it_is_found(tmp_path):
+    (tmp_path / "caller.py").write_text(
+        "from lib.a import b\nfrom lib.a.c import d as e\n"
+        "run.store.call(b.f)\nstore.timed(\n    e, 1\n)\nself.store.call(b.g, *x)\nshop.call(b.h)\n"
+    )
+    assert kept_by(tmp_path / "caller.py") == {"lib.a.b.f", "lib.a.c.d", "lib.a.b.g"}
+
+
+def classes(value) -> Iterator[type]:
+    """Of an argument and of all that it consists of."""
+    yield type(value)
+    if isinstance(value, nn.Module):
+        yield from map(type, value.modules())
+    if is_dataclass(value):
+        yield from (kind for field in fields(value) for kind in classes(getattr(value, field.name)))
+
+
+def sources(function, *arguments) -> set[Path]:
+    """The files in lib that define a function and the classes of its arguments."""
+    names = {thing.__module__ for thing in (function, *(kind for value in arguments for kind in classes(value)))}
+    return {Path(sys.modules[name].__file__).resolve() for name in names if name.split(".")[0] == "lib"}
+
+
+def taking_part(kind: str) -> list[Path]:
+    """The modules that have a part in a call: code.closure of its sources, packages aside."""
+    return sorted(path for path in code.closure(sources(*KINDS[kind])) if path.name != "__init__.py")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_a_call_can_reach_from_its_globals_takes_part(kind):
+    """Told from what was imported, where code.closure reads import statements."""
+    reached, pending = set(), [importlib.import_module(dotted(path)) for path in sources(*KINDS[kind])]
+    while pending:
+        module = pending.pop()
+        if module.__name__ not in reached:
+            reached.add(module.__name__)
+            values = list(vars(module).values())
+            names = {getattr(value, "__module__", None) or getattr(value, "__name__", "") for value in values}
+            pending += [sys.modules[name] for name in names if str(name).startswith("lib.") and name in sys.modules]
+    assert reached <= {dotted(path) for path in taking_part(kind)}
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_changed_constant_in_any_function_of_a_recipe_changes_its_key(kind, monkeypatch):
-    """One constant at a time, in every module that has a part in it."""
-    function, arguments, modules = KINDS[kind]
+    """One constant at a time, every one of every module that has a part in it."""
+    function, *arguments = KINDS[kind]
+    monkeypatch.setattr(code, "packages", lambda paths: [])  # they are read from the files anew for every key
     real, before = code._tree, calls.key(function, arguments)
-    for module in modules:
-        path = (ROOT / f"lib/{module}.py").resolve()
-        places = constants(path)
-        assert places, module
-        for place in places:
+    assert sum(len(constants(path)) for path in taking_part(kind)) > 50
+    for path in taking_part(kind):
+        for place in range(len(constants(path))):
             monkeypatch.setattr(
                 code, "_tree", lambda p, t, path=path, place=place: mutated(p, place) if p == path else real(p, t)
             )
-            assert calls.key(function, arguments) != before, f"{module}: constant {place} is in no key"
-        monkeypatch.setattr(code, "_tree", real)
+            assert calls.key(function, arguments) != before, f"{path}: constant {place} is in no key"
+    monkeypatch.setattr(code, "_tree", real)
     assert calls.key(function, arguments) == before
 
 
-def constants(path: Path) -> list[int]:
-    """Which nodes of the file's syntax tree, in walking order, are constants of its code; every fifth of them."""
-    nodes = list(ast.walk(ast.parse(path.read_bytes())))
-    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
-    found = [i for i, node in enumerate(nodes) if isinstance(node, ast.Constant) and id(node) not in docstrings]
-    return found[::5]
+@cache
+def syntax(path: Path) -> ast.Module:
+    return code._DropStrings().visit(ast.parse(path.read_bytes()))
 
 
+@cache
+def constants(path: Path) -> list[ast.Constant]:
+    """The constants of a file's code, docstrings aside."""
+    return [node for node in ast.walk(syntax(path)) if isinstance(node, ast.Constant)]
+
+
+@cache
 def mutated(path: Path, place: int) -> str:
     """The version of the file with one constant changed, by the real way of telling it."""
-    tree = ast.parse(path.read_bytes())
-    constant = list(ast.walk(tree))[place]
-    constant.value = constant.value + 1 if type(constant.value) in (int, float) else "changed"
-    return code.checksum(ast.dump(code._DropStrings().visit(tree)).encode())
+    constant = constants(path)[place]
+    value = constant.value
+    constant.value = value + 1 if type(value) in (int, float) else "changed"
+    version = code.checksum(ast.dump(syntax(path)).encode())
+    constant.value = value
+    return version
 
 
 def test_a_change_elsewhere_leaves_a_key_alone(monkeypatch):
     """Figures, records and other attacks have no part in a trained network."""
-    function, arguments, _ = KINDS["sigmoid network"]
+    function, *arguments = KINDS["sigmoid network"]
     before, real = calls.key(function, arguments), code._tree
     for module in ("figures/style", "record/tables", "attacks/penalized", "experiments/digits", "measures/units"):
         path = (ROOT / f"lib/{module}.py").resolve()
@@ -289,7 +338,7 @@ def test_a_change_elsewhere_leaves_a_key_alone(monkeypatch):
 
 
 def test_versions_and_device_are_part_of_the_key(monkeypatch):
-    function, arguments, _ = KINDS["adversarial set"]
+    function, *arguments = KINDS["adversarial set"]
     key = calls.key(function, arguments)
     assert key["devices"] == ["cpu"]
     assert key["versions"].keys() >= {"python", "torch"}
@@ -305,7 +354,7 @@ def test_every_package_that_computes_a_result_is_in_its_key():
         "maps": {"PIL", "torch"},
         "adversarial set": {"torch"},
     }.items():
-        function, arguments, _ = KINDS[kind]
+        function, *arguments = KINDS[kind]
         assert packages <= calls.key(function, arguments)["versions"].keys(), kind
 
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, run_build
 from filelock import FileLock
 
+from tests.conftest import REPOSITORY, run_build
 from tools import build
 
 SETTINGS = build.Build(profile="quick", data="auto", device="auto", seed=0, data_dir="")

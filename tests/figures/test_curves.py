@@ -1,0 +1,35 @@
+"""A curve has all its values, where they belong."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib.figures import curves
+
+torch.set_num_threads(1)
+
+
+def test_spectra_are_drawn_in_full_largest_first():
+    """Values of any shape, from the middle of the first share to the middle of the last."""
+    values = torch.tensor([[0.5, 2.0], [1.0, 4.0]])
+    ax = curves.spectra({"a": {"layer": values}}, "Title").axes[0]
+    assert ax.lines[0].get_ydata().tolist() == [4, 2, 1, 0.5]
+    assert ax.lines[0].get_xdata().tolist() == [12.5, 37.5, 62.5, 87.5]
+
+
+def test_without_spectra_there_is_a_panel_that_says_so():
+    assert curves.spectra({}, "Title").axes[0].get_title() == "not measured in this build"
+
+
+def test_the_star_marks_the_largest_norm_and_dots_the_coarse_grid_within_half_a_cycle():
+    norms = np.ones((8, 8))
+    norms[1, 6] = 3  # vertical frequency 1/8, horizontal 6/8, which is -2/8
+    ax = curves.norm_by_frequency(norms, np.array([[0.8, 0.4]]), "Title").axes[0]
+    dots, star = ax.lines
+    assert star.get_xydata() == pytest.approx(np.array([[-0.25, 0.125]]))
+    assert dots.get_xydata() == pytest.approx(np.array([[0.4, -0.2]]))
+    (picture,) = ax.images
+    left, right, bottom, top = picture.get_extent()
+    row, column = np.unravel_index(picture.get_array().argmax(), (8, 8))
+    assert left + (column + 0.5) * (right - left) / 8 == pytest.approx(-0.25)
+    assert bottom + (row + 0.5) * (top - bottom) / 8 == pytest.approx(0.125)

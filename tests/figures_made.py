@@ -1,0 +1,94 @@
+"""Every figure that there is, of made-up numbers and pictures, for tests."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lib.figures import comparisons, curves, grids
+from lib.measures.intervals import Estimate
+
+torch.set_num_threads(1)
+
+IMAGES = torch.rand(16, 784, generator=torch.Generator().manual_seed(0))
+PHOTO = IMAGES[:12].view(3, 56, 56)
+NEAR = (IMAGES + 0.01).clamp(max=1)
+LABELS = torch.arange(16) % 10
+DISTORTIONS = {"softmax 1": IMAGES[:, 0], "AE400-10": IMAGES[:, 1]}
+RATES = {"softmax 1": {"λ": 3.0, "λ/2": 2.0, "λ/10": 1.0}, "softmax 1e-4": {"λ": 1.0, "λ/2": 2.0, "λ/10": 1.0}}
+
+
+def bowl(points: Tensor) -> Tensor:
+    return (points[:, 0] - 1) ** 2 + points[:, 1] ** 2
+
+
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "paper_and_ours": lambda: comparisons.paper_and_ours({("a", "c"): 1.0}, {("a", "c"): 2.0}, ["a"], ["c"], "Title"),
+    "image_grid": lambda: grids.image_grid(IMAGES[:7], 4, "Title"),
+    "image_grid, row titles": lambda: grids.image_grid(
+        IMAGES[:7], 4, "Title", row_titles=["first", "a long title " * 5]
+    ),
+    "image_grid, symmetric": lambda: grids.image_grid(IMAGES[:7] - 0.3, 4, "Title", symmetric=True),
+    "training_curves": lambda: curves.training_curves({"a": [2.0, 1.0, 0.1], "b": [3.0, 2.0]}, "Title"),
+    "toy_landscape": lambda: curves.toy_landscape(bowl, IMAGES[:5, :2], torch.ones(2), "Title"),
+    "search_over_c": lambda: curves.search_over_c(
+        torch.tensor([0.1, 1, 10]), torch.tensor([0.3, 0.2, 0.1]), torch.tensor([True, True, False]), 1.0, "Title"
+    ),
+    "pairs_panels": lambda: grids.pairs_panels({"attack": (IMAGES, NEAR), "noise": (NEAR, IMAGES)}, 2, "Title"),
+    "attack_strip": lambda: grids.attack_strip(IMAGES[:3], NEAR[:3], LABELS[:3], LABELS[1:4], "Title"),
+    "originals_differences_adversarials": lambda: grids.originals_differences_adversarials(
+        {"net": [(PHOTO, PHOTO, PHOTO, "cat", "dog")] * 2, "other": [(PHOTO, PHOTO, PHOTO, "cat", "bus")]}, "Title"
+    ),
+    "originals_differences_adversarials, none": lambda: grids.originals_differences_adversarials({}, "Title"),
+    "estimates": lambda: comparisons.estimates(
+        {"mean": {"a": Estimate(0.1, 0.05, 0.2, 9)}, "rms": {"b": Estimate(0.2, 0.1, 0.3, 9)}}, 0.1, "size", "Title"
+    ),
+    "estimates, none": lambda: comparisons.estimates({"mean": {}, "rms": {}}, 0.1, "size", "Title"),
+    "time_against_distortion": lambda: comparisons.time_against_distortion(
+        {"a": {"ours": (1.0, 0.0), "theirs": (100.0, 2.0)}, "b": {"theirs": (10.0, 1.0)}}, "Title"
+    ),
+    "matrices": lambda: comparisons.matrices(
+        {"paper": (["a", "b"], ["a", "b"], np.array([[100, 20], [np.nan, 100]]))}, "Title"
+    ),
+    "rates_against_factor": lambda: curves.rates_against_factor([0, 1, 2], {"a": {"noise": [1, 2, 3]}}, "Title"),
+    "distortion_histograms": lambda: comparisons.distortion_histograms(DISTORTIONS, {"softmax 1": 0.14}, "Title"),
+    "picture_rows": lambda: grids.picture_rows(
+        {"units": {"unit 3": IMAGES[:4], "unit 5": IMAGES[4:8]}, "random": {"direction 1": IMAGES[:4]}}, "Title"
+    ),
+    "picture_rows, none": lambda: grids.picture_rows({"units": {}, "random": {}}, "Title"),
+    "picture_rows, in colour": lambda: grids.picture_rows({"units": {"unit 3": torch.rand(3, 3, 8, 8)}}, "Title"),
+    "agreements": lambda: comparisons.agreements(
+        {"labels": {"units": IMAGES[:, 400], "random": IMAGES[:, 401]}}, "Title"
+    ),
+    "effect_sizes": lambda: comparisons.effect_sizes(
+        {"a layer": {"random": Estimate(0.1, 0.0, 0.2, 9), "PCA": Estimate(0.5, 0.4, 0.6, 9)}}, 0.147, "Title"
+    ),
+    "error_bars": lambda: comparisons.error_bars(RATES, {"softmax 1": 2.5, "softmax 1e-4": 1.0}, "Title"),
+    "spectra": lambda: curves.spectra({"AlexNet": {"conv1": IMAGES[:3] + 0.1, "conv2": IMAGES[0] + 0.2}}, "Title"),
+    "norm_by_frequency": lambda: curves.norm_by_frequency(
+        IMAGES[0, :64].reshape(8, 8).numpy(), np.array([[0, 0], [0.2, 0.8]]), "Title"
+    ),
+    "distances": lambda: comparisons.distances(
+        {"softmax 1": {"product": IMAGES[:, 0] + 0.1, "attack": IMAGES[:, 1] + 1}}, "Title"
+    ),
+    "bounds_beside": lambda: comparisons.bounds_beside(
+        {"a": [2.0, 3.0], "b": [float("nan"), 1.0]}, ["x", "y"], "Title"
+    ),
+}
+
+
+# --- The smallest of each -------------------------------------------------------------------------
+
+SMALLEST: dict[str, Callable[[], Figure]] = {
+    "one image": lambda: grids.image_grid(IMAGES[:1], 1, "Title"),
+    "one curve": lambda: curves.training_curves({"a": [1.0]}, "Title"),
+    "one attack": lambda: grids.attack_strip(IMAGES[:1], NEAR[:1], LABELS[:1], LABELS[1:2], "Title"),
+    "one panel": lambda: grids.pairs_panels({"attack": (IMAGES, NEAR)}, 2, "Title"),
+    "one row of panels": lambda: grids.pairs_panels({"attack": (IMAGES, NEAR), "noise": (NEAR, IMAGES)}, 1, "Title"),
+    "one histogram": lambda: comparisons.distortion_histograms({"a": IMAGES[:, 0]}, {}, "Title"),
+    "all prices succeed": lambda: curves.search_over_c(
+        torch.ones(1), torch.ones(1), torch.tensor([True]), 1.0, "Title"
+    ),
+}
