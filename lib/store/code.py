@@ -27,19 +27,20 @@ def imported(path: Path, root: Path, _changed: int) -> set[Path]:
 
     `from lib import x` may mean the module lib.x. A file that is no valid Python imports nothing: running it says why.
     """
-    names = _imported_names(path, root)
+    names = _imported_names(path, root, _changed)
     steps = {tuple(name.split(".")[:n]) for name in names for n in range(1, name.count(".") + 2)}
     candidates = {root.joinpath(*step[:-1], f"{step[-1]}.py") for step in steps}
     candidates |= {root.joinpath(*step, "__init__.py") for step in steps}
     return {candidate for candidate in candidates if candidate.is_file()}
 
 
-def _imported_names(path: Path, root: Path) -> set[str]:
+@cache
+def _imported_names(path: Path, root: Path, _changed: int) -> frozenset[str]:
     try:
         tree = ast.parse(path.read_bytes())
     except SyntaxError:
-        return set()
-    return {name for node in ast.walk(tree) for name in _names(node, path, root)}
+        return frozenset()
+    return frozenset(name for node in ast.walk(tree) for name in _names(node, path, root))
 
 
 def _names(node: ast.AST, path: Path, root: Path) -> Iterator[str]:
@@ -55,7 +56,8 @@ def _names(node: ast.AST, path: Path, root: Path) -> Iterator[str]:
 
 def packages(paths: Iterable[Path], root: Path = ROOT) -> list[str]:
     """The packages from elsewhere that the files and all they import under `root` name in import statements."""
-    names = {name.split(".")[0] for path in closure(paths, root) for name in _imported_names(path, root.resolve())}
+    parsed = ((path, path.stat().st_mtime_ns) for path in closure(paths, root))
+    names = {name.split(".")[0] for path, changed in parsed for name in _imported_names(path, root.resolve(), changed)}
     ours = {path.stem for path in root.iterdir()}
     return sorted(names - ours - set(sys.stdlib_module_names))
 
