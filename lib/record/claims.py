@@ -4,7 +4,8 @@ How seeds and intervals enter a verdict, for all claims alike
 -------------------------------------------------------------
 A claim has parts. Each is a deviation from what is claimed, in the unit of the limit that paper/claims.csv sets, with
 its interval: that of 95 % over images or, where several seeds are recorded, the mean over seeds with Student's interval
-or with their range (which of five seeds covers the median with 94 %). A proven bound or a count has no width.
+or with their range (which of five seeds covers the median with 94 %). A proven bound has no width, and neither has what
+the paper counted as well, on as many pictures (photographs-adversarial).
 
     reproduced           every part lies within the limit, and its whole interval does
     partly               at least half of the parts lie within
@@ -263,18 +264,18 @@ def guesses(cells: Cells, low: float, high: float, alike: Callable[[tuple[str, s
         yield {cell: effects.exactly(drawn[alike(cell)]) for cell in cells}
 
 
-def at_the_limit(parts: Parts, allowed: float) -> Iterator[Parts]:
-    """The parts NUM_DRAWS times, as if each truly lay on the limit: estimates are normal, intervals as wide as ours."""
+def at_the_limit(parts: Parts, allowed: float, alike: Callable[[str], object] = str) -> Iterator[Parts]:
+    """The parts NUM_DRAWS times, as if each truly lay on the limit: estimates are normal, intervals as wide as ours.
+
+    Parts that are `alike`, by default each by itself, lie equally far off in units of their intervals.
+    """
     rng = np.random.default_rng(SEED_OF_LUCK)
     halves = {name: (part.high - part.low) / 2 for name, part in parts.items()}
+    groups = list(dict.fromkeys(map(alike, parts)))
     for _ in range(NUM_DRAWS):
-        values = allowed + rng.standard_normal(len(parts)) * np.array(list(halves.values())) / scipy.stats.norm.ppf(
-            0.975
-        )
-        yield {
-            name: Estimate(value, value - half, value + half, parts[name].n)
-            for (name, half), value in zip(halves.items(), values, strict=True)
-        }
+        off = dict(zip(groups, rng.standard_normal(len(groups)) / scipy.stats.norm.ppf(0.975), strict=True))
+        values = {name: allowed + off[alike(name)] * half for name, half in halves.items()}
+        yield {n: Estimate(v, v - halves[n], v + halves[n], parts[n].n) for n, v in values.items()}
 
 
 # --- Reading tables -------------------------------------------------------------------------------
@@ -401,7 +402,7 @@ def random_meaningful(tables: Tables) -> Verdict:
     images drawn at random, in label and in an independent network's features: the 95 % intervals of the means do not
     overlap.
 
-    Luck: which of the two is which is drawn for each network and judge.
+    Luck: which of the two is which is drawn for each network, for both judges together: they look at the same images.
     """
     kinds = [
         (row, by, f"{by}: {family}") for row in units.LAST for by in units.JUDGES for family in ("random", "chance")
@@ -421,9 +422,21 @@ def random_meaningful(tables: Tables) -> Verdict:
         for row in units.LAST
         for by in units.JUDGES
     }
-    draws = shuffles(cells, lambda cell: (cell[0], cell[1].split(":")[0]))
     evidence = f"agreement of random directions against chance: {named(against, str)}; {behind} directions"
-    return Verdict(parts, evidence, luck("random-meaningful", parts, map(compare, draws)))
+    return Verdict(parts, evidence, luck("random-meaningful", parts, map(compare, _swapped(cells))))
+
+
+def _swapped(cells: Cells) -> Iterator[dict]:
+    """The cells NUM_DRAWS times, random and chance exchanged in the networks for which a coin says so."""
+    rng, other = np.random.default_rng(SEED_OF_LUCK), {"random": "chance", "chance": "random"}
+    rows = list(dict.fromkeys(row for row, _ in cells))
+    for _ in range(NUM_DRAWS):
+        exchanged = {row for row, says_so in zip(rows, rng.integers(0, 2, len(rows)), strict=True) if says_so}
+        yield {
+            (row, column): cells[row, f"{by}: {other[family]}"] if row in exchanged else estimate
+            for (row, column), estimate in cells.items()
+            for by, family in [column.split(": ")]
+        }
 
 
 @claim("no-distinction", "units")
@@ -435,14 +448,16 @@ def no_distinction(tables: Tables) -> Verdict:
     Whether a difference can be told from none is another question, which the evidence answers for whole bases: Fisher's
     method asks of all networks together whether each natural basis is one of its rotations.
 
-    Luck: every delta truly is 0.147 in size, and estimates scatter one by one, as widely as their intervals say.
+    Luck: every delta truly is 0.147 in size, and estimates scatter as widely as their intervals say, those of the two
+    judges of a network together: they look at the same images.
     """
     told(tables, "units", [(row, f"{by}: delta, random") for row in units.LAST for by in units.JUDGES])
     table = tables["units"]
     parts = {f"{row}, {by}": delta for (row, by), delta in units.last_deltas(table).items()}
     evidence = f"Cliff's delta of units against random directions: {named(parts, lambda e: signed(e, 2))}"
     evidence += _seeds_in_words(table) + _rotations_in_words(table)
-    chance = luck("no-distinction", parts, at_the_limit(parts, limit("no-distinction")))
+    draws = at_the_limit(parts, limit("no-distinction"), lambda part: part.rpartition(", ")[0])
+    chance = luck("no-distinction", parts, draws)
     return Verdict(parts, evidence, chance)
 
 
@@ -550,8 +565,9 @@ def photographs_adversarial(tables: Tables) -> Verdict:
     parts = compare(cells)
     (row, _), longest = max(cells.items(), key=lambda item: item[1].value)
     interval = f"{longest.value:.5f} [{longest.low:.5f}, {longest.high:.5f}]"
-    least = 100 - max(miss.value for miss in misses.values())
-    evidence = f"longest: {row}, {interval} against {length:g}; success at least {least:g} %; {behind} pictures"
+    reached = min((tables["figure5"][row, "success (%)"] for row, _ in cells), key=lambda e: (e.value, e.low))
+    success = f"least success {reached.value:g} %, lower end of its interval {reached.low:.1f} %"
+    evidence = f"longest: {row}, {interval} against {length:g}; {success}; {behind} pictures"
     return Verdict(parts, evidence, luck("photographs-adversarial", parts, map(compare, _any_length(cells))))
 
 
@@ -854,6 +870,8 @@ def summary(chapter: str, now: Tables) -> str:
     for line in ledger.published("claims").itertuples():
         if line.chapter == chapter:
             kept = CLAIMS[line.id].function(recorded)
-            lines.append([line.claim, f"**{kept.word}**", kept.evidence, judge(line.id, now)])
+            built = judge(line.id, now)
+            measured = markdown.UNKNOWN if built == NOT_RECORDED else built
+            lines.append([line.claim, f"**{kept.word}**", kept.evidence, measured])
     heads = ["claim", "recorded", "evidence", "on this build's numbers"]
     return markdown.table(heads, lines, "The claims of this chapter.", f"tab-claims-{chapter}", align="left")

@@ -467,9 +467,9 @@ def test_cells_are_dealt_within_their_blocks_and_every_deal_is_as_likely():
 
 
 def test_a_sign_test_has_the_luck_of_a_coin():
-    """Six pairs in the right order: one in 64."""
+    """Three networks, whose two judges look at the same images, in the right order: one in 8."""
     found = claims.random_meaningful({"units": units()})
-    assert found.luck == pytest.approx(1 / 64, abs=0.01)
+    assert found.luck == pytest.approx(1 / 8, abs=0.01)
 
 
 def test_what_sits_on_the_limit_lies_within_half_of_the_time():
