@@ -204,6 +204,8 @@ def stopped_early(
     rows = torch.isfinite(c)
     prices = (c * factor**-uniform)[rows]
     lengths = torch.full_like(c, torch.nan)
+    if not rows.any():
+        return lengths
     arguments = (subject.network, subject.inputs[rows], attacked.targets[rows], prices, config)
     lengths[rows] = store.call(penalized.lengths_at, *arguments).to(lengths)
     return lengths
@@ -233,10 +235,14 @@ def accuracy(under_attack: Mapping[str, Subject]) -> dict[tuple[str, str], Estim
 
 
 def lengths(attacked: Mapping[str, Attacked]) -> dict[tuple[str, str], Estimate]:
-    """Of every case: its distortion averaged in two ways, how often the target was reached, and the seconds it took."""
+    """Of every case: its distortion averaged in two ways, how often the target was reached, and the seconds it took.
+
+    The averages are over the pictures for which it was.
+    """
     cells = {}
     for case, found in attacked.items():
-        distortion, success = found.result.distortion.cpu().numpy(), found.result.success
+        success = found.result.success
+        distortion = found.result.distortion[success].cpu().numpy()
         cells[case, "distortion"] = intervals.mean(distortion)
         cells[case, "root mean square"] = intervals.root_mean_square(distortion)
         cells[case, "success (%)"] = intervals.percent(int(success.sum()), len(success))

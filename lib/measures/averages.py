@@ -39,10 +39,12 @@ def success(results: Mapping[str, AttackResult]) -> dict[Cell, Estimate]:
 def readings(distortion: Tensor, correct: Tensor) -> dict[str, Estimate]:
     """Four readings of the "average distortion" of N images: over which of them, and of pixels or of images.
 
-    distortion : (N,), rms over the pixels of an image; correct : (N,) bool, what the network says of the images.
+    distortion : (N,), rms over the pixels of an image, inf where the attack found nothing, which no reading counts;
+    correct : (N,) bool, whether the network is right about the images.
     The pooled one is the rms over all pixels of all images: "stddev" in the captions of section 4.2.
     """
-    everyone, right = distortion.cpu().numpy(), distortion[correct].cpu().numpy()
+    found = distortion.isfinite()
+    everyone, right = distortion[found].cpu().numpy(), distortion[found & correct].cpu().numpy()
     averages = (intervals.mean, intervals.root_mean_square)
     return dict(zip(READINGS, [average(of) for average in averages for of in (everyone, right)], strict=True))
 
@@ -52,11 +54,12 @@ def coarse_searches(
 ) -> dict[str, Estimate]:
     """The mean distortion after each of the coarser SEARCHES, for the first N of the images that were attacked.
 
+    Images for which the attack found nothing are left out.
     Parameters as for `coarse_search`; inputs, targets and `found` may be of more images than `uniform` (N,).
     """
-    rows = slice(len(uniform))
+    rows = found.success[: len(uniform)].nonzero()[:, 0]
     images = network, inputs[rows], targets[rows], found.distortion[rows], found.c[rows]
-    lengths = {search: coarse_search(*images, factor**-uniform, config) for search, factor in SEARCHES.items()}
+    lengths = {search: coarse_search(*images, factor ** -uniform[rows], config) for search, factor in SEARCHES.items()}
     return {search: intervals.mean(of.cpu().numpy()) for search, of in lengths.items()}
 
 
@@ -79,6 +82,8 @@ def coarse_search(
     Reference: section 4.1, "line-search over c > 0".
     """
     lengths, searched = distortion.clone(), torch.isfinite(c)
+    if not searched.any():
+        return lengths
     inputs, prices = inputs[searched], (c * share)[searched]
     minima = penalized.minimize_penalized(network, inputs, targets[searched], prices, config).minimizer
     lengths[searched] = penalized.distortion(minima, inputs)
@@ -86,9 +91,14 @@ def coarse_search(
 
 
 def side_by_side(lengths: Mapping[str, Tensor]) -> dict[str, Estimate]:
-    """Means of two distortions of the same images, (N,) each, and the first one's "excess (%)" over the second."""
-    means = {column: intervals.mean(values.cpu().numpy()) for column, values in lengths.items()}
-    return means | {"excess (%)": excess(*lengths.values())}
+    """Means of two distortions of the same images, (N,) each, and the first one's "excess (%)" over the second.
+
+    Over the images for which both were found: where one was not, it is inf.
+    """
+    both = torch.stack([values.isfinite().cpu() for values in lengths.values()]).all(dim=0)
+    found = {column: values.cpu()[both] for column, values in lengths.items()}
+    means = {column: intervals.mean(values.numpy()) for column, values in found.items()}
+    return means | {"excess (%)": excess(*found.values())}
 
 
 def by_cell(rows: Mapping[str, Mapping[str, Estimate]]) -> dict[Cell, Estimate]:
