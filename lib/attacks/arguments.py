@@ -54,7 +54,7 @@ def check_margin_fraction(value) -> None:
 def check_points(name: str, images) -> None:
     """Raises unless `images` is a floating Tensor (N, ...), N >= 1."""
     if not isinstance(images, Tensor):
-        cure = "are the arguments in order?" if callable(images) else f"use torch.as_tensor({name})"
+        cure = "are the arguments in order, network first?" if callable(images) else f"use torch.as_tensor({name})"
         raise KindError(f"{name} must be a torch.Tensor, not {type(images).__name__}: {cure}")
     if images.dtype not in PRECISIONS:
         cure = f"use {name}.float()" + (" / 255" if images.dtype == torch.uint8 else "")
@@ -101,7 +101,7 @@ def check_images(name: str, images, normalise: str = "hand in lambda x: network(
         cure = f"divide pixels by the largest value that one can have, {name} / 255 for bytes"
     else:
         cure = f"undo the normalisation by mean and standard deviation, and put it into the network: {normalise}"
-    raise ValueError(f"{name} must lie in [0, 1], not in [{low:g}, {high:g}]: {cure}")
+    raise ValueError(f"{name} must lie in [0, 1], not in [{low:.9g}, {high:.9g}]: {cure}")
 
 
 def check_flat(inputs: Tensor) -> None:
@@ -146,10 +146,10 @@ def check_known(name: str, classes: Tensor, num_classes: int) -> None:
     """Raises unless all of `classes` are from 0 to num_classes - 1."""
     low, high = int(classes.min()), int(classes.max())
     if low < 0 or high >= num_classes:
-        cure = f": classes are counted from 0, use {name} - 1" if low == 1 and high == num_classes else ""
+        cure = f"use {name} - 1" if low == 1 and high == num_classes else "no number stands for no class"
         raise ValueError(
-            f"{name} must be classes, 0 to {num_classes - 1}, not {low} to {high}; the network has logits for "
-            f"classes 0 to {num_classes - 1}{cure}"
+            f"{name} must be classes, 0 to {num_classes - 1}, not {low} to {high}: of {num_classes} logits the first "
+            f"is that of class 0; {cure}"
         )
 
 
@@ -194,7 +194,9 @@ def check_random_targets(labels, num_classes, generator) -> None:
 
 def check_start(adversarial, inputs: Tensor) -> None:
     """Raises unless `adversarial` is one image in [0, 1] for each of the inputs."""
-    check_images("adversarial", adversarial)
+    check_points("adversarial", adversarial)
+    if not ((adversarial >= 0) & (adversarial <= 1)).all():
+        raise ValueError("adversarial must lie in [0, 1] as inputs do: use adversarial.clamp(0, 1)")
     if adversarial.shape != inputs.shape:
         raise ValueError(
             f"adversarial must have the inputs' shape {tuple(inputs.shape)}, not {tuple(adversarial.shape)}"
@@ -213,7 +215,8 @@ def check_network(network) -> None:
     """Raises unless `network` can be called, and every module that is seen in it is in evaluation mode."""
     if not callable(network):
         raise KindError(
-            f"network must be callable, images to logits, not {type(network).__name__}: are the arguments in order?"
+            f"network must be callable, images to logits, not {type(network).__name__}: are the arguments in order, "
+            "network first?"
         )
     for root in modules_behind(network):
         whole = "network" if root is network else f"the {type(root).__name__} that network calls"
@@ -222,7 +225,7 @@ def check_network(network) -> None:
             if module.training:
                 raise ValueError(
                     f"{what} is in training mode, in which dropout is random and batch norm changes: "
-                    f"call {'network' if root is network else 'its'}.eval() first, which reaches all its modules"
+                    f"call {'network.eval()' if root is network else '.eval() on it'} first, which reaches all modules"
                 )
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
                 raise ValueError(
@@ -276,27 +279,28 @@ class Asked:
 
 
 def _as_logits(logits, images: Tensor) -> Tensor:
-    expected = f"network must return logits, a Tensor ({len(images)}, K) for {len(images)} images"
+    expected = "network must return logits, a Tensor (N, K) for N images"
     if not isinstance(logits, Tensor):
         if hasattr(logits, "logits"):
             cure = "lambda x: network(x).logits"
         elif isinstance(logits, dict):
             cure = f"lambda x: network(x)[{next(iter(logits), 'logits')!r}]"
         else:
-            cure = "lambda x: network(x)[0], if they come first" if isinstance(logits, (tuple, list)) else "what does"
+            cure = "lambda x: network(x)[0], if they come first"
         raise KindError(f"{expected}, not {type(logits).__name__}: hand in {cure}")
     if not logits.is_floating_point():
-        raise KindError(f"{expected}, floating, not {logits.dtype}: classes, for one, have no gradient")
+        raise KindError(f"{expected}, floating, not {logits.dtype}: without .argmax() or rounding at its end")
     if logits.ndim == 2 and len(logits) == len(images) and logits.shape[1] >= 2:
         if logits.device != images.device:
             raise ValueError(f"{expected}, on {images.device} as they are, not on {logits.device}")
         return logits
     if logits.shape in ((len(images),), (len(images), 1)):
         raise ValueError(
-            f"{expected}, and needs at least two classes, not {tuple(logits.shape)}: where one logit decides for "
-            "class 1, hand in lambda x: torch.nn.functional.pad(network(x).view(-1, 1), (1, 0)), with 0 for class 0"
+            f"{expected}, and needs at least two classes, not {tuple(logits.shape)} for {len(images)}: where one logit "
+            "decides for class 1, hand in lambda x: torch.nn.functional.pad(network(x).view(-1, 1), (1, 0)), which has "
+            "a 0 for class 0"
         )
-    raise ValueError(f"{expected}, not of shape {tuple(logits.shape)}: a row an image, a column a class")
+    raise ValueError(f"{expected}, not {tuple(logits.shape)} for {len(images)}: a row is an image, a column a class")
 
 
 def asked(network, inputs: Tensor) -> Asked:

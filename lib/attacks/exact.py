@@ -47,6 +47,7 @@ def minimum_perturbation(network: nn.Linear, inputs: Tensor, targets: Tensor) ->
             f"{unsolved} of {len(x)} programmes have no solution that was found; most likely their constraints "
             "contradict each other: no image in the box is given the class"
         )
+    arguments.warn_of_targets_given((found.perturbation == 0).all(dim=1))
     return found
 
 

@@ -82,6 +82,7 @@ def certify(
     arguments.check_whole("num_enclosed", num_enclosed, 0, "images")
     logits = torch.cat([layers(chunk.double()) for chunk in inputs.split(CHUNK)])
     arguments.check_known("targets", targets, logits.shape[1])
+    arguments.warn_of_targets_given(logits.argmax(dim=1) == targets)
     found = {kind: certified_distance(logits, targets, constant) for kind, constant in constants.items()}
     if is_dense(layers, inputs) and any(isinstance(layer, spectral.ACTIVATIONS) for layer in layers):
         few = slice(0, num_enclosed)

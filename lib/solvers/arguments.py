@@ -170,7 +170,7 @@ def check_programme(slopes, bounds, lower, upper, start, tolerance, max_iteratio
             raise ValueError(f"{name} must be {slopes.dtype} on {slopes.device} as slopes are: use {name}.to(slopes)")
     refuse_autocast(slopes.device)
     if not slopes.isfinite().all() or bounds.isnan().any():
-        raise ValueError("slopes must be finite, and bounds finite or infinite: one of them holds nan")
+        raise ValueError("slopes must be finite, and bounds no nan (-inf stands for none): leave such programmes out")
     if not ((lower <= 0) & (upper >= 0) & lower.isfinite() & upper.isfinite()).all():
         raise ValueError(
             "lower and upper must be finite, with lower <= 0 <= upper: the box is that of r, which 0 lies in; "
