@@ -101,7 +101,7 @@ def check_images(name: str, images, normalise: str = "hand in lambda x: network(
         cure = f"divide pixels by the largest value that one can have, {name} / 255 for bytes"
     else:
         cure = f"undo the normalisation by mean and standard deviation, and put it into the network: {normalise}"
-    raise ValueError(f"{name} must lie in [0, 1], not in [{low:.9g}, {high:.9g}]: {cure}")
+    raise ValueError(f"{name} must lie in [0, 1], not in [{low:.7g}, {high:.7g}]: {cure}")
 
 
 def check_flat(inputs: Tensor) -> None:
@@ -146,10 +146,10 @@ def check_known(name: str, classes: Tensor, num_classes: int) -> None:
     """Raises unless all of `classes` are from 0 to num_classes - 1."""
     low, high = int(classes.min()), int(classes.max())
     if low < 0 or high >= num_classes:
-        cure = f"use {name} - 1" if low == 1 and high == num_classes else "no number stands for no class"
+        cure = f", use {name} - 1" if low == 1 and high == num_classes else ""
         raise ValueError(
-            f"{name} must be classes, 0 to {num_classes - 1}, not {low} to {high}: of {num_classes} logits the first "
-            f"is that of class 0; {cure}"
+            f"{name} must be classes, 0 to {num_classes - 1}, not {low} to {high}: counted from 0, {num_classes} are "
+            f"classes 0 to {num_classes - 1}{cure}"
         )
 
 
@@ -219,13 +219,18 @@ def check_network(network) -> None:
             "network first?"
         )
     for root in modules_behind(network):
-        whole = "network" if root is network else f"the {type(root).__name__} that network calls"
+        direct = root is network
         for name, module in root.named_modules():
-            what = f"{whole}'s module {name!r}, {type(module).__name__}," if name else whole
+            kind = type(module).__name__
+            if name:
+                own = f"module {name!r}, {kind},"
+                what = f"network's {own}" if direct else f"{own} of the {type(root).__name__} that network calls"
+            else:
+                what = "network" if direct else f"the {kind} that network calls"
             if module.training:
                 raise ValueError(
                     f"{what} is in training mode, in which dropout is random and batch norm changes: "
-                    f"call {'network.eval()' if root is network else '.eval() on it'} first, which reaches all modules"
+                    f"call {'network.eval()' if direct else '.eval() on it all'} first, which reaches every module"
                 )
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
                 raise ValueError(
@@ -360,9 +365,8 @@ def _explain(error: Exception, roots: list[nn.Module], images: Tensor) -> None:
         raise ValueError(
             "network was built under torch.inference_mode, and nothing has a gradient through it: build it outside"
         ) from error
-    error.add_note(
-        f"Raised by the network, asked about {tuple(images.shape)} inputs, {images.dtype} on {images.device}."
-    )
+    asked_about = f"inputs {tuple(images.shape)}, {images.dtype} on {images.device}"
+    error.add_note(f"Raised by network, asked about {asked_about}.")
 
 
 def _leads_to(node, images: Tensor) -> bool:

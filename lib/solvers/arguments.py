@@ -62,7 +62,7 @@ def outside_inference_mode(function: Callable) -> Callable:
 
 def refuse_autocast(device: torch.device) -> None:
     """Under autocast the arithmetic of solvers, too, would be rounded to half precision."""
-    if torch.is_autocast_enabled(device.type):
+    if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
         raise ValueError(
             "autocast is on, which would round this function's own arithmetic: call it outside the block, and put "
             "autocast into the network or the objective itself"
