@@ -1,6 +1,7 @@
 """Readings of the average are what they say, coarser searches end where they say, and what is missing is said to be."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,6 +60,41 @@ def test_the_four_readings():
     values = [estimate.value for estimate in found.values()]
     assert values == pytest.approx([3, 3.5, math.sqrt(50 / 4), math.sqrt(25 / 2)])
     assert [estimate.n for estimate in found.values()] == [4, 2, 4, 2]
+
+
+def test_no_reading_counts_an_image_for_which_nothing_was_found():
+    lengths, correct = torch.tensor([0.0, 3.0, 4.0, 5.0]), torch.tensor([False, True, True, False])
+    more = torch.cat([lengths, torch.tensor([torch.inf, torch.inf])]), torch.cat([correct, torch.tensor([True, False])])
+    assert averages.readings(*more) == averages.readings(lengths, correct)
+
+
+def test_side_by_side_are_the_images_for_which_both_were_found():
+    first, second = torch.tensor([2.0, 3.0, torch.inf, 5.0]), torch.tensor([1.0, 2.0, 3.0, torch.inf])
+    found = averages.side_by_side({"attack": first, "tight attack": second})
+    assert found == averages.side_by_side({"attack": first[:2], "tight attack": second[:2]})
+    assert found["attack"].n == 2
+
+
+def test_coarse_searches_leave_out_what_the_attack_did_not_find(attack):
+    network, inputs, targets, found = attack
+    fails = torch.arange(12) < 3
+    failed = replace(
+        found,
+        success=~fails,
+        distortion=found.distortion.masked_fill(fails, torch.inf),
+        c=found.c.masked_fill(fails, torch.nan),
+    )
+    uniform = torch.rand(8, generator=ten())
+    cells = averages.coarse_searches(network, inputs, targets, failed, uniform, AttackConfig())
+    assert {estimate.n for estimate in cells.values()} == {5}
+    assert all(math.isfinite(estimate.value) for estimate in cells.values())
+
+
+def test_where_no_search_was_made_lengths_stay(attack):
+    network, inputs, targets, found = attack
+    none = torch.full_like(found.c, torch.nan)
+    lengths = averages.coarse_search(network, inputs, targets, found.distortion, none, torch.ones(12), AttackConfig())
+    assert torch.equal(lengths, found.distortion)
 
 
 @given(LENGTHS)
