@@ -230,7 +230,7 @@ def check_network(network) -> None:
             if module.training:
                 raise ValueError(
                     f"{what} is in training mode, in which dropout is random and batch norm changes: "
-                    f"call {'network.eval()' if direct else '.eval() on it all'} first, which reaches every module"
+                    f"call {'network.eval()' if direct else '.eval() on it'} first, which reaches every module"
                 )
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
                 raise ValueError(

@@ -303,7 +303,7 @@ def around() -> dict:
 def test_training_mode_is_seen_through_what_is_around_a_network(case):
     inner, network = around()[case]
     own = "(module '0.0', BatchNorm1d, of )?the Sequential that network calls,?"
-    with pytest.raises(ValueError, match=rf"^{own} is in training mode.*\.eval\(\) on it all"):
+    with pytest.raises(ValueError, match=rf"^{own} is in training mode.*\.eval\(\) on it first"):
         find_adversarial(network, INPUTS, TARGETS)
     assert not inner[0][0].running_mean.any()
     assert inner[0][0].num_batches_tracked == 0
