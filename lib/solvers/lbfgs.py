@@ -25,7 +25,7 @@ from torch import Tensor
 
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-STRAIGHT = 0.9  # of the decrease that the slope promised: a step that got it, and met no curvature, was too short
+STRAIGHT = 0.1  # a step was too short if the slope told its decrease to this fraction, and no curvature is known yet
 STRETCH = 10  # how much longer the next one is
 LONGEST = 1e12  # in units of the direction's own length
 
@@ -188,10 +188,9 @@ def minimize(
         expected = _dot(state.g, step).clamp_max(0)  # the bounds can bend the path uphill
         accepted = f <= state.f + config.armijo * expected + rounding
         accepted &= torch.isfinite(f) & torch.isfinite(g.sum(dim=1))
-        curved = _store_pair(state, step, g - state.g, accepted, expected, config.memory)
-        too_short = ~curved & (f <= state.f + STRAIGHT * expected - rounding)
-        longer = torch.where(too_short, (STRETCH * state.alpha).clamp_max(LONGEST), 1.0)
-        state.alpha = torch.where(accepted, longer, _shorter_step(state, f, expected))
+        _store_pair(state, step, g - state.g, accepted, expected, config.memory)
+        longer = torch.where(_is_too_short(state, f - state.f, expected, rounding), STRETCH * state.alpha, 1.0)
+        state.alpha = torch.where(accepted, longer.clamp_max(LONGEST), _shorter_step(state, f, expected))
         state.rejected = ~accepted
         progress = accepted & (f < state.f - torch.maximum(rounding, state.decrease))
         state.num_idle = torch.where(progress, 0, state.num_idle + 1)
@@ -416,10 +415,8 @@ def two_loop(gram: Tensor, order: Tensor, present: Tensor, gamma: Tensor) -> Ten
     return torch.zeros_like(p).scatter_(1, order, p)
 
 
-def _store_pair(
-    state: _Running, s: Tensor, y: Tensor, accepted: Tensor, expected: Tensor, memory: int
-) -> Tensor:
-    """Whether the step met positive curvature, (rows,): more than the rounding of its slope, `expected`."""
+def _store_pair(state: _Running, s: Tensor, y: Tensor, accepted: Tensor, expected: Tensor, memory: int) -> None:
+    """Keep the pair; it tells gamma where it met positive curvature, more than the rounding of its slope `expected`."""
     rows = accepted.nonzero()[:, 0]
     slot = 2 * (state.num_pairs[rows] % memory)
     state.basis[rows, 1 + slot] = s[rows]
@@ -428,13 +425,19 @@ def _store_pair(
     sy, yy = _dot(s, y), _dot(y, y)
     curved = accepted & (sy > torch.finfo(y.dtype).eps * expected.abs())
     state.gamma = torch.where(curved, sy / yy, state.gamma)
-    return curved
 
 
 def _restart(state: _Running, rows: Tensor) -> None:
     """Forget the pairs of `rows`, whose direction led nowhere: pairs of a few coordinates can be all rounding."""
     for values, fresh in ((state.num_pairs, 0), (state.gamma, 0), (state.alpha, 1), (state.rejected, False)):
         values[rows] = fresh
+
+
+def _is_too_short(state: _Running, change: Tensor, expected: Tensor, rounding: Tensor) -> Tensor:
+    """Whether f went as straight down as the slope, or bent down twice; where curvature is known, that tells how far."""
+    straight = (change - expected).abs() <= STRAIGHT * expected.abs() - rounding
+    downhill = (change < expected - rounding) & (state.num_pairs >= 2)
+    return (state.gamma == 0) & (straight | downhill)
 
 
 def _shorter_step(state: _Running, f: Tensor, expected: Tensor) -> Tensor:
