@@ -203,7 +203,7 @@ def minimize(
 def _start(objective, start, lower, upper, tolerance, first_step, decrease, config) -> _Running:
     if start.ndim != 2 or start.shape[1] == 0 or not start.is_floating_point() or not torch.isfinite(start).all():
         raise ValueError(
-            f"start must be a finite floating tensor (N, n), n at least 1, got {start.dtype} of shape {tuple(start.shape)}"
+            f"start must be a finite floating tensor (N, n), n >= 1, got {start.dtype} of shape {tuple(start.shape)}"
         )
     rows, n = start.shape
     lower, upper = _bounds(lower, upper, start)
@@ -434,7 +434,7 @@ def _restart(state: _Running, rows: Tensor) -> None:
 
 
 def _is_too_short(state: _Running, change: Tensor, expected: Tensor, rounding: Tensor) -> Tensor:
-    """Whether f went as straight down as the slope, or bent down twice; where curvature is known, that tells how far."""
+    """Whether f went straight down the slope, or bent down twice; where curvature is known, that tells how far to go."""
     straight = (change - expected).abs() <= STRAIGHT * expected.abs() - rounding
     downhill = (change < expected - rounding) & (state.num_pairs >= 2)
     return (state.gamma == 0) & (straight | downhill)

@@ -7,11 +7,12 @@ clip(A' multipliers, lower, upper), and what is left is to maximise a concave, p
 variables. A projected Newton method does that for all programmes at once.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from lib.solvers.lbfgs import norms as euclidean_norms
 
 ARMIJO = 1e-4
 TOLERANCE = 1e-9  # of the optimality conditions: how far r may be from where a constraint holds, relative to |r|
@@ -47,9 +48,19 @@ def project(
     Whether a programme was solved its `violation` tells: where the constraints contradict each other it stays large.
     The lengths of rows do not matter: each is divided by its own.
 
+    Raises
+    ------
+    ValueError : a box that does not contain 0, or is not finite; slopes that are not finite, bounds that are nan.
+
     Reference: Bertsekas 1982 (projected Newton); Nocedal & Wright, section 12.9 (duality).
     """
+    if not ((lower <= 0) & (upper >= 0) & (lower > -torch.inf) & (upper < torch.inf)).all():
+        raise ValueError(
+            "lower and upper must be finite with lower <= 0 <= upper: the box is one of changes, r = 0 in it"
+        )
     norms, slopes, bounds = _normalised(slopes, bounds, lower, upper)
+    if bounds.isnan().any() or not torch.isfinite(norms).all():
+        raise ValueError("slopes must be finite and bounds not nan; a constraint that says nothing has the bound -inf")
     multipliers = torch.zeros_like(bounds) if start is None else start * norms
     multipliers = multipliers * (bounds > 0).any(dim=1, keepdim=True)  # r = 0 is at once right where it is allowed
     rows, part = torch.arange(len(bounds), device=bounds.device), (slopes, bounds, lower, upper)
@@ -82,10 +93,7 @@ def _normalised(slopes: Tensor, bounds: Tensor, lower: Tensor, upper: Tensor) ->
     No r of the box is further away than its corner: bounds beyond twice that, infinite ones, say nothing more.
     """
     tiny = torch.finfo(slopes.dtype).tiny
-    norms = slopes.norm(dim=2)
-    if (norms < 1e3 * math.sqrt(tiny)).any():  # their squares underflow
-        largest = slopes.abs().amax(dim=2).clamp_min(tiny)
-        norms = largest * (slopes / largest[..., None]).norm(dim=2).clamp_min(1)  # a row of zeros stays one
+    norms = euclidean_norms(slopes.flatten(0, 1)).view_as(bounds).clamp_min(tiny)  # a row of zeros stays one
     limit = 2 * torch.maximum(-lower, upper).norm(dim=1, keepdim=True).clamp_min(tiny)
     return norms, slopes / norms[..., None], torch.clamp(bounds / norms, -limit, limit)
 
