@@ -310,6 +310,8 @@ def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
         blind = active[~torch.isfinite(minimum.value)]  # logits that are nan where the search began: from r = 0 again
         trial.put(blind, _Trial(trial.c[blind], x[blind], torch.full_like(trial.c[blind], _shortest_step(x))))
 
+    beaten = (failed.known() & ~torch.isfinite(best.norm)).nonzero()[:, 0]
+    _go_on(network, x[beaten], targets[beaten], shape, enough[beaten], best, beaten, failed.images[beaten])
     _shorten(network, x, targets, shape, first_lead, enough, best, ~pinned & torch.isfinite(best.norm), config)
     with torch.no_grad():
         success = _logits(network, best.images, shape).argmax(dim=1) == targets
@@ -464,6 +466,18 @@ def _nothing_to_gain(failed: _Minima, succeeded: _Minima, best: Shortest, tolera
     """
     gain = torch.minimum(best.norm - failed.norm, succeeded.lead * _length_per_lead(failed, succeeded))
     return gain <= tolerance * best.norm
+
+
+@torch.no_grad()
+def _go_on(network, x, targets, shape, enough, best: Shortest, rows: Tensor, images: Tensor) -> None:
+    """Beyond the failing minimisers `images` of the examples `rows` for which nothing succeeded, up to twice as far.
+
+    Of logits so large that the cross-entropy is a step, every minimiser is on the boundary and a rounding short of it.
+    """
+    for overshoot in 2.0 ** torch.arange(-10, 1) if len(rows) else ():
+        further = (images + float(overshoot) * (images - x)).clamp(0, 1)
+        success = lead(_logits(network, further, shape), targets) > enough
+        best.offer(rows, further, (further - x).norm(dim=1), success)
 
 
 @torch.no_grad()
