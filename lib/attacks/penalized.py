@@ -69,9 +69,7 @@ def lead(logits: Tensor, targets: Tensor) -> Tensor:
     return target[:, 0] - others.max(dim=1).values
 
 
-def needed_lead(
-    logits: Tensor, targets: Tensor, confidence: float, pixels: Tensor, num_pixels: int
-) -> Tensor:
+def needed_lead(logits: Tensor, targets: Tensor, confidence: float, pixels: Tensor, num_pixels: int) -> Tensor:
     """The lead that counts as success, (N,): a fraction of what the input's `logits` lack, and no less than rounding.
 
     In another batch the same image's logits may differ by rounding. What counts is what the lead itself feels of it:

@@ -434,7 +434,7 @@ def _restart(state: _Running, rows: Tensor) -> None:
 
 
 def _is_too_short(state: _Running, change: Tensor, expected: Tensor, rounding: Tensor) -> Tensor:
-    """Whether f went straight down the slope, or bent down twice; where curvature is known, that tells how far to go."""
+    """Whether f went straight down the slope, or bent down twice; known curvature would tell how far to go."""
     straight = (change - expected).abs() <= STRAIGHT * expected.abs() - rounding
     downhill = (change < expected - rounding) & (state.num_pairs >= 2)
     return (state.gamma == 0) & (straight | downhill)

@@ -110,7 +110,9 @@ def test_norms_are_those_of_double_precision_whatever_their_size(dtype, exponent
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_powers_of_two_are_exact_and_no_larger_than_what_they_are_of(dtype):
     limits = torch.finfo(dtype)
-    values = torch.cat([normal(4, 500, dtype=dtype).exp(), torch.tensor([limits.max, limits.tiny, 1, 2, 0.5], dtype=dtype)])
+    values = torch.cat(
+        [normal(4, 500, dtype=dtype).exp(), torch.tensor([limits.max, limits.tiny, 1, 2, 0.5], dtype=dtype)]
+    )
     found = lbfgs.power_of_two(values)
     assert ((found <= values) & (values / 2 < found)).all()
     assert (torch.frexp(found).mantissa == 0.5).all()
@@ -233,7 +235,8 @@ def test_a_first_step_that_leads_nowhere_is_refused(value):
 
 
 @pytest.mark.parametrize(
-    ("lower", "upper"), [(math.inf, math.inf), (-math.inf, -math.inf), (0.0, math.nan), (torch.full((N,), math.inf), 1.0)]
+    ("lower", "upper"),
+    [(math.inf, math.inf), (-math.inf, -math.inf), (0.0, math.nan), (torch.full((N,), math.inf), 1.0)],
 )
 def test_a_box_without_a_finite_point_is_refused(lower, upper):
     with pytest.raises(ValueError, match="box is empty"):
