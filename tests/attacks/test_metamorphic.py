@@ -61,7 +61,7 @@ both_attacks = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 
 
 @both_attacks
-@examples(50)
+@examples(25)
 @given(problem=problems(), shift=st.floats(-1, 1))
 def test_a_constant_added_to_all_logits_changes_nothing(attack, problem, shift):
     """As near; up to a million times the leads in double precision, which rounds them to 1e-10, up to 4 in single."""
@@ -70,7 +70,7 @@ def test_a_constant_added_to_all_logits_changes_nothing(attack, problem, shift):
 
 
 @both_attacks
-@examples(30)
+@examples(15)
 @given(problem=problems(), quanta=st.sampled_from([2**-11, 2**-10, 2**-9]), sign=st.sampled_from([-1, 1]))
 def test_a_constant_so_large_that_it_rounds_the_logits_costs_a_few_of_their_units(attack, problem, quanta, sign):
     """Next to a constant C logits are multiples of eps C: for half of the rows a lead of six such units is enough.
@@ -112,7 +112,7 @@ def with_a_masked_class(problem: Problem, at: int, value: float) -> Problem:
 
 @pytest.mark.parametrize("value", MASKS)
 @both_attacks
-@examples(20)
+@examples(10)
 @given(problem=problems(), place=st.floats(0, 1))
 def test_a_class_that_is_masked_changes_nothing(attack, value, problem, place):
     """As near: exp(-1000) is 0, and next to it the others' sums may be taken in another order."""
@@ -121,7 +121,7 @@ def test_a_class_that_is_masked_changes_nothing(attack, value, problem, place):
 
 
 @pytest.mark.parametrize("value", MASKS)
-@examples(15)
+@examples(8)
 @given(problem=problems(num_rows=4), place=st.floats(0, 1))
 def test_a_class_that_is_masked_is_never_reached(value, problem, place):
     """No success is claimed and the input given back, while the others are attacked as without it."""
@@ -139,7 +139,7 @@ def test_a_class_that_is_masked_is_never_reached(value, problem, place):
     )
 
 
-@examples(60)
+@examples(30)
 @given(problem=problems(kinds=("linear",)), which=st.integers(0, 10**6))
 def test_a_rival_that_is_there_twice_changes_no_optimum(problem, which):
     """The tight attack to its accuracy, 1e-3; the paper's, whose loss counts a rival twice, in whether it succeeds."""
@@ -152,18 +152,18 @@ def test_a_rival_that_is_there_twice_changes_no_optimum(problem, which):
     assert_as_near(tightly(twice), tightly(problem), tolerance=5e-4)
 
 
-@examples(60)
+@examples(30)
 @given(problem=problems(num_rows=5), exponent=st.integers(-40, 40))
 def test_logits_in_another_unit_are_tightened_to_the_same_image(problem, exponent):
-    """Powers of two: all margins, slopes and needed leads scale exactly. Bit for bit, but for the few divisions that
-    underflow guards: as near as 1e-6 in double precision."""
+    """Powers of two: all margins and slopes scale exactly. The needed lead may have a unit of its own, and is 1e-5 of the
+    lead to make up: as near as that."""
     start = problem.attack().adversarial
     scaled = problem.with_network(lambda logits: logits * 2.0**exponent)
     results = [tight.tighten(p.network, p.inputs, p.targets, start, BRIEF_TIGHT) for p in (scaled, problem)]
-    assert_as_near(*results, tolerance=1e-6)
+    assert_as_near(*results, tolerance=1e-5)
 
 
-@examples(60)
+@examples(30)
 @given(problem=problems(kinds=("linear",)), exponent=st.integers(-30, 60))
 def test_on_a_linear_network_logits_in_another_unit_leave_the_tight_answer_at_the_optimum(problem, exponent):
     """From a start that has to be found in that unit, too. To the accuracy of the tight attack, 1e-3.
@@ -173,24 +173,31 @@ def test_on_a_linear_network_logits_in_another_unit_leave_the_tight_answer_at_th
     scaled = problem.with_network(lambda logits: logits * 2.0**exponent)
     result = tightly(scaled, tight.TightConfig())
     nearest = metamorphic.nearest_of_a_linear_network(problem)
-    assert torch.equal(result.success, nearest.isfinite())
-    change = relative_change(lengths(result), nearest)
-    assert (change <= 1e-3).all()
+    clear = metamorphic.nearest_of_a_linear_network(problem, clear_lead(problem.num_classes) / 2.0**exponent)
+    assert result.success[clear.isfinite()].all()
+    assert not result.success[nearest.isinf()].any()
+    assert (relative_change(lengths(result), nearest) <= 1e-3)[result.success].all()
 
 
-@examples(60)
+@examples(30)
 @given(problem=problems(kinds=("linear",), num_rows=5), exponent=st.integers(-10, 50))
 def test_weights_in_another_unit_leave_success_and_no_shorter_multiple(problem, exponent):
-    """All that is guaranteed: the loss of scaled logits is another loss. Where a class can be had it is found, and
-    three per mille less of its perturbation is not enough."""
+    """All that is guaranteed, for the loss of scaled logits is another loss: success where some image is so clearly of
+    the class that its loss is below log 2, which no other image can have; and three per mille less is not enough."""
     scaled = copy.deepcopy(problem.network)
     for parameter in scaled.parameters():
         parameter.mul_(2.0**exponent)
     scaled = Problem(problem.kind, scaled, problem.inputs, problem.targets)
     result = scaled.attack(AttackConfig())
-    nearest = metamorphic.nearest_of_a_linear_network(problem, 1e-3)
-    assert result.success[nearest.isfinite()].all()
+    clear = metamorphic.nearest_of_a_linear_network(problem, clear_lead(problem.num_classes) / 2.0**exponent)
+    assert result.success[clear.isfinite()].all()
     assert_no_shorter_multiple(problem, result, result.success & result.converged)
+
+
+def clear_lead(num_classes: int) -> float:
+    """Where the target leads all others by this the cross-entropy, log(1 + (K - 1) exp(-lead)) or less, is below log 2:
+    so it is at the least of c|r| + loss for small prices c, and p > 1/2 there leads."""
+    return math.log(num_classes - 1) + 0.1
 
 
 def assert_no_shorter_multiple(problem: Problem, result, rows: Tensor) -> None:
@@ -202,7 +209,7 @@ def assert_no_shorter_multiple(problem: Problem, result, rows: Tensor) -> None:
 
 
 @both_attacks
-@examples(40)
+@examples(20)
 @given(problem=problems(), seed=SEEDS)
 def test_classes_by_other_names_change_nothing(attack, problem, seed):
     """The last layer's rows in another order, targets with them. As near: sums over classes are rounded otherwise."""
@@ -219,7 +226,7 @@ def by_rows(problem: Problem) -> Problem:
     return Problem(problem.kind, RowByRow(problem.network), problem.inputs, problem.targets)
 
 
-@examples(60)
+@examples(30)
 @given(problem=problems(num_rows=st.integers(2, 5)), seed=SEEDS)
 def test_problems_in_another_order_have_the_same_answers(problem, seed):
     """Bit for bit: where the network and the two products of matrices sum in a fixed order, nothing couples rows."""
@@ -228,7 +235,7 @@ def test_problems_in_another_order_have_the_same_answers(problem, seed):
         assert_same_bits(problem.rows(order).attack(), problem.attack(), order)
 
 
-@examples(40)
+@examples(20)
 @given(problem=problems(num_rows=st.integers(1, 3)), repeats=st.integers(2, 3))
 def test_problems_repeated_have_the_same_answers_again(problem, repeats):
     """Bit for bit, as above."""
@@ -238,7 +245,7 @@ def test_problems_repeated_have_the_same_answers_again(problem, repeats):
         assert_same_bits(problem.rows(order).attack(), problem.attack(), order)
 
 
-@examples(40)
+@examples(20)
 @given(problem=problems(num_rows=st.integers(2, 6)), chunk_size=st.integers(1, 5))
 def test_a_batch_in_chunks_has_the_same_answers(problem, chunk_size):
     """Bit for bit, as above; a chunk of one is a batch of one."""
@@ -248,7 +255,7 @@ def test_a_batch_in_chunks_has_the_same_answers(problem, chunk_size):
         assert_same_bits(problem.attack(chunked), problem.attack())
 
 
-@examples(40)
+@examples(20)
 @given(problem=problems(num_rows=4), row=st.integers(0, 3))
 def test_a_batch_of_one_has_its_rows_answer(problem, row):
     """Bit for bit, as above, whatever the neighbours are: one without answer is no exception."""
@@ -264,7 +271,7 @@ def test_a_batch_of_one_has_its_rows_answer(problem, row):
         assert_same_bits(beaten.rows([row]).attack(), beaten.attack(), [row])
 
 
-@examples(40)
+@examples(20)
 @given(problem=problems(dtypes=(torch.float64,), num_rows=st.integers(2, 5)), seed=SEEDS, chunk_size=st.integers(1, 3))
 def test_the_tight_attack_has_no_neighbours_either(problem, seed, chunk_size):
     """As near, in double precision: its programmes' products may round by the batch."""
@@ -297,7 +304,7 @@ LAYOUTS = {function.__name__: function for function in (transposed_in_memory, ev
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 @both_attacks
-@examples(20)
+@examples(10)
 @given(problem=problems())
 def test_where_images_lie_in_memory_does_not_matter(attack, layout, problem):
     """As near: sums may be taken along memory."""
@@ -307,7 +314,7 @@ def test_where_images_lie_in_memory_does_not_matter(attack, layout, problem):
 
 
 @both_attacks
-@examples(40)
+@examples(20)
 @given(problem=problems(dtypes=(torch.float32,)))
 def test_double_precision_finds_what_single_precision_finds(attack, problem):
     """As near, by the rule of single precision."""
@@ -317,7 +324,7 @@ def test_double_precision_finds_what_single_precision_finds(attack, problem):
 
 
 @both_attacks
-@examples(40)
+@examples(20)
 @given(problem=problems(), seed=SEEDS)
 def test_pixels_in_another_order_change_nothing(attack, problem, seed):
     """Together with the first layer's columns. As near: sums over pixels are rounded otherwise."""
@@ -336,7 +343,7 @@ def test_pixels_in_another_order_change_nothing(attack, problem, seed):
 
 
 @both_attacks
-@examples(40)
+@examples(20)
 @given(problem=problems(), value=st.sampled_from([0.0, 0.3, 1.0]))
 def test_a_pixel_that_the_network_ignores_is_left_alone_and_changes_no_length(attack, problem, value):
     """Its gradient is 0, so it is the input's to the bit; |r| as near, for first steps are a share of sqrt(n)."""
@@ -350,7 +357,7 @@ def test_a_pixel_that_the_network_ignores_is_left_alone_and_changes_no_length(at
 
 
 @both_attacks
-@examples(40)
+@examples(20)
 @given(problem=problems())
 def test_a_mirrored_box_mirrors_the_answer(attack, problem):
     """Negatives, x -> 1 - x, of a network that takes negatives. As near: 1 - x is rounded."""
@@ -359,7 +366,7 @@ def test_a_mirrored_box_mirrors_the_answer(attack, problem):
     assert_as_near(attack(negative), attack(problem))
 
 
-@examples(30)
+@examples(15)
 @given(problem=problems(kinds=DENSE, num_rows=3))
 def test_images_and_vectors_of_the_same_numbers_have_the_same_answers(problem):
     """Bit for bit: the same matrices are multiplied."""
@@ -374,7 +381,7 @@ def test_images_and_vectors_of_the_same_numbers_have_the_same_answers(problem):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @both_attacks
-@examples(40)
+@examples(20)
 @given(problem=problems(num_rows=6))
 def test_what_has_its_target_already_costs_nothing(attack, problem):
     """Every other image is asked to be what it is: its own answer to the bit, after the two looks at the start."""
@@ -388,7 +395,7 @@ def test_what_has_its_target_already_costs_nothing(attack, problem):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@examples(40)
+@examples(20)
 @given(problem=problems(num_rows=5))
 def test_answers_are_their_own_answers(problem):
     """The attack on what it returned: nothing is left to do. Batches alike, so that bits are."""
@@ -400,7 +407,7 @@ def test_answers_are_their_own_answers(problem):
         assert (again.distortion == 0).all()
 
 
-@examples(60)
+@examples(30)
 @given(problem=problems(num_rows=5))
 def test_tightened_again_no_image_is_further_away(problem):
     """Not by a bit: what is no shorter is not taken. And the paper's own answers are not further after than before."""
@@ -426,7 +433,7 @@ class NotANumberFarOut(nn.Module):
         return self.network(images).masked_fill(((r > self.width) & (r < 2 * self.width))[:, None], torch.nan)
 
 
-@examples(60)
+@examples(30)
 @given(problem=problems(num_rows=3), share=st.floats(0.2, 0.9))
 def test_behind_a_shell_that_is_not_a_number_the_start_is_kept(problem, share):
     """Nothing within the shell compares with it: success stays, and no image is further away than it started."""
@@ -447,7 +454,7 @@ def test_behind_a_shell_that_is_not_a_number_the_start_is_kept(problem, share):
 
 
 @both_attacks
-@examples(40)
+@examples(20)
 @given(problem=problems(num_rows=4))
 def test_every_image_that_the_network_is_asked_lies_in_the_box(attack, problem):
     """Exactly, in the inputs' shape and dtype: `Recorded` insists."""
@@ -457,7 +464,7 @@ def test_every_image_that_the_network_is_asked_lies_in_the_box(attack, problem):
 
 
 @both_attacks
-@examples(60)
+@examples(30)
 @given(problem=problems(num_rows=1))
 def test_no_shorter_success_was_passed_over(attack, problem):
     """One image by itself: of all that the network was asked, none that leads clearly is closer than the answer.
@@ -481,7 +488,7 @@ def test_no_shorter_success_was_passed_over(attack, problem):
 
 
 @both_attacks
-@examples(20)
+@examples(10)
 @given(problem=problems(num_rows=3))
 def test_the_network_the_images_and_the_dice_are_left_as_they_were(attack, problem):
     """Parameters, buffers, gradients, flags, the argument's bits, and the state of the global generator."""
@@ -502,7 +509,7 @@ def test_the_network_the_images_and_the_dice_are_left_as_they_were(attack, probl
 
 
 @both_attacks
-@examples(20)
+@examples(10)
 @given(problem=problems(num_rows=3))
 def test_a_network_that_works_in_place_changes_no_image_of_the_callers(attack, problem):
     """And has the answers of one that does not, bit for bit."""
@@ -514,7 +521,7 @@ def test_a_network_that_works_in_place_changes_no_image_of_the_callers(attack, p
 
 
 @both_attacks
-@examples(20)
+@examples(10)
 @given(problem=problems(num_rows=3))
 def test_twice_is_the_same_with_gradients_switched_off_or_on(attack, problem):
     """Bit for bit; and a network whose parameters ask for gradients is no other network."""
@@ -529,7 +536,7 @@ def test_twice_is_the_same_with_gradients_switched_off_or_on(attack, problem):
 # --- Untargeted -----------------------------------------------------------------------------------
 
 
-@examples(40)
+@examples(20)
 @given(problem=problems(num_rows=st.integers(1, 3)))
 def test_untargeted_is_the_nearest_of_all_targeted(problem):
     """Bit for bit with a fixed order of sums: each of its K - 1 attacks is that attack."""
@@ -546,7 +553,7 @@ def test_untargeted_is_the_nearest_of_all_targeted(problem):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@examples(30)
+@examples(15)
 @given(problem=problems(num_rows=3))
 def test_untargeted_a_misread_image_costs_no_gradient(problem):
     """Its own answer, as in every peer, and the network is asked for no derivative at all."""
@@ -574,7 +581,7 @@ class Dicing(nn.Module):
 
 
 @both_attacks
-@examples(30)
+@examples(15)
 @given(problem=problems(num_rows=7), seed=SEEDS)
 def test_where_nothing_was_found_the_input_is_given_back_infinitely_far(attack, problem, seed):
     """Whatever the network does: it is not asked again here, it would say something else."""
@@ -587,22 +594,20 @@ def test_where_nothing_was_found_the_input_is_given_back_infinitely_far(attack, 
     assert ((result.adversarial >= 0) & (result.adversarial <= 1)).all()
 
 
-@examples(60)
+@examples(30)
 @given(problem=problems(kinds=("linear",), num_rows=5))
 def test_on_a_linear_network_the_attack_finds_what_there_is_and_nothing_nearer(problem):
-    """Success exactly where Clarabel finds an image; distortions from its optimum on, less rounding.
-
-    Between the optimum and one with a lead of a thousandth there is room for nobody's tolerance: left out.
-    """
+    """Success nowhere but where Clarabel finds an image, and everywhere where one is clear (`clear_lead`); distortions
+    from its optimum on, less rounding, and the tight attack's to its accuracy, 1e-3."""
     result, tightened = problem.attack(AttackConfig()), tightly(problem, tight.TightConfig())
     nearest = metamorphic.nearest_of_a_linear_network(problem)
-    clear = metamorphic.nearest_of_a_linear_network(problem, 1e-3).isfinite()
+    clear = metamorphic.nearest_of_a_linear_network(problem, clear_lead(problem.num_classes)).isfinite()
     shortened = 1 - (1e-4 if problem.inputs.dtype == torch.float32 else 1e-8)
     for found in (result, tightened):
         assert found.success[clear].all()
         assert not found.success[nearest.isinf()].any()
         assert (lengths(found) >= nearest * shortened)[found.success].all()
-    assert (lengths(tightened) <= nearest * (1 + 1e-3))[clear].all()
+    assert (lengths(tightened) <= nearest * (1 + 1e-3))[tightened.success].all()
 
 
 def least_of_the_penalized(problem: Problem, row: int, c: float) -> np.ndarray:
@@ -629,7 +634,7 @@ def least_of_the_penalized(problem: Problem, row: int, c: float) -> np.ndarray:
                                    options=options).x  # fmt: skip
 
 
-@examples(40)
+@examples(20)
 @given(problem=problems(kinds=("linear",), dtypes=(torch.float64,), num_rows=2))
 def test_converged_means_that_no_price_has_a_shorter_minimiser(problem):
     """c|r| + loss is convex on a linear network, so SciPy's minimisers are the minimisers: of 12 prices around the one
@@ -661,7 +666,7 @@ def programme_at(problem: Problem, image: Tensor, row: int) -> tuple[np.ndarray,
     return slopes.numpy(), bounds.numpy(), -x.numpy(), (1 - x).numpy()
 
 
-@examples(60)
+@examples(30)
 @given(problem=problems(kinds=SMOOTH, num_rows=3))
 def test_the_residual_is_how_far_the_linearised_optimum_is(problem):
     """By Clarabel in double precision, over all rivals and no needed lead.
