@@ -1,8 +1,8 @@
 """What must not change an answer does not, and what every answer states of itself is found true by other means.
 
 Random small networks (linear, sigmoid, rectified, convolutional; 2 to 10 classes), single and double precision, vectors
-and images. Each relation says what it compares by: bits where the arithmetic stays the same, `metamorphic.assert_as_near`
-where it is rounded otherwise, what is guaranteed where the answer itself may change.
+and images. Each relation says what it compares by: bits where the arithmetic stays the same, `assert_as_near` where it
+is rounded otherwise, what is guaranteed where the answer itself may change.
 """
 
 import copy
@@ -23,7 +23,6 @@ from tests import metamorphic
 from tests.metamorphic import (
     BRIEF,
     BRIEF_TIGHT,
-    DTYPES,
     SEEDS,
     SMOOTH,
     TOLERANCE,
@@ -42,6 +41,12 @@ from tests.metamorphic import (
 )
 
 pytestmark = pytest.mark.numerical
+
+
+def until_mended(reason: str) -> pytest.MarkDecorator:
+    """Fails on the library as it stands, by this fault of issue 15; strict: whoever mends it takes the mark away."""
+    return pytest.mark.xfail(strict=True, reason=reason)
+
 
 DENSE = ("linear", "sigmoid", "rectified")
 
@@ -69,6 +74,7 @@ def test_a_constant_added_to_all_logits_changes_nothing(attack, problem, shift):
     assert_as_near(attack(problem.with_network(lambda logits: logits + shift)), attack(problem))
 
 
+@until_mended("32 roundings of the largest logit are asked for, not those of the lead")
 @both_attacks
 @examples(15)
 @given(problem=problems(), quanta=st.sampled_from([2**-11, 2**-10, 2**-9]), sign=st.sampled_from([-1, 1]))
@@ -110,6 +116,7 @@ def with_a_masked_class(problem: Problem, at: int, value: float) -> Problem:
     return Problem(problem.kind, problem.network, problem.inputs, problem.targets + (problem.targets >= at))
 
 
+@until_mended("rounding is that of the largest logit of all, be it of a masked class")
 @pytest.mark.parametrize("value", MASKS)
 @both_attacks
 @examples(10)
@@ -120,7 +127,9 @@ def test_a_class_that_is_masked_changes_nothing(attack, value, problem, place):
     assert_as_near(attack(masked), attack(problem))
 
 
-@pytest.mark.parametrize("value", MASKS)
+@pytest.mark.parametrize(
+    "value", [*MASKS[:-1], pytest.param(-torch.inf, marks=until_mended("a target that is masked is refused"))]
+)
 @examples(8)
 @given(problem=problems(num_rows=4), place=st.floats(0, 1))
 def test_a_class_that_is_masked_is_never_reached(value, problem, place):
@@ -155,14 +164,15 @@ def test_a_rival_that_is_there_twice_changes_no_optimum(problem, which):
 @examples(30)
 @given(problem=problems(num_rows=5), exponent=st.integers(-40, 40))
 def test_logits_in_another_unit_are_tightened_to_the_same_image(problem, exponent):
-    """Powers of two: all margins and slopes scale exactly. The needed lead may have a unit of its own, and is 1e-5 of the
-    lead to make up: as near as that."""
+    """Powers of two: all margins and slopes scale exactly. The needed lead, 1e-5 of the lead to make up, may have a unit
+    of its own: as near as that."""
     start = problem.attack().adversarial
     scaled = problem.with_network(lambda logits: logits * 2.0**exponent)
     results = [tight.tighten(p.network, p.inputs, p.targets, start, BRIEF_TIGHT) for p in (scaled, problem)]
     assert_as_near(*results, tolerance=1e-5)
 
 
+@until_mended("an absolute unit in the attack: small and large logits end short of the optimum")
 @examples(30)
 @given(problem=problems(kinds=("linear",)), exponent=st.integers(-30, 60))
 def test_on_a_linear_network_logits_in_another_unit_leave_the_tight_answer_at_the_optimum(problem, exponent):
@@ -179,6 +189,7 @@ def test_on_a_linear_network_logits_in_another_unit_leave_the_tight_answer_at_th
     assert (relative_change(lengths(result), nearest) <= 1e-3)[result.success].all()
 
 
+@until_mended("an absolute unit in the attack: called converged with a shorter multiple left")
 @examples(30)
 @given(problem=problems(kinds=("linear",), num_rows=5), exponent=st.integers(-10, 50))
 def test_weights_in_another_unit_leave_success_and_no_shorter_multiple(problem, exponent):
@@ -265,7 +276,9 @@ def test_a_batch_of_one_has_its_rows_answer(problem, row):
         problem.kind,
         lambda images: torch.cat([(z := network(images)), z[:, :1] - 1], dim=1),
         problem.inputs,
-        torch.full_like(problem.targets, problem.num_classes).index_copy(0, torch.tensor([row]), problem.targets[[row]]),
+        torch.full_like(problem.targets, problem.num_classes).index_copy(
+            0, torch.tensor([row]), problem.targets[[row]]
+        ),
     )
     with in_a_fixed_order():
         assert_same_bits(beaten.rows([row]).attack(), beaten.attack(), [row])
@@ -421,7 +434,7 @@ def test_tightened_again_no_image_is_further_away(problem):
 
 
 class NotANumberFarOut(nn.Module):
-    """A network whose logits are nan wherever the lead of class `row` of a linear function is between two numbers."""
+    """A network whose logits are nan where the nearest of `images` is more than `width` away, and less than twice that."""
 
     def __init__(self, network: nn.Module, images: Tensor, width: float):
         super().__init__()
@@ -433,6 +446,7 @@ class NotANumberFarOut(nn.Module):
         return self.network(images).masked_fill(((r > self.width) & (r < 2 * self.width))[:, None], torch.nan)
 
 
+@until_mended("nan passes a comparison, and the good start is thrown away")
 @examples(30)
 @given(problem=problems(num_rows=3), share=st.floats(0.2, 0.9))
 def test_behind_a_shell_that_is_not_a_number_the_start_is_kept(problem, share):
@@ -453,7 +467,15 @@ def test_behind_a_shell_that_is_not_a_number_the_start_is_kept(problem, share):
 # --- On the way -----------------------------------------------------------------------------------
 
 
-@both_attacks
+@pytest.mark.parametrize(
+    "attack",
+    [
+        pytest.param(Problem.attack, id="penalized"),
+        pytest.param(
+            tightly, id="tight", marks=until_mended("images pushed outward from x are made linear without a clamp")
+        ),
+    ],
+)
 @examples(20)
 @given(problem=problems(num_rows=4))
 def test_every_image_that_the_network_is_asked_lies_in_the_box(attack, problem):
@@ -508,6 +530,7 @@ def test_the_network_the_images_and_the_dice_are_left_as_they_were(attack, probl
     assert torch.is_grad_enabled()
 
 
+@until_mended("the network is handed the caller's own images")
 @both_attacks
 @examples(10)
 @given(problem=problems(num_rows=3))
@@ -552,6 +575,7 @@ def test_untargeted_is_the_nearest_of_all_targeted(problem):
     assert (problem.network(nearest.adversarial).argmax(dim=1) != labels)[nearest.success].all()
 
 
+@until_mended("all targets are attacked, and the label's own class wins")
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @examples(15)
 @given(problem=problems(num_rows=3))
@@ -580,6 +604,7 @@ class Dicing(nn.Module):
         return logits + 3 * torch.randn(logits.shape, generator=self.dice).to(logits)
 
 
+@until_mended("success is recomputed, images and lengths are kept")
 @both_attacks
 @examples(15)
 @given(problem=problems(num_rows=7), seed=SEEDS)
@@ -773,9 +798,7 @@ def test_the_exact_optimum_knows_no_order_of_images_pixels_and_classes_and_no_ne
     flat = Problem(problem.kind, problem.network, problem.inputs.flatten(1), problem.targets)
     assert_lengths_of(flat.rows(rows), reference.distortion[rows])
     shuffled = with_layer(flat, weight[:, pixels], bias)
-    assert_lengths_of(
-        Problem(flat.kind, shuffled.network, flat.inputs[:, pixels], flat.targets), reference.distortion
-    )
+    assert_lengths_of(Problem(flat.kind, shuffled.network, flat.inputs[:, pixels], flat.targets), reference.distortion)
     renamed = with_layer(flat, weight[classes], bias[classes])
     assert_lengths_of(
         Problem(flat.kind, renamed.network, flat.inputs, classes.argsort()[flat.targets]), reference.distortion
@@ -842,5 +865,3 @@ def test_certificates_know_no_names_of_classes_no_unit_and_no_constant(problem, 
     for (kind, ours), theirs in zip(certified(changed).items(), certified(problem).values(), strict=True):
         tolerance = 1e-3 if kind == certificates.ENCLOSED else 1e-6
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=1e-9)
-
-
