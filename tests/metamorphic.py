@@ -113,13 +113,18 @@ def make_problem(seed: int, kind: str, num_classes: int, dtype: torch.dtype, sha
     return Problem(kind, network, inputs, (network(inputs).argmax(dim=1) + shift) % num_classes)
 
 
-def problems(kinds=KINDS, dtypes=DTYPES, num_rows: int | st.SearchStrategy = 7) -> st.SearchStrategy[Problem]:
+def problems(
+    kinds=KINDS,
+    dtypes=DTYPES,
+    num_rows: int | st.SearchStrategy = 5,
+    num_classes: st.SearchStrategy = st.integers(2, 10),  # noqa: B008, as immutable as a number
+) -> st.SearchStrategy[Problem]:
     """None of the images has its target yet."""
     return st.builds(
         make_problem,
         seed=SEEDS,
         kind=st.sampled_from(kinds),
-        num_classes=st.integers(2, 10),
+        num_classes=num_classes,
         dtype=st.sampled_from(dtypes),
         shape=st.sampled_from(list(SHAPES)),
         num_rows=num_rows if isinstance(num_rows, st.SearchStrategy) else st.just(num_rows),

@@ -386,8 +386,8 @@ def test_a_violation_is_what_it_says_and_without_one_r_is_the_shortest(programme
 @examples(60)
 @given(programme=programmes(least_room=-0.3))
 def test_clarabel_finds_no_shorter_r_and_none_where_a_violation_is_left(programme):
-    """Lengths to 1e-6, and near 0 to 1e-5: Clarabel's gap of 1e-11 is one of squares. Where it finds no r a violation is
-    stated; where it finds one with room, none."""
+    """Lengths to 1e-6, and near 0 to 1e-5: Clarabel's gap of 1e-11 is one of squares. Where it finds no r a violation
+    is stated; where it finds one with room, none."""
     found = programme.solve()
     for row, violation in enumerate(found.violation.tolist()):
         own = [v[row].numpy() for v in vars(programme).values()]
