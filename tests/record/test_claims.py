@@ -122,8 +122,8 @@ TABLES = {
     "first-layer": ("first_layer", growth(4.0), growth(1.2), NOT_REPRODUCED),
     "bounds-explain": (
         "certificates",
-        everywhere({"product of norms": about(0.5)}),
-        everywhere({"product of norms": about(2.0)}),
+        everywhere({"slope of 1/4": about(0.5)}),
+        everywhere({"slope of 1/4": about(2.0)}),
         NOT_REPRODUCED,
     ),
 }
@@ -384,7 +384,7 @@ def test_table_5_is_compared_like_with_like():
 
 
 def test_the_linear_networks_do_not_carry_the_verdict_on_bounds():
-    orders = {(name, "product of norms"): about(0.2 if name in claims.LINEAR else 2.0) for name in claims.NETWORKS}
+    orders = {(name, "slope of 1/4"): about(0.2 if name in claims.LINEAR else 2.0) for name in claims.NETWORKS}
     assert claims.judge("bounds-explain", {"certificates": orders}) == NOT_REPRODUCED
 
 
