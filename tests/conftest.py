@@ -77,3 +77,13 @@ def specimen(tmp_path_factory) -> Path:
 def project(specimen, tmp_path) -> Path:
     """The built specimen in a folder of its own, to be changed."""
     return shutil.copytree(specimen, tmp_path / "project")
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch) -> Path:
+    """A folder in place of results/; it does not exist yet."""
+    from lib.record import ledger
+
+    folder = tmp_path / "results"
+    monkeypatch.setattr(ledger, "RESULTS", folder)
+    return folder

@@ -6,10 +6,10 @@ point, and not on it. Here the problem is the one that D(x, l) states,
     min |r|^2 / 2  subject to  z_l(x + r) >= z_k(x + r) for all k != l  and  x + r in [0, 1]^n,
 
 solved by sequential quadratic programming: the logits z are made linear at the image reached so far, the programme that
-this leaves is solved exactly (lib.exact), and a search on the way to its solution accepts what is shorter and what the
-network itself confirms. An image that its own programme gives back is stationary (Karush, Kuhn and Tucker); for a
-linear network it is the optimum. Rectified networks have kinks, on which no single gradient tells the way: there the
-gradients are averaged over the images passed.
+this leaves is solved exactly (`lib.solvers.quadratic`), and a search on the way to its solution accepts what is shorter
+and what the network itself confirms. An image that its own programme gives back is stationary (Karush, Kuhn and
+Tucker); for a linear network it is the optimum. Rectified networks have kinks, on which no single gradient tells the
+way: there the gradients are averaged over the images passed.
 """
 
 from dataclasses import dataclass, field

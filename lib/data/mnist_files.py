@@ -5,7 +5,6 @@ decompressed bytes, so any gzip wrapper is accepted, and none.
 """
 
 import gzip
-import hashlib
 import math
 import os
 import struct
@@ -25,6 +24,7 @@ from torch import Tensor
 from lib.data import downloads
 from lib.data.dataset import NUM_CLASSES, DataError, Dataset, Split
 from lib.data.downloads import CONNECT_TIMEOUT
+from lib.store.files import checksum
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -164,7 +164,7 @@ def _verify(path: Path, file: IdxFile) -> Tensor:
         raise DataError(f"{path}: shape {tuple(tensor.shape)}, expected {file.shape}")
     if tensor.ndim == 1 and tensor.max() >= NUM_CLASSES:
         raise DataError(f"{path}: label {tensor.max()}, expected 0..{NUM_CLASSES - 1}")
-    if (found := hashlib.sha256(contents).hexdigest()) != file.sha256:
+    if (found := checksum(contents)) != file.sha256:
         raise DataError(f"{path}: wrong checksum, decompressed sha256 {found}")
     return tensor
 

@@ -5,7 +5,6 @@ that the ImageNet networks take. Nothing is unpacked onto the disk.
 """
 
 import csv
-import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from lib.data import downloads
 from lib.data.archive import Archive
 from lib.data.dataset import DataError
 from lib.data.downloads import PublicFile
+from lib.store.files import checksum
 
 TINY_IMAGENET = PublicFile(
     name="tiny-imagenet-200.zip",
@@ -99,7 +99,7 @@ class Pictures:
     def identity(self) -> str:
         """sha256 of the archive, the members and what is done to them: what a stored artifact depends on."""
         parts = [self.archive.identity, *self.members, str(self.shorter_side), str(SIDE)]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return checksum("\n".join(parts).encode())
 
     def _decode(self, member: str) -> Tensor:
         contents = self.archive.read(member)

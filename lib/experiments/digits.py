@@ -191,7 +191,7 @@ class Experiment:
 
     def adversarial(self, trained: Trained, images: Dataset) -> AttackResult:
         """The attack on every one of the images, to `targets(images)`, kept in the store piece by piece."""
-        pieces = range(_num_pieces(images))
+        pieces = range(num_pieces(images))
         progress = tqdm(pieces, desc=f"attacking {trained.spec.name}", disable=None, leave=False)
         return penalized.concatenate([self.adversarial_piece(trained, images, piece) for piece in progress])
 
@@ -203,7 +203,7 @@ class Experiment:
         return found.to(self.device)
 
 
-def _num_pieces(images: Dataset) -> int:
+def num_pieces(images: Dataset) -> int:
     """In how many pieces the images are attacked."""
     return ceil(len(images) / PIECE)
 

@@ -76,9 +76,9 @@ def across_training_sets(run: Experiment) -> Generalisation:
 
 def table1(run: Experiment, found: Generalisation, names: Sequence[str] = ()) -> Cells:
     """Errors and distortions of the networks, or of some of them, section 4.2."""
-    names = names or list(found.trained)
+    names, distortions = names or list(found.trained), found.distortions
     errors = {(name, column): e for name in names for column, e in run.errors(found.trained[name]).items()}
-    return errors | {(name, "distortion"): found.distortions[name, "distortion"] for name in names}
+    return errors | {(name, "distortion"): distortions[name, "distortion"] for name in names}
 
 
 def table2(found: Generalisation) -> Cells:

@@ -7,7 +7,6 @@ itself.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from math import ceil
 
 from lib.data import downloads
 from lib.experiments import digits, photographs, profiles, seeds
@@ -71,7 +70,7 @@ def _attack_half(run: Experiment, name: str, piece: int) -> None:
 
 def _encode(run: Experiment, settings: Settings, piece: int) -> None:
     found = public_files(settings)
-    train, _ = photographs.tiny_imagenet(found, profiles.PROFILES[settings.profile].photographs)
+    train, _ = photographs.tiny_imagenet(found, run.profile.photographs)
     network = Probe(found["AlexNet"], len(train.wnids)).to(run.device).eval().requires_grad_(False)
     photographs.encode_piece(network, train, piece, run.store)
 
@@ -127,9 +126,8 @@ def _variants(settings: Settings) -> list[Step]:
 def _attacks(settings: Settings, names: Sequence[str]) -> list[Step]:
     """The training images for every network of these, the test images for those of Table 3."""
     run = begin(settings)
-    num_train, num_test = len(run.attacked), len(run.attacked_test)
-    makers = dict.fromkeys(names, (_attack, num_train))
-    makers |= dict.fromkeys(mnist.HALVES, (_attack_half, num_test))
+    makers = dict.fromkeys(names, (_attack, run.attacked))
+    makers |= dict.fromkeys(mnist.HALVES, (_attack_half, run.attacked_test))
     return [
         Step(
             f"attack {piece + 1} on {name}",
@@ -137,8 +135,8 @@ def _attacks(settings: Settings, names: Sequence[str]) -> list[Step]:
             SECONDS_TO_ATTACK.get(name, SOME_SECONDS),
             partial(make, name=name, piece=piece),
         )
-        for name, (make, num_images) in makers.items()
-        for piece in range(ceil(num_images / digits.PIECE))
+        for name, (make, images) in makers.items()
+        for piece in range(digits.num_pieces(images))
     ]
 
 
@@ -147,7 +145,7 @@ def _encodings(settings: Settings) -> list[Step]:
     found = public_files(settings)
     if photographs.PROBE not in photographs.networks(found):
         return []
-    train, _ = photographs.tiny_imagenet(found, profiles.PROFILES[settings.profile].photographs)
+    train, _ = photographs.tiny_imagenet(found, begin(settings).profile.photographs)
     return [
         Step(
             f"pictures {piece + 1} encoded",

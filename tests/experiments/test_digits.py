@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
 from functools import wraps
-from pathlib import Path
 
 import pytest
 import torch
@@ -63,13 +62,6 @@ def make(split, tmp_path) -> Callable[..., Experiment]:
         )
 
     return experiment_of
-
-
-@pytest.fixture
-def results(tmp_path, monkeypatch) -> Path:
-    folder = tmp_path / "results"
-    monkeypatch.setattr(ledger, "RESULTS", folder)
-    return folder
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from lib.measures.intervals import percent
 from lib.networks import imagenet
 from lib.store import code
 from lib.store.calls import Store
+from tests.networks_made import TwoSided
 from tests.pictures_made import WNIDS, tiny_imagenet
 
 torch.set_num_threads(1)
@@ -41,19 +42,6 @@ class Brightest(nn.Module):
         return self.sharpness * inputs.mean(dim=(2, 3))
 
 
-class TwoSided(nn.Module):
-    """Two classes by the sign of a linear function of rows."""
-
-    def __init__(self):
-        super().__init__()
-        weight = torch.randn(NUM_VALUES, generator=generator(1)) / NUM_VALUES**0.5
-        self.weight = nn.Parameter(weight, requires_grad=False)
-
-    def forward(self, inputs):
-        z = (inputs - 0.5) @ self.weight
-        return torch.stack([-z, z], dim=1)
-
-
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     return tiny_imagenet(tmp_path_factory.mktemp("data"), per_class=4)
@@ -70,7 +58,7 @@ def backbone():
 def linear() -> tuple[Subject, torch.Tensor]:
     """Pictures in the middle of the box and a linear network, and the classes that it does not give them."""
     inputs = 0.5 + 0.05 * torch.randn(6, NUM_VALUES, generator=generator(2))
-    network = TwoSided().eval()
+    network = TwoSided(NUM_VALUES).eval()
     labels = network(inputs).argmax(dim=1)
     everything = percent(6, 6)
     return Subject(network, inputs, labels, ("no", "yes"), 1, everything, everything), 1 - labels

@@ -9,6 +9,7 @@ from lib.attacks import penalized
 from lib.measures import aftermath, intervals
 from lib.measures.aftermath import FACTORS
 from lib.measures.intervals import percent
+from tests.networks_made import TwoSided
 
 torch.set_num_threads(1)
 
@@ -20,23 +21,10 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-class TwoSided(nn.Module):
-    """Two classes by the sign of a linear function of rows."""
-
-    def __init__(self):
-        super().__init__()
-        weight = torch.randn(NUM_VALUES, generator=generator(1)) / NUM_VALUES**0.5
-        self.weight = nn.Parameter(weight, requires_grad=False)
-
-    def forward(self, inputs):
-        z = (inputs - 0.5) @ self.weight
-        return torch.stack([-z, z], dim=1)
-
-
 @pytest.fixture(scope="module")
 def plane() -> tuple[nn.Module, torch.Tensor, torch.Tensor, torch.Tensor]:
     """A linear network, pictures in the middle of the box, the nearest points of its plane, and the classes there."""
-    network, inputs = TwoSided().eval(), 0.5 + 0.05 * torch.randn(6, NUM_VALUES, generator=generator(2))
+    network, inputs = TwoSided(NUM_VALUES).eval(), 0.5 + 0.05 * torch.randn(6, NUM_VALUES, generator=generator(2))
     targets = 1 - network(inputs).argmax(dim=1)
     weight = network.weight
     step = -((inputs - 0.5) @ weight / weight.square().sum())[:, None] * weight

@@ -31,14 +31,6 @@ ONE, TWO, THREE = Estimate(1.0, 0.5, 1.5, 10), Estimate(2.0, 1.5, 2.5, 10), Esti
 
 
 @pytest.fixture
-def results(tmp_path, monkeypatch) -> Path:
-    """A folder for what is recorded; it does not exist yet."""
-    folder = tmp_path / "results"
-    monkeypatch.setattr(ledger, "RESULTS", folder)
-    return folder
-
-
-@pytest.fixture
 def published(tmp_path, monkeypatch) -> Path:
     """A paper of our own: two rows, two columns, and three claims."""
     folder = tmp_path / "paper"
