@@ -8,6 +8,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from lib.attacks import arguments
 from lib.solvers import quadratic
 from lib.solvers.quadratic import TOLERANCE, Projection
 
@@ -19,13 +20,13 @@ def minimum_perturbation(network: nn.Linear, inputs: Tensor, targets: Tensor) ->
 
     Raises
     ------
-    TypeError : a network that is not one linear layer; targets that are not integers.
+    TypeError : a network that is not one linear layer; inputs or targets of the wrong kind.
     ValueError : inputs that are not finite, not in [0, 1] or of another shape; targets that are no classes; weights
         that are not finite; and where no image that was found is given the target, which mostly means that none is.
 
     Reference: section 4.1, the problem that D(x, l) solves.
     """
-    _check_arguments(network, inputs, targets)
+    targets = _checked(network, inputs, targets)
     weight, x = network.weight.detach().double(), inputs.detach().double()
     bias = torch.zeros_like(weight[:, 0]) if network.bias is None else network.bias.detach().double()
     rivals = _rivals(targets, len(bias))
@@ -46,10 +47,12 @@ def minimum_perturbation(network: nn.Linear, inputs: Tensor, targets: Tensor) ->
             f"{unsolved} of {len(x)} programmes have no solution that was found; most likely their constraints "
             "contradict each other: no image in the box is given the class"
         )
+    arguments.warn_of_targets_given((found.perturbation == 0).all(dim=1))
     return found
 
 
-def _check_arguments(network: nn.Linear, inputs: Tensor, targets: Tensor) -> None:
+def _checked(network: nn.Linear, inputs: Tensor, targets: Tensor) -> Tensor:
+    """The targets as int64, once all that `minimum_perturbation` was given fits together."""
     if not isinstance(network, nn.Linear) or type(network).forward is not nn.Linear.forward:
         raise TypeError(
             f"network must be one torch.nn.Linear, not {type(network).__name__}: of a chain that is linear pass its "
@@ -60,20 +63,13 @@ def _check_arguments(network: nn.Linear, inputs: Tensor, targets: Tensor) -> Non
     num_classes, num_inputs = network.weight.shape
     if num_classes < 2:
         raise ValueError(f"network must have two classes or more to tell apart, not {num_classes}")
+    arguments.check_images("inputs", inputs, normalise="x -> (x - mean) / std is linear, part of weight and bias")
     if inputs.ndim != 2 or inputs.shape[1] != num_inputs:
         raise ValueError(f"inputs must be (N, {num_inputs}), not {tuple(inputs.shape)}: use inputs.flatten(1)")
-    if not ((inputs >= 0) & (inputs <= 1)).all():  # nan is neither
-        raise ValueError(
-            f"inputs must lie in [0, 1], not in [{float(inputs.min()):g}, {float(inputs.max()):g}]: divide pixels by "
-            "255, and put a normalisation into the network's weights"
-        )
-    if targets.is_floating_point() or targets.dtype == torch.bool:
-        raise TypeError(f"targets must be integers, not {targets.dtype}: use targets.long()")
-    if targets.shape != inputs.shape[:1]:
-        raise ValueError(f"targets must be one class for each of {len(inputs)} inputs, not {tuple(targets.shape)}")
-    if not ((targets >= 0) & (targets < num_classes)).all():
-        low, high = int(targets.min()), int(targets.max())
-        raise ValueError(f"targets must be classes, 0 to {num_classes - 1}, not {low} to {high}")
+    arguments.check_device("inputs", inputs, network)
+    targets = arguments.check_classes("targets", targets, inputs)
+    arguments.check_known("targets", targets, num_classes)
+    return targets
 
 
 def _rivals(targets: Tensor, num_classes: int) -> Tensor:

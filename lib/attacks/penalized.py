@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lib.attacks import arguments
 from lib.solvers import lbfgs
 
 Network = Callable[[Tensor], Tensor]
@@ -26,21 +27,35 @@ class AttackConfig:
     inner_tolerance: float = 1e-2  # projected gradient at which c|r| + loss is minimal, as a fraction of c
     # Networks with kinks (ReLU, max pooling) have minima where no gradient vanishes: there progress decides.
     decrease: float = 1e-3  # of c|r| + loss, the least that counts as progress, as a fraction of c|r|
-    confidence: float = 1e-4  # lead that counts as success, as a fraction of the lead to make up; at least rounding
+    margin_fraction: float = 1e-4  # lead that counts as success, over the lead to make up; at least rounding
     chunk_size: int = 1024  # examples attacked at once: bounds working memory, changes nothing beyond rounding
     solver: lbfgs.LBFGSConfig = field(default_factory=lambda: lbfgs.LBFGSConfig(patience=3))
+
+    def __post_init__(self):
+        arguments.check_number("tolerance", self.tolerance, below=1)
+        arguments.check_whole("max_searches", self.max_searches, 1, "value of c")
+        arguments.check_whole("max_secants", self.max_secants, 0, "secant steps")
+        arguments.check_number("inner_tolerance", self.inner_tolerance)
+        arguments.check_number("decrease", self.decrease)
+        arguments.check_margin_fraction(self.margin_fraction)
+        arguments.check_whole("chunk_size", self.chunk_size, 1, "example")
+        arguments.check_config(self.solver, lbfgs.LBFGSConfig, "solver")
 
 
 @dataclass(frozen=True)
 class AttackResult:
-    """Verified facts about N attacks. All fields but `adversarial` (N, n) are (N,)."""
+    """Verified facts about N attacks. All fields but `adversarial` (N, ...) are (N,).
 
-    adversarial: Tensor  # inside [0, 1]; equal to the input where no adversarial example was found
+    Where nothing was found, success is False, `adversarial` is the input itself and `distortion` inf: a mean over all
+    is then inf, too, and one over what was found takes `distortion[success]`.
+    """
+
+    adversarial: Tensor  # inside [0, 1]
     distortion: Tensor  # sqrt(mean((adversarial - inputs)^2))
     success: Tensor  # the network, asked once more, gives the target
     c: Tensor  # the largest c whose minimiser succeeded; nan where none did
     num_evaluations: Tensor  # gradients of the loss
-    converged: Tensor  # the search over c ended by its tolerance, not by its budget
+    converged: Tensor  # success, and the search over c ended by its tolerance, not by its budget
 
     def to(self, device: torch.device | str) -> "AttackResult":
         """The same facts on another device."""
@@ -67,37 +82,49 @@ def lead(logits: Tensor, targets: Tensor) -> Tensor:
     return target[:, 0] - others.max(dim=1).values
 
 
-def needed_lead(logits: Tensor, targets: Tensor, confidence: float) -> Tensor:
+def says(logits: Tensor, targets: Tensor) -> Tensor:
+    """Whether the class that logits (N, K) give is the target, (N,) bool; where they are nan they give none."""
+    return (logits.argmax(dim=1) == targets) & (lead(logits, targets) >= 0)
+
+
+def needed_lead(logits: Tensor, targets: Tensor, margin_fraction: float) -> Tensor:
     """The lead that counts as success, (N,): a fraction of what the input's `logits` lack, and no less than rounding.
 
     In another batch the same image's logits may differ by rounding, for which 32 units in the last place are generous.
     """
     rounding = 32 * torch.finfo(logits.dtype).eps * logits.abs().amax(dim=1)
-    needed = torch.maximum(confidence * lead(logits, targets).abs(), rounding)
+    needed = torch.maximum(margin_fraction * lead(logits, targets).abs(), rounding)
     return needed.clamp_min(torch.finfo(logits.dtype).tiny)  # all logits can be zero
 
 
 def random_targets(labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
-    """A wrong class for each label, uniformly among the other num_classes - 1. Shape (N,)."""
+    """A wrong class for each label, uniformly among the other num_classes - 1. Shape (N,).
+
+    Raises TypeError for labels that are no tensor of integers and for no torch.Generator; ValueError for labels that
+    are not (N,) or no classes, and for fewer than two classes.
+    """
+    arguments.check_random_targets(labels, num_classes, generator)
     shift = torch.randint(1, num_classes, labels.shape, generator=generator, device=generator.device)
     return (labels + shift.to(labels.device)) % num_classes
 
 
+@arguments.outside_inference_mode
 @torch.enable_grad()
 def find_adversarial(
     network: Network,
     inputs: Tensor,
     targets: Tensor,
     config: AttackConfig = AttackConfig(),
-    minimize: Callable[..., lbfgs.MinimizeResult] = lbfgs.minimize,
+    minimize: Callable[..., lbfgs.MinimizeResult] = lbfgs.solve,
 ) -> AttackResult:
     """For each input the nearest image found that the network gives the class `targets`.
 
     Parameters
     ----------
-    network : callable, inputs (k, ...) -> logits (k, K), differentiable, in evaluation mode.
+    network : callable, inputs (k, ...) -> logits (k, K), K >= 2, differentiable, in evaluation mode. It is asked on
+        copies; logits of another dtype are taken in the inputs'.
     inputs : Tensor (N, ...), float32 or float64, values in [0, 1].
-    targets : Tensor (N,), int64. Where the network gives the target already, the answer is the input itself.
+    targets : Tensor (N,), integers. Where the network gives the target already, the answer is the input itself.
     config : AttackConfig.
     minimize : the inner solver, anything with the signature of `lbfgs.minimize`.
 
@@ -110,14 +137,30 @@ def find_adversarial(
 
     Raises
     ------
-    ValueError : inputs outside [0, 1], targets that are no classes, a network in training mode or with logits that are
-        not finite.
+    TypeError : inputs or targets that are no tensors, or of another dtype; a network that returns no tensor.
+    ValueError : inputs outside [0, 1], targets that are no classes, a network with a module in training mode, without
+        gradient, or with logits that are not finite or not (k, K).
+
+    Warns
+    -----
+    ProbabilitiesWarning : of outputs that look like probabilities.
+    AlreadyTargetsWarning : where nearly all inputs are given their target as they are.
 
     Reference: section 4.1.
     """
-    check_arguments(network, inputs, targets)
-    chunks = zip(inputs.split(config.chunk_size), targets.split(config.chunk_size), strict=True)
-    return concatenate([_attack_chunk(network, x, t, config, minimize) for x, t in chunks])
+    arguments.check_config(config, AttackConfig)
+    network, inputs, targets = arguments.checked(network, inputs, targets)
+    result = search(network, inputs, targets, config, minimize)
+    arguments.warn_of_targets_given(result.success & (result.distortion == 0))
+    return result
+
+
+def search(
+    network: Network, inputs: Tensor, targets: Tensor, config: AttackConfig, minimize=lbfgs.solve
+) -> AttackResult:
+    """`find_adversarial` for arguments that have come through `arguments.checked`."""
+    chunks = _chunks(inputs, targets, size=config.chunk_size)
+    return concatenate([_attack_chunk(network, *chunk, config, minimize) for chunk in chunks])
 
 
 def concatenate(results: Sequence[AttackResult]) -> AttackResult:
@@ -125,56 +168,100 @@ def concatenate(results: Sequence[AttackResult]) -> AttackResult:
     return AttackResult(**{name: torch.cat([getattr(r, name) for r in results]) for name in vars(results[0])})
 
 
+@arguments.outside_inference_mode
+@torch.enable_grad()
 def find_nearest_adversarial(
     network: Network, inputs: Tensor, labels: Tensor, config: AttackConfig = AttackConfig()
 ) -> AttackResult:
     """Untargeted: the nearest image of any class but `labels`, the minimum of D(x, l) over all l != label.
 
     Parameters, result and errors as in `find_adversarial`, with labels (N,) in place of targets. An input that the
-    network already gives another class than its label is its own answer. Costs K - 1 targeted attacks, all counted.
+    network already gives another class than its label is its own answer, and costs no gradient. Each of the others
+    costs K - 1 targeted attacks, all counted.
     """
-    num_classes = check_arguments(network, inputs, labels)
-    results = [
-        find_adversarial(network, inputs, (labels + shift) % num_classes, config) for shift in range(1, num_classes)
-    ]
+    arguments.check_config(config, AttackConfig)
+    network, inputs, labels = arguments.checked(network, inputs, labels, name="labels")
+    right = torch.cat([~_misread(network, *chunk) for chunk in _chunks(inputs, labels, size=config.chunk_size)])
+    result = _untouched(inputs)
+    if right.any():
+        found = _nearest(network, inputs[right], labels[right], config)
+        for name, values in vars(result).items():
+            values[right] = vars(found)[name]
+    return result
+
+
+@torch.no_grad()
+def _misread(network: Network, inputs: Tensor, labels: Tensor) -> Tensor:
+    """Whether an input is given another class than its label, (N,) bool."""
+    logits = network(inputs)
+    return (logits.argmax(dim=1) != labels) & ~lead(logits, labels).isnan()
+
+
+def _untouched(inputs: Tensor) -> AttackResult:
+    """Each input as its own answer, for which nothing was searched."""
+    zero, whole = torch.zeros_like(inputs.flatten(1)[:, 0]), torch.zeros(len(inputs), dtype=torch.int64)
+    whole = whole.to(inputs.device)
+    return AttackResult(
+        inputs.clone(), zero, torch.ones_like(whole, dtype=torch.bool), torch.full_like(zero, torch.nan), whole,
+        torch.ones_like(whole, dtype=torch.bool),
+    )  # fmt: skip
+
+
+def _nearest(network: Network, inputs: Tensor, labels: Tensor, config: AttackConfig) -> AttackResult:
+    """Of the attacks to every class but the labels the shortest that succeeded."""
+    num_classes = network.num_classes
+    results = [search(network, inputs, (labels + shift) % num_classes, config) for shift in range(1, num_classes)]
     each = {name: torch.stack([getattr(r, name) for r in results]) for name in vars(results[0])}
-    nearest = torch.where(each["success"], each["distortion"], torch.inf).min(dim=0).indices
+    nearest = each["distortion"].min(dim=0).indices
     rows = torch.arange(len(inputs), device=inputs.device)
     of_nearest = {name: values[nearest, rows] for name, values in each.items()}
     whole = {"num_evaluations": each["num_evaluations"].sum(dim=0), "converged": each["converged"].all(dim=0)}
     return AttackResult(**(of_nearest | whole))
 
 
-def check_arguments(network: Network, inputs: Tensor, targets: Tensor) -> int:
-    """The number of classes, after what the caller gave has been found to fit together."""
-    if len(inputs) == 0 or targets.shape != (len(inputs),) or targets.dtype != torch.int64:
-        raise ValueError(
-            f"expected N >= 1 inputs and int64 targets (N,), "
-            f"got {tuple(inputs.shape)} and {targets.dtype} {tuple(targets.shape)}"
-        )
-    if not inputs.is_floating_point() or not ((inputs >= 0) & (inputs <= 1)).all():
-        raise ValueError("inputs must be floating and lie in [0, 1]; scale the pixels first")
-    if getattr(network, "training", False):
-        raise ValueError(
-            "the network is in training mode, where dropout makes the loss random; call network.eval() first"
-        )
-    with torch.no_grad():
-        num_classes = network(inputs[:1]).shape[1]
-    if ((targets < 0) | (targets >= num_classes)).any():
-        raise ValueError(f"targets must be classes 0 to {num_classes - 1}, got {targets.min()} to {targets.max()}")
-    return num_classes
-
-
+@arguments.outside_inference_mode
+@torch.enable_grad()
 def minimize_penalized(
     network: Network,
     inputs: Tensor,
     targets: Tensor,
     c: Tensor,
     config: AttackConfig = AttackConfig(),
-    minimize: Callable[..., lbfgs.MinimizeResult] = lbfgs.minimize,
+    minimize: Callable[..., lbfgs.MinimizeResult] = lbfgs.solve,
 ) -> lbfgs.MinimizeResult:
-    """The minimisers of c|r| + loss_f(x + r, l) over the box for given c (N,), started at r = 0; inputs (N, n)."""
+    """The minimisers of c|r| + loss_f(x + r, l) over the box for given c (N,), started at r = 0; inputs (N, n).
 
+    Errors as in `find_adversarial`; ValueError also for inputs that are not flat, and for a c below 0 or not finite.
+    """
+    return _minimize_penalized(*_with_prices(network, inputs, targets, c, config), config, minimize)
+
+
+@arguments.outside_inference_mode
+@torch.enable_grad()
+def lengths_at(
+    network: Network, inputs: Tensor, targets: Tensor, c: Tensor, config: AttackConfig = AttackConfig()
+) -> Tensor:
+    """Distortions (N,) of the minimisers of c|r| + loss_f(x + r, l) for given c (N,); nan where one fails.
+
+    Errors as in `minimize_penalized`.
+    """
+    network, inputs, targets, c = _with_prices(network, inputs, targets, c, config)
+    images = _minimize_penalized(network, inputs, targets, c, config, lbfgs.solve).minimizer
+    reached = _given(network, images, targets, config.chunk_size)
+    return torch.where(reached, distortion(images, inputs), torch.nan)
+
+
+def _with_prices(network, inputs, targets, c, config: AttackConfig) -> tuple[Network, Tensor, Tensor, Tensor]:
+    """What `minimize_penalized` is given, once it has come through the door."""
+    arguments.check_config(config, AttackConfig)
+    network, inputs, targets = arguments.checked(network, inputs, targets)
+    arguments.check_flat(inputs)
+    arguments.check_prices(c, inputs)
+    arguments.warn_of_targets_given(_given(network, inputs, targets, config.chunk_size))
+    return network, inputs, targets, c.detach()
+
+
+def _minimize_penalized(network, inputs, targets, c, config: AttackConfig, minimize) -> lbfgs.MinimizeResult:
     def objective(images: Tensor, problem: Tensor) -> tuple[Tensor, Tensor]:
         return _penalized(network, images, inputs[problem], targets[problem], c[problem], inputs.shape[1:])[:2]
 
@@ -182,14 +269,14 @@ def minimize_penalized(
     return minimize(objective, inputs, 0.0, 1.0, config.inner_tolerance * c, first_step, config=config.solver)
 
 
-def lengths_at(
-    network: Network, inputs: Tensor, targets: Tensor, c: Tensor, config: AttackConfig = AttackConfig()
-) -> Tensor:
-    """Distortions (N,) of the minimisers of c|r| + loss_f(x + r, l) for given c (N,); nan where one fails."""
-    images = minimize_penalized(network, inputs, targets, c, config).minimizer
-    with torch.no_grad():
-        reached = torch.cat([network(chunk).argmax(dim=1) for chunk in images.split(config.chunk_size)]) == targets
-    return torch.where(reached, distortion(images, inputs), torch.nan)
+@torch.no_grad()
+def _given(network: Network, images: Tensor, targets: Tensor, size: int) -> Tensor:
+    """Whether the network gives each image its target, (N,) bool."""
+    return torch.cat([says(network(x), t) for x, t in _chunks(images, targets, size=size)])
+
+
+def _chunks(*tensors: Tensor, size: int):
+    return zip(*(values.split(size) for values in tensors), strict=True)
 
 
 @dataclass
@@ -246,7 +333,7 @@ class _Trial:
 def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
     """`find_adversarial` for examples that are attacked together; nothing couples them but the arithmetic."""
     x, shape = inputs.detach().flatten(1), inputs.shape[1:]
-    first_lead, ascent, enough = _lead_and_gradient(network, x, targets, shape, config.confidence)
+    first_lead, ascent, enough = _lead_and_gradient(network, x, targets, shape, config.margin_fraction)
     if not torch.isfinite(first_lead).all():
         bad = (~torch.isfinite(first_lead)).sum()
         raise ValueError(f"the network's logits are not finite for {bad} of {len(x)} inputs")
@@ -301,16 +388,28 @@ def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
                 num_evaluations[rows] += 1
 
     _shorten(network, x, targets, shape, first_lead, enough, best, ~pinned & torch.isfinite(best.norm), config)
-    with torch.no_grad():
-        success = _logits(network, best.images, shape).argmax(dim=1) == targets
+    adversarial, length, success = verified(network, inputs, best.images.view_as(inputs), targets)
     return AttackResult(
-        adversarial=best.images.view_as(inputs),
-        distortion=distortion(best.images, x),
+        adversarial=adversarial,
+        distortion=length,
         success=success,
-        c=succeeded.c,
+        c=succeeded.c.masked_fill(~success, torch.nan),
         num_evaluations=num_evaluations,
-        converged=done,
+        converged=done & success,
     )
+
+
+@torch.no_grad()
+def verified(network: Network, inputs: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What a result may state of `images`, all (N, ...): the adversarial ones, their distortions, where they succeed.
+
+    The network is asked once more, whatever it said before; where it does not give the target, the input itself stands
+    in, with a distortion of inf.
+    """
+    images = images.clamp(0, 1)
+    success = says(network(images), targets)
+    adversarial = torch.where(success.view(-1, *[1] * (inputs.ndim - 1)), images, inputs)
+    return adversarial, distortion(images, inputs).masked_fill(~success, torch.inf), success
 
 
 def _logits(network: Network, images: Tensor, shape: torch.Size) -> Tensor:
@@ -324,13 +423,13 @@ def loss_gradient(network: Network, images: Tensor, targets: Tensor) -> Tensor:
     return gradient
 
 
-def _lead_and_gradient(network, images, targets, shape, confidence) -> tuple[Tensor, Tensor, Tensor]:
+def _lead_and_gradient(network, images, targets, shape, margin_fraction) -> tuple[Tensor, Tensor, Tensor]:
     """The lead (N,), its gradient (N, n), and the lead that counts as success."""
     images = images.detach().requires_grad_()
     logits = _logits(network, images, shape)
     leads = lead(logits, targets)
     (gradient,) = torch.autograd.grad(leads.sum(), images)
-    return leads.detach(), gradient, needed_lead(logits.detach(), targets, confidence)
+    return leads.detach(), gradient, needed_lead(logits.detach(), targets, margin_fraction)
 
 
 def _penalized(network, images, inputs, targets, c, shape) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -338,6 +437,7 @@ def _penalized(network, images, inputs, targets, c, shape) -> tuple[Tensor, Tens
     images = images.detach().requires_grad_()
     logits = _logits(network, images, shape)
     (gradient,) = torch.autograd.grad(F.cross_entropy(logits, targets, reduction="sum"), images)
+    gradient = gradient.contiguous()  # an expanded one cannot be added to
     images, logits = images.detach(), logits.detach()
     perturbation = images - inputs
     norm = perturbation.norm(dim=1)

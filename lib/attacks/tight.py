@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from lib.attacks import penalized
+from lib.attacks import arguments, penalized
 from lib.attacks.penalized import AttackConfig, Network
 from lib.solvers import quadratic
 
@@ -38,13 +38,29 @@ class TightConfig:
     max_averages: int = 20  # linearisations with averaged gradients, for images that are not stationary by then
     memory: float = 0.8  # weight of the former gradients in the average
     patience: int = 8  # averages in a row that do not shorten |r|, after which an image is left as it is
-    confidence: float = 1e-5  # lead that counts as success, as a fraction of the lead to make up; at least rounding
+    margin_fraction: float = 1e-5  # lead that counts as success, over the lead to make up; at least rounding
     chunk_size: int = 256  # examples at once: bounds working memory, changes nothing beyond rounding
+
+    def __post_init__(self):
+        arguments.check_config(self.start, AttackConfig, "start")
+        arguments.check_number("tolerance", self.tolerance, below=1)
+        arguments.check_number("gain", self.gain)
+        arguments.check_whole("num_rivals", self.num_rivals, 1, "class")
+        arguments.check_whole("max_iterations", self.max_iterations, 1, "linearisation")
+        arguments.check_whole("max_halvings", self.max_halvings, 0, "halvings")
+        arguments.check_whole("max_averages", self.max_averages, 0, "linearisations")
+        arguments.check_number("memory", self.memory, below=1)
+        arguments.check_whole("patience", self.patience, 1, "average")
+        arguments.check_margin_fraction(self.margin_fraction)
+        arguments.check_whole("chunk_size", self.chunk_size, 1, "example")
 
 
 @dataclass(frozen=True)
 class TightResult:
-    """Verified facts about N images. All fields but `adversarial` are (N,)."""
+    """Verified facts about N images. All fields but `adversarial` are (N,).
+
+    Where nothing was found, success is False, `adversarial` is the input itself, `distortion` and `residual` are inf.
+    """
 
     adversarial: Tensor  # inside [0, 1], no further from the input than the image that it started from
     distortion: Tensor  # sqrt(mean((adversarial - inputs)^2))
@@ -57,6 +73,8 @@ class TightResult:
         return TightResult(**{name: values.to(device) for name, values in vars(self).items()})
 
 
+@arguments.outside_inference_mode
+@torch.enable_grad()
 def find_adversarial(
     network: Network, inputs: Tensor, targets: Tensor, config: TightConfig = TightConfig()
 ) -> TightResult:
@@ -65,31 +83,38 @@ def find_adversarial(
     Arguments and errors as in `penalized.find_adversarial`. For a few images the paper's attack, solved to its end,
     leads to a nearer place: whoever wants the nearest of all calls `tighten` on that, too.
     """
-    start = penalized.find_adversarial(network, inputs, targets, config.start)
-    result = tighten(network, inputs, targets, start.adversarial, config)
+    arguments.check_config(config, TightConfig)
+    network, inputs, targets = arguments.checked(network, inputs, targets)
+    start = penalized.search(network, inputs, targets, config.start)
+    arguments.warn_of_targets_given(start.success & (start.distortion == 0))
+    result = _tighten(network, inputs, targets, start.adversarial, config)
     return TightResult(**vars(result) | {"num_evaluations": result.num_evaluations + start.num_evaluations})
 
 
+@arguments.outside_inference_mode
 @torch.enable_grad()
 def tighten(
     network: Network, inputs: Tensor, targets: Tensor, adversarial: Tensor, config: TightConfig = TightConfig()
 ) -> TightResult:
     """For each adversarial image one no further from its input, and stationary if that can be had; both (N, ...).
 
-    An image that the network does not give its target is returned as it is, with success False.
+    For an image that the network does not give its target the input itself is returned, with success False.
 
-    Raises
-    ------
-    ValueError : as in `penalized.find_adversarial`; adversarial images outside [0, 1] or of another shape than inputs.
+    Errors and warnings as in `penalized.find_adversarial`; also for adversarial images that are outside [0, 1], or of
+    another shape, dtype or device than the inputs.
 
     Reference: section 4.1, D(x, l); Nocedal & Wright, chapter 18.
     """
-    penalized.check_arguments(network, inputs, targets)
-    if adversarial.shape != inputs.shape or not ((adversarial >= 0) & (adversarial <= 1)).all():
-        raise ValueError(
-            f"adversarial images must lie in [0, 1] and have the inputs' shape {tuple(inputs.shape)}, "
-            f"got {tuple(adversarial.shape)}"
-        )
+    arguments.check_config(config, TightConfig)
+    network, inputs, targets = arguments.checked(network, inputs, targets)
+    arguments.check_start(adversarial, inputs)
+    result = _tighten(network, inputs, targets, adversarial.detach().clone(), config)
+    arguments.warn_of_targets_given(result.success & (result.distortion == 0))
+    return result
+
+
+def _tighten(network, inputs: Tensor, targets: Tensor, adversarial: Tensor, config: TightConfig) -> TightResult:
+    """`tighten` for arguments that have come through the door."""
     chunks = zip(*(values.split(config.chunk_size) for values in (inputs, targets, adversarial)), strict=True)
     results = [_tighten_chunk(network, *chunk, config) for chunk in chunks]
     return TightResult(**{name: torch.cat([getattr(r, name) for r in results]) for name in vars(results[0])})
@@ -104,7 +129,7 @@ class _Problem:
         with torch.no_grad():
             logits = network(inputs)
         self.first_lead = penalized.lead(logits, targets)
-        self.enough = penalized.needed_lead(logits, targets, config.confidence)
+        self.enough = penalized.needed_lead(logits, targets, config.margin_fraction)
         # Where the input has its target already, it is its own nearest image.
         images = torch.where((self.first_lead > 0)[:, None], self.x, adversarial.detach().flatten(1))
         self.shortest = penalized.Shortest(images, (images - self.x).norm(dim=1))
@@ -127,11 +152,13 @@ def _tighten_chunk(network, inputs, targets, adversarial, config: TightConfig) -
         _descend_on_average(problem, kinked)
         residual[kinked] = _step_to_optimum(problem, kinked)[2]
 
-    images = problem.shortest.images
+    images = problem.shortest.images.view_as(inputs)
+    adversarial, length, success = penalized.verified(network, inputs, images, targets)
+    residual = residual.masked_fill(length == 0, 0).masked_fill(~success, torch.inf)
     return TightResult(
-        adversarial=images.view_as(inputs),
-        distortion=penalized.distortion(images, problem.x),
-        success=problem.leads(everyone, images) > 0,
+        adversarial=adversarial,
+        distortion=length,
+        success=success,
         residual=residual,
         num_evaluations=problem.num_evaluations,
     )
@@ -209,7 +236,7 @@ def _linearized_optimum(problem: _Problem, rows, images, margins, slopes) -> qua
     """The shortest r that reaches the target where the network is linear, with these margins and slopes at `images`."""
     x = problem.x[rows]
     bounds = problem.enough[rows, None] - margins + (slopes @ (images - x)[..., None])[..., 0]
-    return quadratic.project(slopes, bounds, -x, 1 - x, tolerance=problem.config.tolerance / 10, max_iterations=30)
+    return quadratic.solve(slopes, bounds, -x, 1 - x, tolerance=problem.config.tolerance / 10, max_iterations=30)
 
 
 def _offer(problem: _Problem, rows: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -52,8 +52,11 @@ class Generalisation:
 
     @property
     def distortions(self) -> Cells:
-        """{(network, "distortion"): mean over the images}."""
-        return transfer.distortions(self.adversarial, self.images.inputs)
+        """{(network, "distortion"): mean over the images for which the attack found one}."""
+        return {
+            (name, "distortion"): intervals.mean(found.distortion[found.success].cpu().numpy())
+            for name, found in self.results.items()
+        }
 
 
 def across_networks(run: Experiment, names: Sequence[str]) -> Generalisation:
@@ -144,7 +147,7 @@ def clamping(raw: transfer.Told, boxed: transfer.Told, rows: Sequence[str], name
 
 def amplification(found: Generalisation, stddev: float = transfer.TABLE4_STDDEVS[1]) -> Cells:
     """How large Table 4's sets are, and which share of perturbations its amplification makes smaller, in per cent."""
-    lengths = {name: result.distortion for name, result in found.results.items()}
+    lengths = {name: result.distortion[result.success] for name, result in found.results.items()}
     shrunk = {
         (name, "made smaller (%)"): intervals.percent(int((length > stddev).sum()), len(length))
         for name, length in lengths.items()
@@ -153,10 +156,13 @@ def amplification(found: Generalisation, stddev: float = transfer.TABLE4_STDDEVS
 
 
 def pooled_distortions(found: Generalisation) -> Cells:
-    """Root mean squares over all pixels of all images that the network classifies correctly, in Table 3's rows."""
+    """Root mean squares over all pixels of all images that the network classifies correctly, in Table 3's rows.
+
+    Images for which the attack found nothing are left out.
+    """
     cells = {}
     for name, network in found.networks.items():
         right = transfer.predictions(network, found.images.inputs) == found.images.labels
-        length = found.results[name].distortion[right]
+        length = found.results[name].distortion[right & found.results[name].success]
         cells[digits.TABLE3[name], POOLED] = intervals.root_mean_square(length.cpu().numpy())
     return cells

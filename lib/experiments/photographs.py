@@ -219,10 +219,14 @@ def accuracy(under_attack: Mapping[str, Subject]) -> dict[tuple[str, str], Estim
 
 
 def lengths(attacked: Mapping[str, Attacked]) -> dict[tuple[str, str], Estimate]:
-    """Of every case: its distortion averaged in two ways, how often the target was reached, and the seconds it took."""
+    """Of every case: its distortion averaged in two ways, how often the target was reached, and the seconds it took.
+
+    The averages are over the pictures for which it was.
+    """
     cells = {}
     for case, found in attacked.items():
-        distortion, success = found.result.distortion.cpu().numpy(), found.result.success
+        success = found.result.success
+        distortion = found.result.distortion[success].cpu().numpy()
         cells[case, "distortion"] = intervals.mean(distortion)
         cells[case, "root mean square"] = intervals.root_mean_square(distortion)
         cells[case, "success (%)"] = intervals.percent(int(success.sum()), len(success))

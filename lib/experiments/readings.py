@@ -127,7 +127,7 @@ def judged(variant: Experiment, autoencoder: Trained, compared: Bench) -> dict:
     fools = transfer.error_rates(transfer.answers(others, {"it": found.adversarial}), labels)
     fooled = transfer.error_rates(transfer.answers({"it": autoencoder.network}, for_others), labels)
     return variant.errors(autoencoder) | {
-        "distortion": intervals.mean(found.distortion.cpu().numpy()),
+        "distortion": intervals.mean(found.distortion[found.success].cpu().numpy()),
         "fools others (%)": intervals.pooled(fools.values()),
         "fooled by others (%)": intervals.pooled(fooled.values()),
     }

@@ -41,6 +41,8 @@ def stopped_early(attacked: Attacked, factor: float, uniform: Tensor, config: At
     rows = torch.isfinite(found.c)
     prices = (found.c * factor**-uniform)[rows]
     lengths = torch.where(found.success & (found.distortion == 0), 0.0, torch.nan).to(found.c)
+    if not rows.any():
+        return lengths
     arguments = attacked.network, attacked.inputs[rows], attacked.targets[rows], prices, config
     lengths[rows] = store.call(penalized.lengths_at, *arguments).to(lengths)
     return lengths

@@ -90,7 +90,11 @@ def paper_and_ours(theirs: Mapping, ours: Mapping, rows: Sequence[str], columns:
 
 
 def distortion_histograms(distortions: Mapping[str, Tensor], published: Mapping[str, float], title: str) -> Figure:
-    """One row per network: the distribution of distortions (N,), its mean, and the paper's mean where it prints one."""
+    """One row per network: the distribution of distortions (N,), its mean, and the paper's mean where it prints one.
+
+    Distortions of inf, where an attack found nothing, are left out.
+    """
+    distortions = {name: values[values.isfinite()] for name, values in distortions.items()}
     num_rows = len(distortions)
     figure, axes = plt.subplots(num_rows, 1, figsize=(7, 0.75 * num_rows + 0.8), sharex=True, squeeze=False)
     axes = axes[:, 0]

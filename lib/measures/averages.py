@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import scipy.stats
+import torch
 from torch import Tensor
 
 from lib.attacks.penalized import AttackResult
@@ -38,18 +39,25 @@ def success(results: Mapping[str, AttackResult]) -> dict[Cell, Estimate]:
 def readings(distortion: Tensor, correct: Tensor) -> dict[str, Estimate]:
     """Four readings of the "average distortion" of N images: over which of them, and of pixels or of images.
 
-    distortion : (N,), rms over the pixels of an image; correct : (N,) bool, what the network says of the images.
+    distortion : (N,), rms over the pixels of an image, inf where the attack found nothing, which no reading counts;
+    correct : (N,) bool, whether the network is right about the images.
     The pooled one is the rms over all pixels of all images: "stddev" in the captions of section 4.2.
     """
-    everyone, right = distortion.cpu().numpy(), distortion[correct].cpu().numpy()
+    found = distortion.isfinite()
+    everyone, right = distortion[found].cpu().numpy(), distortion[found & correct].cpu().numpy()
     averages = (intervals.mean, intervals.root_mean_square)
     return dict(zip(READINGS, [average(of) for average in averages for of in (everyone, right)], strict=True))
 
 
 def side_by_side(lengths: Mapping[str, Tensor]) -> dict[str, Estimate]:
-    """Means of two distortions of the same images, (N,) each, and the first one's "excess (%)" over the second."""
-    means = {column: intervals.mean(values.cpu().numpy()) for column, values in lengths.items()}
-    return means | {"excess (%)": excess(*lengths.values())}
+    """Means of two distortions of the same images, (N,) each, and the first one's "excess (%)" over the second.
+
+    Over the images for which both were found: where one was not, it is inf.
+    """
+    both = torch.stack([values.isfinite().cpu() for values in lengths.values()]).all(dim=0)
+    found = {column: values.cpu()[both] for column, values in lengths.items()}
+    means = {column: intervals.mean(values.numpy()) for column, values in found.items()}
+    return means | {"excess (%)": excess(*found.values())}
 
 
 def by_cell(rows: Mapping[str, Mapping[str, Estimate]]) -> dict[Cell, Estimate]:

@@ -20,6 +20,7 @@ from itertools import accumulate, groupby
 import torch
 from torch import Tensor, nn
 
+from lib.attacks import arguments
 from lib.measures import spectral
 from lib.measures.intervals import Estimate
 from lib.networks import mnist
@@ -67,10 +68,21 @@ def certify(
 
     layers : a network that `as_layers` takes; constants : its own, as from `lipschitz_constants`; inputs : (N, ...).
     Networks that can be enclosed, dense ones with activations, are also certified by enclosure, for their first
-    `num_enclosed` images; for the other images that is nan. Raises TypeError as `as_layers` does.
+    `num_enclosed` images; for the other images that is nan.
+
+    Raises
+    ------
+    TypeError : as `as_layers` does; inputs or targets of the wrong kind.
+    ValueError : inputs outside [0, 1], targets that are no classes, constants of another number of classes.
     """
     layers = as_layers(layers)
+    arguments.check_images("inputs", inputs)
+    arguments.check_device("inputs", inputs, layers)
+    targets = arguments.check_classes("targets", targets, inputs)
+    arguments.check_whole("num_enclosed", num_enclosed, 0, "images")
     logits = torch.cat([layers(chunk.double()) for chunk in inputs.split(CHUNK)])
+    arguments.check_known("targets", targets, logits.shape[1])
+    arguments.warn_of_targets_given(logits.argmax(dim=1) == targets)
     found = {kind: certified_distance(logits, targets, constant) for kind, constant in constants.items()}
     if _is_dense(layers, inputs) and any(isinstance(layer, spectral.ACTIVATIONS) for layer in layers):
         few = slice(0, num_enclosed)
@@ -100,8 +112,11 @@ def largest_share(distances: Tensor, lengths: Tensor) -> Estimate:
 def certified_distance(logits: Tensor, targets: Tensor, constants: Tensor) -> Tensor:
     """max over k of (z_k - z_l) / L_kl, at least 0, for logits (N, K), targets l (N,) and constants (K, K). Shape (N,).
 
-    Any one class that is still ahead of l keeps it from being the answer.
+    Any one class that is still ahead of l keeps it from being the answer. Raises ValueError for constants of another
+    number of classes.
     """
+    if constants.shape != (size := (logits.shape[1], logits.shape[1])):
+        raise ValueError(f"constants must be {size}, as logits are {tuple(logits.shape)}, not {tuple(constants.shape)}")
     ahead = logits - logits.gather(1, targets[:, None])
     return torch.where(ahead > 0, ahead / constants[targets], 0).amax(dim=1) * (1 - ROUNDING)
 
@@ -123,9 +138,12 @@ def lipschitz_constants(layers: nn.Sequential, image: Tensor) -> dict[str, Tenso
     Raises
     ------
     TypeError : a layer without a bound, or none that is linear at the end.
-    ValueError : weights that are not finite; logits that are not (1, K).
+    ValueError : weights that are not finite; an image that is not one; logits that are not (1, K).
     """
     layers = as_layers(layers)
+    arguments.check_finite("image", image, layers)
+    if len(image) != 1:
+        raise ValueError(f"image must be one, (1, ...), not {tuple(image.shape)}: use inputs[:1]")
     bounds = [(layer, bound) for layer, bound in spectral.layer_bounds(layers, image.double()) if not _is_idle(layer)]
     _check_logits(layers, image, [layer for layer, _ in bounds])
     *hidden, (last, norm) = bounds
@@ -212,12 +230,17 @@ def _norm(matrix: Tensor) -> Tensor:
 def slopes(layers: nn.Sequential, inputs: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """|gradient of z_first - z_second| at x, (N,): lower bounds of its Lipschitz constant.
 
-    layers : a network that `as_layers` takes; inputs : (N, ...); first, second : classes (N,).
+    layers : a network that `as_layers` takes; inputs : (N, ...), anywhere; first, second : classes (N,).
+    Raises TypeError and ValueError for what is not that.
     """
     layers, found = as_layers(layers), []
+    arguments.check_finite("inputs", inputs, layers)
+    first, second = (arguments.check_classes(*each, inputs) for each in (("first", first), ("second", second)))
     for chunk, ahead, behind in zip(*(v.split(CHUNK) for v in (inputs.double(), first, second)), strict=True):
         x = chunk.clone().requires_grad_()
         logits = layers(x)
+        arguments.check_known("first", ahead, logits.shape[1])
+        arguments.check_known("second", behind, logits.shape[1])
         difference = logits.gather(1, ahead[:, None]) - logits.gather(1, behind[:, None])
         found.append(torch.autograd.grad(difference.sum(), x)[0].flatten(1).norm(dim=1))
     return torch.cat(found)
@@ -225,10 +248,14 @@ def slopes(layers: nn.Sequential, inputs: Tensor, first: Tensor, second: Tensor)
 
 def linear_estimate(layers: nn.Sequential, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """The lead of the first class over the target, and its slope, both (N,): their ratio is where a network that is
-    linear around x would have its boundary. It certifies nothing."""
+    linear around x would have its boundary. It certifies nothing. Errors as in `certify`."""
     layers = as_layers(layers)
+    arguments.check_images("inputs", inputs)
+    arguments.check_device("inputs", inputs, layers)
+    targets = arguments.check_classes("targets", targets, inputs)
     with torch.no_grad():
         logits = torch.cat([layers(chunk.double()) for chunk in inputs.split(CHUNK)])
+    arguments.check_known("targets", targets, logits.shape[1])
     lead, first = logits.max(dim=1)
     return lead - logits.gather(1, targets[:, None])[:, 0], slopes(layers, inputs, first, targets)
 
@@ -257,8 +284,13 @@ def enclosed_distance(
     """A certified distance (N,), no less than the certified distance `start`, for the networks that `enclose` takes.
 
     Doubled as long as the enclosure of the ball shuts the target class out, then bisected.
+    Raises TypeError and ValueError as `enclose` does, and for targets that are not one class for each of the inputs.
     """
     layers = as_layers(layers)
+    arguments.check_finite("inputs", inputs, layers)
+    targets = arguments.check_classes("targets", targets, inputs)
+    arguments.check_distances("start", start, inputs)
+    arguments.check_whole("num_steps", num_steps, 1, "step")
     chunks = zip(*(v.split(CHUNK) for v in (inputs, targets, start)), strict=True)
     return torch.cat([_enclosed_chunk(layers, *chunk, num_steps) for chunk in chunks])
 
@@ -287,11 +319,14 @@ def enclose(layers: nn.Sequential, inputs: Tensor, radius: Tensor) -> Enclosure:
     Each activation is replaced by its chord, and what it may stray from that becomes a noise of its own. Layers are
     kept as maps of r and noise, so that what cancels between two units is seen to cancel.
 
-    layers : a network that `as_layers` takes. Raises TypeError unless it is dense.
+    layers : a network that `as_layers` takes. Raises TypeError unless it is dense; ValueError for inputs that are not
+    finite, and for radii that are not one of 0 or more for each.
 
     Reference: Singh et al. 2018 (affine arithmetic for sigmoids), here with an l2 ball.
     """
     layers = as_layers(layers)
+    arguments.check_finite("inputs", inputs, layers)
+    arguments.check_distances("radius", radius, inputs)
     if not _is_dense(layers, inputs):
         raise TypeError(f"only linear layers on whole vectors with activations between them are enclosed, not {layers}")
     centre = inputs.double().flatten(1)

@@ -47,7 +47,10 @@ def error_rates(answers: Mapping[tuple[str, str], Tensor], labels: Tensor) -> di
 
 
 def distortions(images: Mapping[str, Tensor], inputs: Tensor) -> dict:
-    """{(name of the set, "distortion"): Estimate}, the mean root mean square change of each set of images."""
+    """{(name of the set, "distortion"): Estimate}, the mean root mean square change of each set of images.
+
+    Of the sets as they are: an image for which an attack found nothing is in its set unchanged, with a change of 0.
+    """
     return {
         (row, "distortion"): intervals.mean(penalized.distortion(changed, inputs).cpu().numpy())
         for row, changed in images.items()

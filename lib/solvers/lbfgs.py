@@ -19,6 +19,8 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from lib.solvers import arguments
+
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -41,8 +43,10 @@ class LBFGSConfig:
     patience: int = 20  # trial points in a row without progress before a fresh start; as many again: stalled
 
     def __post_init__(self):
-        if self.memory < 1:
-            raise ValueError(f"memory must be at least 1 pair, not {self.memory}")
+        arguments.check_whole("memory", self.memory, 1, "pair")
+        arguments.check_whole("max_iterations", self.max_iterations, 1, "trial point")
+        arguments.check_number("armijo", self.armijo, below=1)
+        arguments.check_whole("patience", self.patience, 1, "trial point")
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class _Running:
                 setattr(self, name, values[:num_left])
 
 
+@arguments.outside_inference_mode
 def minimize(
     objective: Objective,
     start: Tensor,
@@ -114,6 +119,7 @@ def minimize(
     objective : callable (x, problem) -> (value, gradient)
         x (k, n) holds one point for each of the k problems whose indices into the batch are `problem` (k,);
         value is (k,), gradient (k, n). Row i may depend on x[i] and problem[i] only; on its neighbours by rounding.
+        x is to be left as it is. What is returned may carry a graph, which is cut off, and have another dtype.
     start : Tensor (N, n), float32 or float64, any device; a start outside the box is projected into it.
     lower, upper : float, Tensor (n,) or Tensor (N, n); equal bounds fix a coordinate, infinite ones free it.
     tolerance : float or Tensor (N,), Euclidean norm of the projected gradient at which a problem has converged.
@@ -122,10 +128,29 @@ def minimize(
 
     Raises
     ------
-    ValueError : a start that is not a finite (N, n) floating tensor, an empty box, an objective of another shape.
+    TypeError : a start that is no float32 or float64 tensor, an objective that does not return two tensors.
+    ValueError : a start that is not finite or not (N, n), an empty box, a tolerance or decrease below 0, a first step
+        that is not above 0, an objective of another shape or that changes x.
 
     Reference: Nocedal & Wright, Algorithm 7.4 in the free coordinates; Bertsekas 1982, section 2.
     """
+    arguments.check_config(config, LBFGSConfig)
+    box = {"lower": lower, "upper": upper}
+    arguments.check_problem(objective, start, box, tolerance, first_step, decrease)
+    return solve(arguments.Evaluated(objective), start, lower, upper, tolerance, first_step, decrease, config)
+
+
+def solve(
+    objective: Objective,
+    start: Tensor,
+    lower: float | Tensor,
+    upper: float | Tensor,
+    tolerance: float | Tensor,
+    first_step: float | Tensor = 1.0,
+    decrease: float | Tensor = 0.0,
+    config: LBFGSConfig = LBFGSConfig(),
+) -> MinimizeResult:
+    """`minimize` for problems that are known to be in order: arguments and objective are not looked at."""
     state = _start(objective, start, lower, upper, tolerance, first_step, decrease, config)
     result = MinimizeResult(
         minimizer=state.x.clone(),
@@ -173,10 +198,6 @@ def minimize(
 
 
 def _start(objective, start, lower, upper, tolerance, first_step, decrease, config) -> _Running:
-    if start.ndim != 2 or not start.is_floating_point() or not torch.isfinite(start).all():
-        raise ValueError(
-            f"start must be a finite floating tensor (N, n), got {start.dtype} of shape {tuple(start.shape)}"
-        )
     rows, n = start.shape
     lower, upper = _bounds(lower, upper, start)
     if not torch.as_tensor(lower <= upper).all():
@@ -184,11 +205,6 @@ def _start(objective, start, lower, upper, tolerance, first_step, decrease, conf
     problem = torch.arange(rows, device=start.device)
     x = torch.clamp(start.detach(), lower, upper)
     f, g = objective(x, problem)
-    if f.shape != (rows,) or g.shape != x.shape:
-        raise ValueError(
-            f"the objective must return values ({rows},) and gradients ({rows}, {n}), "
-            f"got {tuple(f.shape)} and {tuple(g.shape)}"
-        )
     return _Running(
         problem=problem,
         x=x.clone(),

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lib.solvers import arguments
+
 ARMIJO = 1e-4
 TOLERANCE = 1e-9  # of the optimality conditions: how far r may be from where a constraint holds, relative to |r|
 
@@ -47,8 +49,27 @@ def project(
     Whether a programme was solved its `violation` tells: where the constraints contradict each other it stays large.
     The lengths of rows do not matter: each is divided by its own.
 
+    Raises
+    ------
+    TypeError : what is no float32 or float64 tensor.
+    ValueError : slopes or bounds with nan, shapes that do not fit together, a box that does not hold 0.
+
     Reference: Bertsekas 1982 (projected Newton); Nocedal & Wright, section 12.9 (duality).
     """
+    arguments.check_programme(slopes, bounds, lower, upper, start, tolerance, max_iterations)
+    return solve(slopes, bounds, lower, upper, start, tolerance, max_iterations)
+
+
+def solve(
+    slopes: Tensor,
+    bounds: Tensor,
+    lower: Tensor,
+    upper: Tensor,
+    start: Tensor | None = None,
+    tolerance: float = TOLERANCE,
+    max_iterations: int = 100,
+) -> Projection:
+    """`project` for programmes that are known to be in order, and for those with nan, whose rows are then nan."""
     norms, slopes, bounds = _normalised(slopes, bounds, lower, upper)
     multipliers = torch.zeros_like(bounds) if start is None else start * norms
     multipliers = multipliers * (bounds > 0).any(dim=1, keepdim=True)  # r = 0 is at once right where it is allowed

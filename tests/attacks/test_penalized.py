@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.attacks import exact, penalized
+from lib.attacks.arguments import AlreadyTargetsWarning, ProbabilitiesWarning
 from lib.attacks.penalized import (
     AttackConfig,
     distortion,
@@ -83,9 +84,11 @@ def verify(network, inputs, targets, result):
     assert ((result.adversarial >= 0) & (result.adversarial <= 1)).all()
     with torch.no_grad():
         assert torch.equal(result.success, network(result.adversarial).argmax(dim=1) == targets)
-    r = (result.adversarial - inputs).flatten(1).double()
-    torch.testing.assert_close(result.distortion.double(), (r.square().mean(dim=1)).sqrt(), rtol=1e-5, atol=1e-9)
+    length = (result.adversarial - inputs).flatten(1).double().square().mean(dim=1).sqrt()
+    length[~result.success] = torch.inf
+    torch.testing.assert_close(result.distortion.double(), length, rtol=1e-5, atol=1e-9)
     assert torch.equal(result.adversarial[~result.success], inputs[~result.success])
+    assert not result.converged[~result.success].any()
     assert (result.num_evaluations >= 1).all()
 
 
@@ -199,7 +202,8 @@ def test_at_zero_the_subgradient_leaves_the_shortest_whole(ratio):
 def test_an_input_of_the_target_class_is_its_own_answer(softmax, digits):
     inputs = digits.test.inputs[:40]
     targets = softmax(inputs).argmax(dim=1)
-    result = find_adversarial(softmax, inputs, targets)
+    with pytest.warns(AlreadyTargetsWarning, match="40 of 40"):
+        result = find_adversarial(softmax, inputs, targets)
     verify(softmax, inputs, targets, result)
     assert result.success.all()
     assert result.converged.all()
@@ -425,7 +429,7 @@ def assert_reported_as_failure(result, inputs):
     assert not result.success.any()
     assert not result.converged.any()
     assert torch.equal(result.adversarial, inputs)
-    assert not result.distortion.any()
+    assert result.distortion.isinf().all()
     assert torch.isnan(result.c).all()
 
 
@@ -448,7 +452,8 @@ def test_a_saturated_network_is_reported():
 
     network, inputs = Saturated().eval(), torch.rand(4, 10, generator=generator())
     targets = torch.ones(4, dtype=torch.int64)
-    result = find_adversarial(network, inputs, targets)
+    with pytest.warns(ProbabilitiesWarning):  # 1 and 0, to the last bit
+        result = find_adversarial(network, inputs, targets)
     verify(network, inputs, targets, result)
     assert_reported_as_failure(result, inputs)
     assert result.num_evaluations.max() <= 100

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from lib.attacks import exact, penalized
+from lib.attacks.arguments import AlreadyTargetsWarning
 from lib.attacks.penalized import AttackConfig, random_targets
 from lib.attacks.tight import TightConfig, find_adversarial, tighten
 from lib.data import dataset, sources
@@ -56,7 +57,9 @@ def verify(network, inputs, targets, result, start=None):
     adversarial = result.adversarial
     assert ((adversarial >= 0) & (adversarial <= 1)).all()
     assert torch.equal(result.success, network(adversarial).argmax(dim=1) == targets)
-    torch.testing.assert_close(result.distortion, penalized.distortion(adversarial, inputs))
+    length = penalized.distortion(adversarial, inputs).masked_fill(~result.success, torch.inf)
+    torch.testing.assert_close(result.distortion, length)
+    assert torch.equal(adversarial[~result.success], inputs[~result.success])
     assert torch.isfinite(result.residual[result.success]).all()
     if start is not None:
         assert (result.distortion <= start.distortion * (1 + 1e-6)).all()
@@ -122,8 +125,10 @@ def test_no_further_than_another_solvers_local_minimum():
         nn.init.normal_(weight, std=3, generator=source)
     network.requires_grad_(False)
     inputs = torch.rand(12, 6, generator=source, dtype=torch.float64)
-    targets = network(inputs).argmax(dim=1).roll(1)
+    network[-1].bias -= network(inputs).mean(dim=0)  # all classes are about as likely, and boundaries near
+    targets = network(inputs).topk(2).indices[:, 1]
     start = penalized.find_adversarial(network, inputs, targets, AttackConfig())
+    assert (start.distortion > 0).all()
     result = tighten(network, inputs, targets, start.adversarial)
     verify(network, inputs, targets, result, start)
     assert start.success.sum() >= 6
@@ -190,7 +195,8 @@ def test_an_input_of_the_target_class_is_its_own_nearest_image(softmax, images):
     inputs = images[0][:4]
     targets = softmax(inputs).argmax(dim=1)
     start = (inputs + 1e-3).clamp(0, 1)
-    result = tighten(softmax, inputs, targets, start)
+    with pytest.warns(AlreadyTargetsWarning, match="4 of 4"):
+        result = tighten(softmax, inputs, targets, start)
     assert torch.equal(result.adversarial, inputs)
     assert result.residual.tolist() == result.distortion.tolist() == [0.0] * 4
 

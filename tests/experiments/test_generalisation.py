@@ -168,3 +168,15 @@ def test_pooled_distortions_are_root_mean_squares_over_what_is_classified_correc
     assert estimate.value == pytest.approx(pooled, rel=1e-5)
     assert estimate.n == int(right.sum())
     assert penalized.distortion(halves.adversarial["M2"], x)[right].mean() <= pooled * (1 + 1e-6)
+
+
+def test_images_for_which_nothing_was_found_are_in_no_mean_of_distortions(networks):
+    name, first = "softmax 1", torch.arange(NUM_ATTACKED) < 3
+    result = networks.results[name]
+    failed = replace(
+        result, success=result.success & ~first, distortion=result.distortion.masked_fill(first, torch.inf)
+    )
+    found = replace(networks, results={**networks.results, name: failed})
+    kept = failed.distortion[failed.success]
+    assert found.distortions[name, "distortion"] == intervals.mean(kept.numpy())
+    assert generalisation.amplification(found)[name, "made smaller (%)"].n == len(kept)

@@ -10,6 +10,12 @@ from tests.figures_made import DISTORTIONS, IMAGES
 torch.set_num_threads(1)
 
 
+def test_histograms_leave_out_what_was_not_found():
+    some = {"softmax 1": torch.tensor([0.1, 0.2, torch.inf])}
+    (ax,) = comparisons.distortion_histograms(some, {}, "Title").axes
+    assert sum(bar.get_height() for bar in ax.patches) == 2
+
+
 def test_histograms_mark_our_mean_and_the_papers_where_there_is_one():
     top, bottom = comparisons.distortion_histograms(DISTORTIONS, {"softmax 1": 0.14}, "Title").axes
     assert [line.get_xdata()[0] for line in top.lines] == pytest.approx([float(IMAGES[:, 0].mean()), 0.14])

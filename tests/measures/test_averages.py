@@ -49,6 +49,19 @@ def test_the_four_readings():
     assert [estimate.n for estimate in found.values()] == [4, 2, 4, 2]
 
 
+def test_no_reading_counts_an_image_for_which_nothing_was_found():
+    lengths, correct = torch.tensor([0.0, 3.0, 4.0, 5.0]), torch.tensor([False, True, True, False])
+    more = torch.cat([lengths, torch.tensor([torch.inf, torch.inf])]), torch.cat([correct, torch.tensor([True, False])])
+    assert averages.readings(*more) == averages.readings(lengths, correct)
+
+
+def test_side_by_side_are_the_images_for_which_both_were_found():
+    first, second = torch.tensor([2.0, 3.0, torch.inf, 5.0]), torch.tensor([1.0, 2.0, 3.0, torch.inf])
+    found = averages.side_by_side({"attack": first, "tight attack": second})
+    assert found == averages.side_by_side({"attack": first[:2], "tight attack": second[:2]})
+    assert found["attack"].n == 2
+
+
 @given(LENGTHS)
 def test_pooled_is_never_less_than_the_mean(lengths):
     found = averages.readings(torch.tensor(lengths), torch.ones(len(lengths), dtype=torch.bool))
