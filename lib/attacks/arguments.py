@@ -1,7 +1,8 @@
 """The door that every attack's arguments come in by: what is wrong with them is said here, with its cure.
 
-A network is asked through `Asked`, on copies: whatever it does to its argument, the caller's images and the attack's
-own stay as they are. What is wrong for sure is an error; where an answer is right and probably not meant, a warning.
+An attack works on a copy of the images and asks the network through `Asked`: whatever a network does to its argument,
+the caller's images and the attack's own stay as they are. What is wrong for sure is an error; where an answer is right
+and probably not meant, a warning.
 """
 
 import dis
@@ -269,14 +270,20 @@ def _held(function: types.FunctionType) -> list:
 
 
 class Asked:
-    """The caller's network, asked on copies: logits (N, K) for images (N, ...), in the images' dtype."""
+    """The caller's network: logits (N, K) for images (N, ...), in the images' dtype. One that works in place, as its
+    first answer tells, is asked on copies."""
 
-    def __init__(self, network: Callable[[Tensor], Tensor], num_classes: int | None = None):
-        self.network, self.num_classes = network, num_classes
+    def __init__(self, network: Callable[[Tensor], Tensor], num_classes: int, in_place: bool):
+        self.network, self.num_classes, self.in_place = network, num_classes, in_place
 
     def __call__(self, images: Tensor) -> Tensor:
-        logits = _as_logits(self.network(images.clone()), images)
-        if logits.shape[1] != (self.num_classes or logits.shape[1]):
+        version = images._version
+        logits = _as_logits(self.network(images.clone() if self.in_place else images), images)
+        if images._version != version:
+            raise ValueError(
+                "network changes its argument, and did not when first asked: hand in lambda x: network(x.clone())"
+            )
+        if logits.shape[1] != self.num_classes:
             raise ValueError(
                 f"network must return as many logits each time: {self.num_classes} at first, then {logits.shape[1]}"
             )
@@ -319,7 +326,8 @@ def asked(network, inputs: Tensor) -> Asked:
     images = inputs[:2].detach().clone().requires_grad_()
     try:
         with torch.enable_grad():
-            logits = Asked(network)(images)
+            handed = images.clone()
+            logits = _as_logits(network(handed), images)
     except (KindError, ValueError):
         raise
     except Exception as error:
@@ -345,7 +353,7 @@ def asked(network, inputs: Tensor) -> Asked:
             "take the softmax off the network's end, or hand in lambda x: network(x).log()",
             ProbabilitiesWarning,
         )
-    return Asked(network, logits.shape[1])
+    return Asked(network, logits.shape[1], in_place=handed._version > 0 or not torch.equal(handed, images))
 
 
 def _explain(error: Exception, roots: list[nn.Module], images: Tensor) -> None:
@@ -386,18 +394,13 @@ def _leads_to(node, images: Tensor) -> bool:
 
 
 def checked(network, inputs, classes, name: str = "targets") -> tuple[Asked, Tensor, Tensor]:
-    """What every attack is given, once it has been found to fit together: the network as it is to be asked, the inputs
-    without graph, and one class for each, int64, called `name`."""
+    """What every attack is given, once it has been found to fit together: the network as it is to be asked, a copy of
+    the inputs, and one class for each, int64, called `name`."""
     check_images("inputs", inputs)
     classes = check_classes(name, classes, inputs)
     network = asked(network, inputs)
     check_known(name, classes, network.num_classes)
-    return network, _plain(inputs), _plain(classes)
-
-
-def _plain(values: Tensor) -> Tensor:
-    """Without a graph, and fit to be part of one: what was made under torch.inference_mode is not."""
-    return values.clone() if values.is_inference() else values.detach()
+    return network, inputs.detach().clone(), classes.clone()  # what was made under inference_mode fits in no graph
 
 
 def warn_of_targets_given(given: Tensor) -> None:

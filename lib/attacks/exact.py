@@ -41,7 +41,7 @@ def minimum_perturbation(network: nn.Linear, inputs: Tensor, targets: Tensor) ->
     allowed = TOLERANCE * found.perturbation.norm(dim=1, keepdim=True) * slopes.norm(dim=2)
     size = bias.abs().amax() + weight.norm(dim=1).amax() * x.norm(dim=1, keepdim=True)
     given = (behind <= allowed + 32 * torch.finfo(size.dtype).eps * size).all(dim=1)
-    unsolved = int((~given | (found.violation > TOLERANCE)).sum())
+    unsolved = int((~(given & (found.violation <= TOLERANCE))).sum())  # nan is no solution, either
     if unsolved:
         raise ValueError(
             f"{unsolved} of {len(x)} programmes have no solution that was found; most likely their constraints "

@@ -16,6 +16,8 @@ from lib.solvers import lbfgs
 
 Network = Callable[[Tensor], Tensor]
 
+MOST_MARGIN = 1.0  # logits: further beyond the boundary the cross-entropy is flat, and no price leads there
+
 
 @dataclass(frozen=True)
 class AttackConfig:
@@ -87,14 +89,29 @@ def says(logits: Tensor, targets: Tensor) -> Tensor:
     return (logits.argmax(dim=1) == targets) & (lead(logits, targets) >= 0)
 
 
-def needed_lead(logits: Tensor, targets: Tensor, margin_fraction: float) -> Tensor:
+def needed_lead(logits: Tensor, targets: Tensor, margin_fraction: float, units: Tensor) -> Tensor:
     """The lead that counts as success, (N,): a fraction of what the input's `logits` lack, and no less than rounding.
 
-    In another batch the same image's logits may differ by rounding, for which 32 units in the last place are generous.
+    In another batch the same image's logits may differ by rounding: by what the network's arithmetic gives the lead,
+    `units` (N,) in the last place as from `rounding_units`, and by a unit in the last place of each of the two logits
+    whose difference it is. Other classes do not matter, however far they are below; a constant that all logits share
+    costs no more than its own resolution.
     """
-    rounding = 32 * torch.finfo(logits.dtype).eps * logits.abs().amax(dim=1)
-    needed = torch.maximum(margin_fraction * lead(logits, targets).abs(), rounding)
+    eps, first_lead = torch.finfo(logits.dtype).eps, lead(logits, targets)
+    target = logits.gather(1, targets[:, None])[:, 0]
+    resolution = torch.maximum(target.abs(), (target - first_lead).abs())  # of the target and of its best rival
+    fraction = (margin_fraction * first_lead.abs()).clamp_max(MOST_MARGIN)
+    needed = torch.maximum(fraction, eps * (units + 2 * resolution))
     return needed.clamp_min(torch.finfo(logits.dtype).tiny)  # all logits can be zero
+
+
+def rounding_units(images: Tensor, gradient: Tensor) -> Tensor:
+    """What roundings in a network make of its lead, (N,), in units of eps: from its gradient at `images`, both (N, n).
+
+    Independent roundings of pixels give it the length of pixels times gradient; sums of n terms have been seen to give
+    30 times that on MNIST: twice the root of n as often is generous, and 32 times.
+    """
+    return min(32.0, 2 * images.shape[1] ** 0.5) * lbfgs.norms(images * gradient)
 
 
 def random_targets(labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
@@ -334,18 +351,17 @@ def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
     """`find_adversarial` for examples that are attacked together; nothing couples them but the arithmetic."""
     x, shape = inputs.detach().flatten(1), inputs.shape[1:]
     first_lead, ascent, enough = _lead_and_gradient(network, x, targets, shape, config.margin_fraction)
-    if not torch.isfinite(first_lead).all():
-        bad = (~torch.isfinite(first_lead)).sum()
-        raise ValueError(f"the network's logits are not finite for {bad} of {len(x)} inputs")
     done = first_lead > 0
     best = Shortest(images=x.clone(), norm=torch.zeros_like(first_lead).masked_fill(~done, torch.inf))
     failed, succeeded = _Minima.none_yet(x), _Minima.none_yet(x)
     trial = _first_trial(network, x, targets, shape, first_lead, ascent)
     num_evaluations = torch.full_like(targets, 2)
     pinned = done.clone()
+    # A target whose logit is -inf is never ahead; where the gradient is not finite nothing tells the way.
+    hopeless = ~done & ~(torch.isfinite(first_lead) & torch.isfinite(trial.c))
 
     for search in range(config.max_searches):
-        active = (~done).nonzero()[:, 0]
+        active = (~done & ~hopeless).nonzero()[:, 0]
         if len(active) == 0:
             break
 
@@ -386,7 +402,12 @@ def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
                     rows, _trial_beyond(network, x[rows], targets[rows], shape, first_lead[rows], known, progress)
                 )
                 num_evaluations[rows] += 1
+        blind = active[~torch.isfinite(minimum.value)]  # logits that are nan where the search began: from r = 0 again
+        if len(blind):
+            trial.put(blind, _Trial(trial.c[blind], x[blind], torch.full_like(trial.c[blind], _shortest_step(x))))
 
+    beaten = (failed.known() & ~torch.isfinite(best.norm)).nonzero()[:, 0]
+    _go_on(network, x[beaten], targets[beaten], shape, enough[beaten], best, beaten, failed.images[beaten])
     _shorten(network, x, targets, shape, first_lead, enough, best, ~pinned & torch.isfinite(best.norm), config)
     adversarial, length, success = verified(network, inputs, best.images.view_as(inputs), targets)
     return AttackResult(
@@ -424,12 +445,24 @@ def loss_gradient(network: Network, images: Tensor, targets: Tensor) -> Tensor:
 
 
 def _lead_and_gradient(network, images, targets, shape, margin_fraction) -> tuple[Tensor, Tensor, Tensor]:
-    """The lead (N,), its gradient (N, n), and the lead that counts as success."""
+    """The lead (N,), its gradient (N, n), and the lead that counts as success; ValueError for logits nan or inf."""
     images = images.detach().requires_grad_()
     logits = _logits(network, images, shape)
+    check_logits(logits.detach())
     leads = lead(logits, targets)
     (gradient,) = torch.autograd.grad(leads.sum(), images)
-    return leads.detach(), gradient, needed_lead(logits.detach(), targets, margin_fraction)
+    images, logits = images.detach(), logits.detach()
+    units = rounding_units(images, gradient)
+    return leads.detach(), gradient, needed_lead(logits, targets, margin_fraction, units)
+
+
+def check_logits(logits: Tensor) -> None:
+    """ValueError where an input's logits are nan or inf. -inf is a class ruled out (masked), and no error."""
+    bad = int((~(logits < torch.inf)).any(dim=1).sum())
+    if bad:
+        raise ValueError(
+            f"the network's logits are not finite (nan or inf) for {bad} of {len(logits)} inputs: are its weights?"
+        )
 
 
 def _penalized(network, images, inputs, targets, c, shape) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -447,17 +480,22 @@ def _penalized(network, images, inputs, targets, c, shape) -> tuple[Tensor, Tens
 
 
 def _add_length_gradient(gradient: Tensor, c: Tensor, perturbation: Tensor, norm: Tensor, images: Tensor) -> None:
-    """Add to the loss' `gradient` that of c|r|, c r / |r|; at r = 0 the subgradient that makes the whole shortest.
+    """Add to the loss' `gradient` that of c|r|, c r / |r|; at r = 0 the subgradient that makes the whole shortest."""
+    rows = (norm == 0).nonzero()[:, 0]
+    at_zero = _shortest_subgradient(gradient[rows], c[rows], images[rows]) if len(rows) else gradient[rows]
+    gradient.addcmul_((c / norm)[:, None], perturbation)
+    gradient[rows] = at_zero
+
+
+def _shortest_subgradient(gradient: Tensor, c: Tensor, images: Tensor) -> Tensor:
+    """Of c|r| + loss at r = 0, from the loss' `gradient`.
 
     With g the descent direction that the box allows there, the whole has length max(0, |g| - c): when c >= |g| no
     direction leads down from r = 0, and else the steepest descent leaves it along g.
     """
-    rows = (norm == 0).nonzero()[:, 0]
-    descent = _inward(images[rows], -gradient[rows])
-    length = descent.norm(dim=1).clamp_min(torch.finfo(c.dtype).tiny)
-    at_zero = gradient[rows] + (torch.minimum(c[rows], length) / length)[:, None] * descent
-    gradient.addcmul_((c / norm)[:, None], perturbation)
-    gradient[rows] = at_zero
+    descent = _inward(images, -gradient)
+    length = lbfgs.norms(descent).clamp_min(torch.finfo(c.dtype).tiny)
+    return gradient + (torch.minimum(c, length) / length)[:, None] * descent
 
 
 def _inward(images: Tensor, direction: Tensor) -> Tensor:
@@ -467,9 +505,13 @@ def _inward(images: Tensor, direction: Tensor) -> Tensor:
 
 
 def _price(network: Network, images: Tensor, targets: Tensor, shape: torch.Size) -> Tensor:
-    """The c at which `images` might minimise c|r| + loss, (N,): off the bounds both gradients are equally long."""
+    """The c at which `images` might minimise c|r| + loss, (N,): off the bounds both gradients are equally long.
+
+    nan where the gradient is not finite.
+    """
     gradient = loss_gradient(network, images.view(-1, *shape), targets).flatten(1)
-    return _inward(images, -gradient).norm(dim=1)
+    price = lbfgs.norms(_inward(images, -gradient))
+    return torch.where(torch.isfinite(price), price, torch.nan)
 
 
 def _first_trial(network, x, targets, shape, first_lead, ascent) -> _Trial:
@@ -478,12 +520,23 @@ def _first_trial(network, x, targets, shape, first_lead, ascent) -> _Trial:
     Where target and one rival tie, both have p = 1/2 and the price is half the lead's gradient; more rivals raise it,
     a curved network changes it. Beyond a factor of 2 the linear network is not trusted.
     """
-    direction = _inward(x, ascent)
-    step = -first_lead / direction.square().sum(dim=1).clamp_min(torch.finfo(x.dtype).tiny)
+    direction, tie = _inward(x, ascent), lbfgs.norms(ascent) / 2
+    unit = lbfgs.power_of_two(direction.abs().amax(dim=1))  # divided by it, squares neither over- nor underflow
+    direction = torch.nan_to_num(direction / unit[:, None], nan=0, posinf=0, neginf=0)
+    step = -first_lead / unit / direction.square().sum(dim=1)
+    step = torch.nan_to_num(step, nan=0, posinf=0, neginf=0)  # without a direction there is nowhere to go
     boundary = (x + step[:, None] * direction).clamp(0, 1)
-    tie = ascent.norm(dim=1) / 2
-    c = torch.clamp(0.95 * _price(network, boundary, targets, shape), tie / 2, tie)
-    return _Trial(c, x.clone(), (boundary - x).norm(dim=1))
+    price = torch.nan_to_num(0.95 * _price(network, boundary, targets, shape), nan=torch.inf)
+    return _Trial(torch.clamp(price, tie / 2, tie), x.clone(), _positive((boundary - x).norm(dim=1)))
+
+
+def _positive(length: Tensor) -> Tensor:
+    """`length`, or the least that counts beside pixels: a first step that is zero would go nowhere."""
+    return torch.nan_to_num(length, nan=0.0).clamp_min(torch.finfo(length.dtype).eps)
+
+
+def _shortest_step(x: Tensor) -> float:
+    return 1e-3 * x.shape[1] ** 0.5  # rms 0.001
 
 
 def _trial_beyond(network, x, targets, shape, first_lead, known: _Minima, progress: float) -> _Trial:
@@ -494,11 +547,10 @@ def _trial_beyond(network, x, targets, shape, first_lead, known: _Minima, progre
     scale = torch.nan_to_num(first_lead / (first_lead - known.lead), nan=1.0).clamp(0.2, 3)
     start = (x + scale[:, None] * (known.images - x)).clamp(0, 1)
     c = _price(network, start, targets, shape)
-    c = torch.where(known.lead > 0, torch.maximum(c, progress * known.c), torch.minimum(c, known.c / progress))
+    c = torch.where(known.lead > 0, torch.fmax(c, progress * known.c), torch.fmin(c, known.c / progress))
     # From r = 0, which is the minimiser of every price that is too high, no direction leads on: just lower the price.
     c = torch.where(known.norm > 0, c, 0.7 * known.c)
-    shortest = 1e-3 * x.shape[1] ** 0.5
-    return _Trial(c, start, (0.1 * (start - known.images).norm(dim=1)).clamp_min(shortest))
+    return _Trial(c, start, (0.1 * (start - known.images).norm(dim=1)).clamp_min(_shortest_step(x)))
 
 
 def _trial_between(failed: _Minima, succeeded: _Minima, best_norm: Tensor, tolerance: float, bisect: bool) -> _Trial:
@@ -509,13 +561,12 @@ def _trial_between(failed: _Minima, succeeded: _Minima, best_norm: Tensor, toler
     """
     aim = 0.3 * tolerance * best_norm / _length_per_lead(failed, succeeded)
     weight = ((aim - failed.lead) / (succeeded.lead - failed.lead)).clamp(0.02, 0.98)
-    if bisect:
-        weight = torch.full_like(weight, 0.5)
+    weight = torch.full_like(weight, 0.5) if bisect else torch.nan_to_num(weight, nan=0.5)
     step = succeeded.images - failed.images
     return _Trial(
-        c=failed.c * (succeeded.c / failed.c) ** weight,
+        c=torch.nan_to_num(failed.c * (succeeded.c / failed.c) ** weight, nan=0.0),  # of a price that was 0 already
         start=failed.images + weight[:, None] * step,
-        first_step=0.5 * torch.minimum(weight, 1 - weight) * step.norm(dim=1),
+        first_step=_positive(0.5 * torch.minimum(weight, 1 - weight) * step.norm(dim=1)),
     )
 
 
@@ -530,6 +581,18 @@ def _nothing_to_gain(failed: _Minima, succeeded: _Minima, best: Shortest, tolera
     """
     gain = torch.minimum(best.norm - failed.norm, succeeded.lead * _length_per_lead(failed, succeeded))
     return gain <= tolerance * best.norm
+
+
+@torch.no_grad()
+def _go_on(network, x, targets, shape, enough, best: Shortest, rows: Tensor, images: Tensor) -> None:
+    """Beyond the failing minimisers `images` of the examples `rows` for which nothing succeeded, up to twice as far.
+
+    Of logits so large that the cross-entropy is a step, every minimiser is on the boundary and a rounding short of it.
+    """
+    for overshoot in 2.0 ** torch.arange(-10, 1) if len(rows) else ():
+        further = (images + float(overshoot) * (images - x)).clamp(0, 1)
+        success = lead(_logits(network, further, shape), targets) > enough
+        best.offer(rows, further, (further - x).norm(dim=1), success)
 
 
 @torch.no_grad()
@@ -554,7 +617,8 @@ def _shorten(network, x, targets, shape, first_lead, enough, best: Shortest, loo
     for search in range(config.max_searches):
         if (succeeds - fails <= config.tolerance * succeeds).all():
             break
-        weight = lead_fails / (lead_fails - lead_succeeds) if search < config.max_secants else 0.5
+        chord = torch.nan_to_num(lead_fails / (lead_fails - lead_succeeds), nan=0.5)
+        weight = chord if search < config.max_secants else 0.5
         # Just beyond where the chord says that success begins, and when that has succeeded just short of it.
         scale = (1 + config.tolerance / 3) * (fails + weight * (succeeds - fails))
         scale = torch.clamp(scale, fails, (1 - config.tolerance / 2) * succeeds)

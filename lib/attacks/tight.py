@@ -128,12 +128,20 @@ class _Problem:
         self.shape, self.x = inputs.shape[1:], inputs.detach().flatten(1)
         with torch.no_grad():
             logits = network(inputs)
+        penalized.check_logits(logits)
         self.first_lead = penalized.lead(logits, targets)
-        self.enough = penalized.needed_lead(logits, targets, config.margin_fraction)
+        self.logits, self.enough = logits, torch.full_like(self.first_lead, torch.nan)  # until `require`
         # Where the input has its target already, it is its own nearest image.
         images = torch.where((self.first_lead > 0)[:, None], self.x, adversarial.detach().flatten(1))
         self.shortest = penalized.Shortest(images, (images - self.x).norm(dim=1))
         self.num_evaluations = torch.zeros_like(targets)
+
+    def require(self, rows: Tensor, images: Tensor, slopes: Tensor) -> None:
+        """Find what lead counts as success for `rows`, where that is not known: it takes a gradient of the lead."""
+        if self.enough[rows].isnan().any():
+            units = penalized.rounding_units(images, slopes)
+            logits, targets = self.logits[rows], self.targets[rows]
+            self.enough[rows] = penalized.needed_lead(logits, targets, self.config.margin_fraction, units)
 
     def leads(self, rows: Tensor, images: Tensor) -> Tensor:
         with torch.no_grad():
@@ -143,34 +151,44 @@ class _Problem:
 def _tighten_chunk(network, inputs, targets, adversarial, config: TightConfig) -> TightResult:
     problem = _Problem(network, inputs, targets, adversarial, config)
     everyone = torch.arange(len(inputs), device=inputs.device)
-    success = problem.leads(everyone, problem.shortest.images) > 0
+    start = problem.shortest.images.clone()
+    success = problem.leads(everyone, start) > 0
     residual = torch.zeros_like(problem.first_lead).masked_fill(~success, torch.inf)  # no r is shorter than none
     rows = (success & (problem.first_lead <= 0)).nonzero()[:, 0]
     residual[rows] = _descend(problem, rows)
-    kinked = rows[residual[rows] > config.tolerance]
+    kinked = rows[(residual[rows] > config.tolerance) & torch.isfinite(residual[rows])]
     if len(kinked):
         _descend_on_average(problem, kinked)
         residual[kinked] = _step_to_optimum(problem, kinked)[2]
 
-    images = problem.shortest.images.view_as(inputs)
-    adversarial, length, success = penalized.verified(network, inputs, images, targets)
-    residual = residual.masked_fill(length == 0, 0).masked_fill(~success, torch.inf)
+    found = penalized.verified(network, inputs, problem.shortest.images.view_as(inputs), targets)
+    lost = (success & ~found[2]).nonzero()[:, 0]
+    if len(lost):  # the network takes back what it confirmed
+        residual[lost] = torch.inf
+        again = penalized.verified(network, inputs[lost], start.view_as(inputs)[lost], targets[lost])
+        for values, instead in zip(found, again, strict=True):
+            values[lost] = instead
+    adversarial, length, success = found
     return TightResult(
         adversarial=adversarial,
         distortion=length,
         success=success,
-        residual=residual,
+        residual=residual.masked_fill(length == 0, 0).masked_fill(~success, torch.inf),
         num_evaluations=problem.num_evaluations,
     )
 
 
 def _descend(problem: _Problem, rows: Tensor) -> Tensor:
-    """Sequential quadratic programming from the shortest images so far. The residuals where it ends, (len(rows),)."""
+    """Sequential quadratic programming from the shortest images so far. The residuals where it ends, (len(rows),).
+
+    inf where the network's gradient is not finite: there the descent ends.
+    """
     residual = torch.full_like(problem.first_lead, torch.inf)
     going = rows
     for _ in range(problem.config.max_iterations):
         step, gain, residual[going] = _step_to_optimum(problem, going)
         far = (residual[going] > problem.config.tolerance) | (gain > problem.config.gain)
+        far &= torch.isfinite(residual[going])
         going, step = going[far], step[far]
         going = going[_shorten_along(problem, going, step)]
         if len(going) == 0:
@@ -180,11 +198,14 @@ def _descend(problem: _Problem, rows: Tensor) -> Tensor:
 
 def _step_to_optimum(problem: _Problem, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """From the shortest images so far to the optimum where the network is linear: the step, and over |r| what it gains
-    in length and how long it is."""
+    in length and how long it is. A step of nan, of infinite length, where the network's gradient is not finite."""
     images, norm = problem.shortest.images[rows], problem.shortest.norm[rows]
-    optimum = _linearized_optimum(problem, rows, images, *_linearize(problem, rows, images)[:2]).perturbation
+    margins, slopes, _ = _linearize(problem, rows, images)
+    problem.require(rows, images, slopes[:, 0])
+    optimum = _linearized_optimum(problem, rows, images, margins, slopes)
     step = optimum - (images - problem.x[rows])
-    return step, 1 - optimum.norm(dim=1) / norm, step.norm(dim=1) / norm
+    length = torch.nan_to_num(step.norm(dim=1), nan=torch.inf)
+    return step, 1 - optimum.norm(dim=1) / norm, length / norm
 
 
 def _shorten_along(problem: _Problem, rows: Tensor, step: Tensor) -> Tensor:
@@ -205,10 +226,10 @@ def _descend_on_average(problem: _Problem, rows: Tensor) -> None:
     num_idle = torch.zeros_like(rows)
     for _ in range(config.max_averages):
         optimum = _linearized_optimum(problem, rows, images, margins, average)
-        step = optimum.perturbation - (images - problem.x[rows])
-        images, shorter = _offer(problem, rows, images + step / 2)
+        step = optimum - (images - problem.x[rows])
+        images, shorter = _offer(problem, rows, images + torch.nan_to_num(step, nan=0.0) / 2)
         num_idle = torch.where(shorter, 0, num_idle + 1)
-        going = num_idle < config.patience
+        going = (num_idle < config.patience) & ~step[:, 0].isnan()
         rows, images, average, rivals, num_idle = (v[going] for v in (rows, images, average, rivals, num_idle))
         if len(rows) == 0:
             break
@@ -219,7 +240,10 @@ def _descend_on_average(problem: _Problem, rows: Tensor) -> None:
 def _linearize(
     problem: _Problem, rows: Tensor, images: Tensor, rivals: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Margins over `rivals`, else the closest, (k, R), their gradients (k, R, n), and the rivals (k, R)."""
+    """Margins over `rivals`, else the closest, (k, R), their gradients (k, R, n), and the rivals (k, R).
+
+    Over a class whose logit is -inf the margin is inf, and 0 stands for its gradient: it does not compete.
+    """
     images = images.view(-1, *problem.shape).requires_grad_()
     targets = problem.targets[rows, None]
     logits = problem.network(images)
@@ -229,14 +253,20 @@ def _linearize(
     margins = logits.gather(1, targets) - logits.gather(1, rivals)
     slopes = [torch.autograd.grad(margin.sum(), images, retain_graph=True)[0] for margin in margins.unbind(1)]
     problem.num_evaluations[rows] += rivals.shape[1]
-    return margins.detach(), torch.stack(slopes, dim=1).flatten(2), rivals
+    margins, slopes = margins.detach(), torch.stack(slopes, dim=1).flatten(2)
+    slopes[margins == torch.inf] = 0
+    return margins, slopes, rivals
 
 
-def _linearized_optimum(problem: _Problem, rows, images, margins, slopes) -> quadratic.Projection:
-    """The shortest r that reaches the target where the network is linear, with these margins and slopes at `images`."""
-    x = problem.x[rows]
-    bounds = problem.enough[rows, None] - margins + (slopes @ (images - x)[..., None])[..., 0]
-    return quadratic.solve(slopes, bounds, -x, 1 - x, tolerance=problem.config.tolerance / 10, max_iterations=30)
+def _linearized_optimum(problem: _Problem, rows, images, margins, slopes) -> Tensor:
+    """The shortest r that reaches the target where the network is linear, with these margins and slopes at `images`.
+
+    nan for the rows whose margins or slopes are nan, or whose slopes are infinite: their programme says nothing.
+    """
+    x, config = problem.x[rows], problem.config
+    bounds = problem.enough[rows, None] - margins + quadratic.apply(slopes, images - x)
+    found = quadratic.solve(slopes, bounds, -x, 1 - x, tolerance=config.tolerance / 10, max_iterations=30)
+    return found.perturbation
 
 
 def _offer(problem: _Problem, rows: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -245,16 +275,16 @@ def _offer(problem: _Problem, rows: Tensor, images: Tensor) -> tuple[Tensor, Ten
     The lead grows about linearly along the ray from x.
     """
     x, first_lead, enough = problem.x[rows], problem.first_lead[rows], problem.enough[rows]
+    images = images.clamp(0, 1)
     for _ in range(3):
-        images = images.clamp(0, 1)
         leads = problem.leads(rows, images)
-        failed = leads <= enough
-        if not failed.any():
+        reached = leads > enough  # not where they are nan
+        if reached.all():
             break
         scale = 1 + (1.2 * enough - leads) / (leads - first_lead)
-        scale = torch.where(failed & (leads > first_lead), scale.clamp(1, 1.1), 1)
-        images = x + scale[:, None] * (images - x)
+        scale = torch.where(~reached & (leads > first_lead), scale.clamp(1, 1.1), 1)
+        images = (x + scale[:, None] * (images - x)).clamp(0, 1)
     norm = (images - x).norm(dim=1)
-    shorter = ~failed & (norm < (1 - PROGRESS) * problem.shortest.norm[rows])
+    shorter = reached & (norm < (1 - PROGRESS) * problem.shortest.norm[rows])
     problem.shortest.offer(rows, images, norm, shorter)
     return images, shorter

@@ -26,12 +26,13 @@ def check_whole(name: str, value, least: int, unit: str) -> None:
         raise ValueError(f"{name} must be at least {least} {unit}, not {value}")
 
 
-def check_number(name: str, value, below: float = math.inf, cure: str = "") -> None:
-    """Raises unless `value` is a number from 0 up to, and without, `below`."""
+def check_number(name: str, value, below: float = math.inf, cure: str = "", positive: bool = False) -> None:
+    """Raises unless `value` is a number from 0, or above 0, up to, and without, `below`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise KindError(f"{name} must be a number, not {value!r}")
-    if not 0 <= value < below:  # nan is neither
-        allowed = "0 or more, and finite" if below == math.inf else f"0 or more and below {below:g}"
+    if not 0 <= value < below or (positive and value == 0):  # nan is neither
+        least = "above 0" if positive else "0 or more"
+        allowed = f"{least}, and finite" if below == math.inf else f"{least} and below {below:g}"
         raise ValueError(f"{name} must be {allowed}, not {value}" + (f": {cure}" if cure else ""))
 
 
@@ -80,17 +81,19 @@ def check_tensor(name: str, value, cure: str = "") -> None:
         raise KindError(f"{name} must be a floating tensor, float32 or float64, not {value.dtype}: use {name}.float()")
 
 
-def check_each(name: str, value, num: int, positive: bool = False) -> None:
-    """Raises unless `value` is a number for all problems, or a Tensor (num,) of one for each: finite, 0 or more."""
+def check_each(name: str, value, start: Tensor, positive: bool = False) -> None:
+    """Raises unless `value` is a number of 0 or more for all rows of `start`, or one for each, in its dtype."""
+    num = len(start)
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, Tensor)):
         raise KindError(f"{name} must be a number or a Tensor ({num},), not {_kind(value)}")
-    values = torch.as_tensor(value)
+    values = torch.as_tensor(value, dtype=start.dtype)
     if values.shape not in ((), (num,)):
         raise ValueError(f"{name} must be a number or a Tensor ({num},), not of shape {tuple(values.shape)}")
     good = ((values > 0) if positive else (values >= 0)) & values.isfinite()
     if not good.all():
         bad = float(values[~good].flatten()[0])
-        raise ValueError(f"{name} must be {'above 0' if positive else '0 or more'}, and finite, not {bad:g}")
+        least = "above 0" if positive else "0 or more"
+        raise ValueError(f"{name} must be {least}, and finite, not {bad:g}, as {start.dtype} counts")
 
 
 # --- Of lbfgs.minimize ----------------------------------------------------------------------------
@@ -115,9 +118,9 @@ def check_problem(objective, start, bounds: dict, tolerance, first_step, decreas
         n, shape = start.shape[1], tuple(start.shape)
         if isinstance(bound, Tensor) and tuple(bound.shape) not in ((), (1,), (n,), (1, n), shape):
             raise ValueError(f"{name} must be a number, a Tensor ({n},) or {shape}, not of shape {tuple(bound.shape)}")
-    check_each("tolerance", tolerance, len(start))
-    check_each("first_step", first_step, len(start), positive=True)
-    check_each("decrease", decrease, len(start))
+    check_each("tolerance", tolerance, start)
+    check_each("first_step", first_step, start, positive=True)
+    check_each("decrease", decrease, start)
 
 
 class Evaluated:

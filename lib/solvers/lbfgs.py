@@ -10,8 +10,12 @@ and of the objective: a BLAS may choose another kernel for another batch, or for
 in an order that the number of variables alone decides (up to 32 768 of them). A descent amplifies its roundings: what
 does not depend on the batch is what `minimize` promises of each row (its tolerance, hence how far above the minimum it
 may end), not the digits of the minimiser nor the number of evaluations.
+
+Nor does the unit of an objective matter: every comparison is between values of one kind, and where squares of gradients
+could over- or underflow, the row is counted in another power of two, which is exact (`_rescale`).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -22,6 +26,10 @@ from torch import Tensor
 from lib.solvers import arguments
 
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+STRAIGHT = 0.1  # a step was too short if the slope told its decrease to this fraction, and no curvature is known yet
+STRETCH = 10  # how much longer the next one is
+LONGEST = 1e12  # in units of the direction's own length
 
 
 class Status(IntEnum):
@@ -45,7 +53,7 @@ class LBFGSConfig:
     def __post_init__(self):
         arguments.check_whole("memory", self.memory, 1, "pair")
         arguments.check_whole("max_iterations", self.max_iterations, 1, "trial point")
-        arguments.check_number("armijo", self.armijo, below=1)
+        arguments.check_number("armijo", self.armijo, below=1, positive=True)
         arguments.check_whole("patience", self.patience, 1, "trial point")
 
 
@@ -82,9 +90,12 @@ class _Running:
     num_pairs: Tensor  # pairs ever stored
     gamma: Tensor  # s'y / y'y of the newest pair with positive curvature, 0 before there is one
     d: Tensor  # search direction
-    alpha: Tensor  # step along d to try next; 1 right after a step was accepted
+    alpha: Tensor  # step along d to try next; 1 right after a step was accepted, more where it was too short
+    rejected: Tensor  # whether the last trial point was: d is kept and alpha shortened
+    scale: Tensor  # a power of two: f, g, y, tolerance and decrease are the caller's times it
     num_idle: Tensor  # trial points in a row without progress
     num_evaluations: Tensor
+    is_scaled: bool = False  # some scale is not 1
 
     def clip(self, x: Tensor) -> Tensor:
         """x, projected into the box in place."""
@@ -123,8 +134,13 @@ def minimize(
     start : Tensor (N, n), float32 or float64, any device; a start outside the box is projected into it.
     lower, upper : float, Tensor (n,) or Tensor (N, n); equal bounds fix a coordinate, infinite ones free it.
     tolerance : float or Tensor (N,), Euclidean norm of the projected gradient at which a problem has converged.
-    first_step : float or Tensor (N,), length of the first trial step, in units of x.
+    first_step : float or Tensor (N,), length of the first trial step, in units of x; ten times longer each time that
+        it lowers the value as much as the slope promises and meets no curvature.
     decrease : float or Tensor (N,), a step that lowers the value by less makes no progress; at least rounding.
+
+    Where value and gradient are not finite nothing is accepted, so that the minimiser of a finite start is finite.
+    Multiplied by a power of two (value, gradient, tolerance and decrease, none of them rounded by it), a problem has
+    the same minimiser, to the last bit, after as many evaluations.
 
     Raises
     ------
@@ -161,7 +177,7 @@ def solve(
     )
     masked_basis = torch.empty_like(state.basis)  # used again and again: allocating it would cost as much as its use
     for iteration in range(config.max_iterations + 1):
-        state.norm = _projected_gradient(state).norm(dim=1)
+        _measure(state)
         status = _status(state, config)
         finished = status != Status.OUT_OF_ITERATIONS
         if iteration == config.max_iterations:
@@ -172,14 +188,17 @@ def solve(
             if len(state.problem) == 0:
                 break
 
-        _restart(state, (state.num_idle == config.patience) & (state.alpha < 1))
-        reach = torch.where(state.gamma > 0, state.gamma, state.first_step / state.norm)[:, None]
+        _restart(state, (state.num_idle == config.patience) & state.rejected)
+        curved = state.gamma > 0
+        reach = torch.where(curved, state.gamma, state.first_step / state.norm)[:, None]
         free = _free_coordinates(state, reach)
         direction = _direction(state, reach, free, min(iteration, config.memory), masked_basis)
-        state.d = _keep(state.d, direction, kept=state.alpha < 1)
+        state.d = _keep(state.d, direction, kept=state.rejected)
 
         trial = state.clip(torch.addcmul(state.x, state.alpha[:, None], state.d))
         f, g = objective(trial, state.problem)
+        if state.is_scaled:
+            f, g = f * state.scale, g * state.scale[:, None]
         state.num_evaluations += 1
 
         rounding = 4 * torch.finfo(f.dtype).eps * state.f.abs()  # a decrease below it is neither seen nor asked for
@@ -187,8 +206,10 @@ def solve(
         expected = _dot(state.g, step).clamp_max(0)  # the bounds can bend the path uphill
         accepted = f <= state.f + config.armijo * expected + rounding
         accepted &= torch.isfinite(f) & torch.isfinite(g.sum(dim=1))
-        _store_pair(state, step, g - state.g, accepted, config.memory)
-        state.alpha = torch.where(accepted, 1.0, _shorter_step(state, f, expected))
+        _store_pair(state, step, g - state.g, accepted, expected, config.memory)
+        longer = 1.0 if curved.all() else _longer_step(state, f, expected, rounding)
+        state.alpha = torch.where(accepted, longer, _shorter_step(state, f, expected))
+        state.rejected = ~accepted
         progress = accepted & (f < state.f - torch.maximum(rounding, state.decrease))
         state.num_idle = torch.where(progress, 0, state.num_idle + 1)
         state.f = torch.where(accepted, f, state.f)
@@ -200,8 +221,12 @@ def solve(
 def _start(objective, start, lower, upper, tolerance, first_step, decrease, config) -> _Running:
     rows, n = start.shape
     lower, upper = _bounds(lower, upper, start)
-    if not torch.as_tensor(lower <= upper).all():
-        raise ValueError("the box is empty: some lower bound exceeds its upper bound, or is nan; swap or correct them")
+    if not torch.as_tensor((lower <= upper) & (lower < torch.inf) & (upper > -torch.inf)).all():
+        raise ValueError(
+            "the box is empty: some lower bound exceeds its upper bound, is inf or nan, or an upper bound is -inf; "
+            "swap or correct them"
+        )
+    tolerance, first_step, decrease = (_rows(value, start) for value in (tolerance, first_step, decrease))
     problem = torch.arange(rows, device=start.device)
     x = torch.clamp(start.detach(), lower, upper)
     f, g = objective(x, problem)
@@ -212,15 +237,17 @@ def _start(objective, start, lower, upper, tolerance, first_step, decrease, conf
         g=g.clone(),
         lower=lower,
         upper=upper,
-        tolerance=_rows(tolerance, start),
-        first_step=_rows(first_step, start),
-        decrease=_rows(decrease, start),
+        tolerance=tolerance,
+        first_step=first_step,
+        decrease=decrease,
         gamma=torch.zeros_like(f),
         norm=torch.full_like(f, torch.inf),
         basis=start.new_zeros(rows, 2 * config.memory + 1, n),
         num_pairs=torch.zeros_like(problem),
         d=torch.zeros_like(x),
         alpha=torch.ones_like(f),
+        rejected=torch.zeros_like(f, dtype=torch.bool),
+        scale=torch.ones_like(f),
         num_idle=torch.zeros_like(problem),
         num_evaluations=torch.ones_like(problem),
     )
@@ -243,6 +270,23 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum(dim=1)
 
 
+def norms(vectors: Tensor) -> Tensor:
+    """Euclidean norm of each row, (rows,), also where its square would over- or underflow."""
+    norm = vectors.norm(dim=1)
+    limits = torch.finfo(norm.dtype)
+    far = ~((norm > 1e3 * limits.tiny**0.5) & (norm < 1e-3 * limits.max**0.5))
+    if far.any():
+        largest = power_of_two(vectors[far].abs().amax(dim=1))
+        norm[far] = largest * (vectors[far] / largest[:, None]).norm(dim=1)
+    return norm
+
+
+def power_of_two(values: Tensor) -> Tensor:
+    """The largest power of two that is no larger than each of `values` >= 0; the least normal one where all are."""
+    limit = torch.finfo(values.dtype).tiny
+    return torch.where(values > limit, values / (2 * torch.frexp(values).mantissa), limit)  # exact, as it is a number
+
+
 def inner_products(a: Tensor, b: Tensor) -> Tensor:
     """Of each row's vectors a (rows, i, n) with its b (rows, j, n): (rows, i, j), to the rounding of n terms.
 
@@ -257,10 +301,36 @@ def combination(coefficients: Tensor, vectors: Tensor) -> Tensor:
 
 
 def _projected_gradient(state: _Running) -> Tensor:
-    """The gradient, zero at the coordinates that sit on a bound and would leave the box: a long step moves them not."""
-    long = 1 / (torch.finfo(state.g.dtype).eps * state.g.norm(dim=1, keepdim=True))
-    ahead = state.clip(torch.addcmul(state.x, -long, state.g))
+    """The gradient, zero at coordinates that sit on a bound and would leave the box: an endless step moves them not.
+
+    Where the gradient is zero such a step is nan, which is not x, and the product with the gradient zero all the same.
+    """
+    ahead = state.clip(torch.sub(state.x, state.g, alpha=math.inf))
     return torch.ne(ahead, state.x, out=torch.empty_like(ahead)).mul_(state.g)
+
+
+def _measure(state: _Running) -> None:
+    """The length of the projected gradient; rows in which its square could over- or underflow are rescaled first."""
+    gradient = _projected_gradient(state)
+    state.norm = gradient.norm(dim=1)
+    limit = 2.0 ** (math.frexp(torch.finfo(state.f.dtype).max)[1] // 4)
+    far = (state.norm > limit) | (state.norm < 1 / limit)
+    if far.any():
+        largest = gradient.abs().amax(dim=1)
+        _rescale(state, (far & (largest > 0) & (largest < torch.inf)).nonzero()[:, 0], largest, limit)
+
+
+def _rescale(state: _Running, rows: Tensor, largest: Tensor, limit: float) -> None:
+    """Count `rows` in another power of two, in which the `largest` entry of the gradient is about 1."""
+    size = torch.maximum(power_of_two(largest[rows]), power_of_two(state.f[rows].abs()) / limit**2)  # f stays finite
+    factor = 1 / size
+    for values in (state.f, state.tolerance, state.decrease, state.scale):
+        values[rows] *= factor
+    state.gamma[rows] /= factor
+    state.g[rows] *= factor[:, None]
+    state.basis[rows, 2::2] *= factor[:, None, None]  # each y
+    state.norm[rows] = _projected_gradient(state)[rows].norm(dim=1)
+    state.is_scaled = True
 
 
 def _free_coordinates(state: _Running, reach: Tensor) -> Tensor:
@@ -282,10 +352,10 @@ def _status(state: _Running, config: LBFGSConfig) -> Tensor:
 
 
 def _record(result: MinimizeResult, state: _Running, status: Tensor, finished: Tensor) -> None:
-    problem = state.problem[finished]
+    problem, scale = state.problem[finished], state.scale[finished]
     result.minimizer[problem] = state.x[finished]
-    result.value[problem] = state.f[finished]
-    result.projected_gradient_norm[problem] = state.norm[finished]
+    result.value[problem] = state.f[finished] / scale
+    result.projected_gradient_norm[problem] = state.norm[finished] / scale
     result.status[problem] = status[finished]
     result.num_evaluations[problem] = state.num_evaluations[finished]
 
@@ -323,13 +393,15 @@ def two_loop(gram: Tensor, order: Tensor, present: Tensor, gamma: Tensor) -> Ten
     gram : (rows, 2m + 1, 2m + 1), inner products of that basis; order : (rows, m), its pairs from newest to oldest;
     present : (rows, m), whether there is such a pair; gamma : (rows,), H_0 = gamma I.
     A pair without positive curvature is passed over; where H g is no ascent, by rounding, steepest descent remains.
+    Curvature is positive if s and y are at less than a right angle by more than rounding, in any units of x and f.
     """
     num_pairs = order.shape[1]
     order = torch.cat([order.new_zeros(len(order), 1), 1 + 2 * order, 2 + 2 * order], dim=1)  # g, the s, the y
     gram = gram.take_along_dim(order[:, :, None], dim=1).take_along_dim(order[:, None], dim=2)
     s_rows, y_rows = gram[:, 1 : 1 + num_pairs], gram[:, 1 + num_pairs :]
     sy, yy = (rows[:, :, 1 + num_pairs :].diagonal(dim1=1, dim2=2) for rows in (s_rows, y_rows))
-    rho = torch.where(present & (sy > torch.finfo(gram.dtype).eps * yy), 1 / sy, 0)[..., None]
+    ss = s_rows[:, :, 1:].diagonal(dim1=1, dim2=2)
+    rho = torch.where(present & (sy > torch.finfo(gram.dtype).eps * ss.sqrt() * yy.sqrt()), 1 / sy, 0)[..., None]
     s_rows, y_rows = rho * s_rows, rho * y_rows
 
     p = torch.zeros_like(gram[:, 0])
@@ -342,27 +414,39 @@ def two_loop(gram: Tensor, order: Tensor, present: Tensor, gamma: Tensor) -> Ten
     for i in reversed(range(num_pairs)):
         p[:, 1 + i] += alpha[i] - _dot(y_rows[:, i], p)
 
-    steepest = ~(_dot(gram[:, 0], p) > 0)
+    ascent = _dot(gram[:, 0], p)
+    steepest = ~((ascent > 0) & (ascent < torch.inf))
     p[steepest] = 0
     p[steepest, 0] = gamma[steepest]
     return torch.zeros_like(p).scatter_(1, order, p)
 
 
-def _store_pair(state: _Running, s: Tensor, y: Tensor, accepted: Tensor, memory: int) -> None:
+def _store_pair(state: _Running, s: Tensor, y: Tensor, accepted: Tensor, expected: Tensor, memory: int) -> None:
+    """Keep the pair; it tells gamma where it met positive curvature, more than the rounding of its slope `expected`."""
     rows = accepted.nonzero()[:, 0]
     slot = 2 * (state.num_pairs[rows] % memory)
     state.basis[rows, 1 + slot] = s[rows]
     state.basis[rows, 2 + slot] = y[rows]
     state.num_pairs[rows] += 1
     sy, yy = _dot(s, y), _dot(y, y)
-    usable = accepted & (sy > torch.finfo(y.dtype).eps * yy)
-    state.gamma = torch.where(usable, sy / yy, state.gamma)
+    curved = accepted & (sy > torch.finfo(y.dtype).eps * expected.abs())
+    state.gamma = torch.where(curved, sy / yy, state.gamma)
 
 
 def _restart(state: _Running, rows: Tensor) -> None:
     """Forget the pairs of `rows`, whose direction led nowhere: pairs of a few coordinates can be all rounding."""
-    for values, fresh in ((state.num_pairs, 0), (state.gamma, 0), (state.alpha, 1)):
+    for values, fresh in ((state.num_pairs, 0), (state.gamma, 0), (state.alpha, 1), (state.rejected, False)):
         values[rows] = fresh
+
+
+def _longer_step(state: _Running, f: Tensor, expected: Tensor, rounding: Tensor) -> Tensor:
+    """More than 1 where no curvature is known, which would tell how far to go, and f went straight down the slope or
+    bent down twice."""
+    change = f - state.f
+    straight = (change - expected).abs() <= STRAIGHT * expected.abs() - rounding
+    downhill = (change < expected - rounding) & (state.num_pairs >= 2)
+    too_short = (state.gamma == 0) & (straight | downhill)
+    return torch.where(too_short, (STRETCH * state.alpha).clamp_max(LONGEST), 1.0)
 
 
 def _shorter_step(state: _Running, f: Tensor, expected: Tensor) -> Tensor:

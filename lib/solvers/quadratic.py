@@ -7,13 +7,13 @@ clip(A' multipliers, lower, upper), and what is left is to maximise a concave, p
 variables. A projected Newton method does that for all programmes at once.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lib.solvers import arguments
+from lib.solvers.lbfgs import norms as euclidean_norms
 
 ARMIJO = 1e-4
 TOLERANCE = 1e-9  # of the optimality conditions: how far r may be from where a constraint holds, relative to |r|
@@ -69,8 +69,11 @@ def solve(
     tolerance: float = TOLERANCE,
     max_iterations: int = 100,
 ) -> Projection:
-    """`project` for programmes that are known to be in order, and for those with nan, whose rows are then nan."""
+    """`project` for programmes that are known to be in order, and for those with nan or infinite slopes: nan."""
     norms, slopes, bounds = _normalised(slopes, bounds, lower, upper)
+    unknown = (~norms.isfinite() | bounds.isnan()).any(dim=1)
+    if unknown.any():
+        slopes, bounds = slopes.masked_fill(unknown[:, None, None], 0), bounds.masked_fill(unknown[:, None], 0)
     multipliers = torch.zeros_like(bounds) if start is None else start * norms
     multipliers = multipliers * (bounds > 0).any(dim=1, keepdim=True)  # r = 0 is at once right where it is allowed
     rows, part = torch.arange(len(bounds), device=bounds.device), (slopes, bounds, lower, upper)
@@ -93,6 +96,7 @@ def solve(
             torch.lerp(dual.inside, new.inside, unsolved[:, None].to(dual.inside)),
         )
     perturbation = _primal(multipliers, slopes, lower, upper)
+    perturbation[unknown] = torch.nan
     slack = bounds - apply(slopes, perturbation)
     return Projection(perturbation, multipliers / norms, _violation(multipliers, slack, perturbation.norm(dim=1)))
 
@@ -103,10 +107,7 @@ def _normalised(slopes: Tensor, bounds: Tensor, lower: Tensor, upper: Tensor) ->
     No r of the box is further away than its corner: bounds beyond twice that, infinite ones, say nothing more.
     """
     tiny = torch.finfo(slopes.dtype).tiny
-    norms = slopes.norm(dim=2)
-    if (norms < 1e3 * math.sqrt(tiny)).any():  # their squares underflow
-        largest = slopes.abs().amax(dim=2).clamp_min(tiny)
-        norms = largest * (slopes / largest[..., None]).norm(dim=2).clamp_min(1)  # a row of zeros stays one
+    norms = euclidean_norms(slopes.flatten(0, 1)).view_as(bounds).clamp_min(tiny)  # a row of zeros stays one
     limit = 2 * torch.maximum(-lower, upper).norm(dim=1, keepdim=True).clamp_min(tiny)
     return norms, slopes / norms[..., None], torch.clamp(bounds / norms, -limit, limit)
 

@@ -1,5 +1,7 @@
 """The shortest vector is feasible, meets the conditions of optimality, and is what another solver finds."""
 
+import math
+
 import clarabel
 import numpy as np
 import pytest
@@ -158,3 +160,31 @@ def test_single_precision_comes_close():
     precise = [torch.stack(part) for part in zip(*programmes, strict=True)]
     found = project(*(v.float() for v in precise), tolerance=1e-5)
     torch.testing.assert_close(found.distortion.double(), project(*precise).distortion, rtol=1e-4, atol=1e-4)
+
+
+def programme(slopes, bounds, dtype=torch.float64) -> tuple:
+    """Of two variables, in the box +-1."""
+    return tuple(torch.tensor([values], dtype=dtype) for values in (slopes, bounds, (-1.0, -1.0), (1.0, 1.0)))
+
+
+@pytest.mark.parametrize("length", [1e-30, 1e-20, 1.0, 1e20, 1e30])
+def test_in_single_precision_the_lengths_of_rows_do_not_matter_either(length):
+    """Their squares over- and underflow."""
+    found = project(*programme([[3 * length, 4 * length]], [2.5 * length], dtype=torch.float32), tolerance=1e-6)
+    assert found.violation <= 1e-6
+    assert found.perturbation[0].tolist() == pytest.approx([0.3, 0.4], rel=1e-5)
+
+
+def test_void_and_contradicting_programmes_leave_their_neighbours_alone():
+    rows = [
+        programme([[1, 0], [0, 1]], [0.5, -math.inf]),
+        programme([[1, 0], [-1, 0]], [0.5, 0.5]),
+        programme([[0, 0], [0, 0]], [-1, 0]),
+        programme([[1, 0], [0, 1e-8]], [0.1, 0.5e-8]),
+        programme([[1, 0], [0, 1]], [math.inf, 0.1]),
+    ]
+    found = project(*(torch.cat(part) for part in zip(*rows, strict=True)))
+    assert (found.violation > 1e-9).tolist() == [False, True, False, False, True]
+    torch.testing.assert_close(
+        found.perturbation[[0, 2, 3]], torch.tensor([[0.5, 0], [0, 0], [0.1, 0.5]], dtype=torch.float64)
+    )
