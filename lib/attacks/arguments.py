@@ -52,7 +52,7 @@ def check_margin_fraction(value) -> None:
 # --- Images and classes ---------------------------------------------------------------------------
 
 
-def check_points(name: str, images) -> None:
+def _check_points(name: str, images) -> None:
     """Raises unless `images` is a floating Tensor (N, ...), N >= 1."""
     if not isinstance(images, Tensor):
         cure = "are the arguments in order, network first?" if callable(images) else f"use torch.as_tensor({name})"
@@ -69,7 +69,7 @@ def check_points(name: str, images) -> None:
 
 def check_finite(name: str, points, network: nn.Module) -> None:
     """Raises unless `points` is a finite floating Tensor (N, ...), N >= 1, on the network's device."""
-    check_points(name, points)
+    _check_points(name, points)
     if not points.isfinite().all():
         raise ValueError(f"{name} must be finite, and some of them hold nan or inf: leave those out")
     check_device(name, points, network)
@@ -87,7 +87,7 @@ def check_images(name: str, images, normalise: str = "hand in lambda x: network(
 
     normalise : how a network takes its normalisation in.
     """
-    check_points(name, images)
+    _check_points(name, images)
     refuse_autocast(images.device)
     if ((images >= 0) & (images <= 1)).all():  # nan is neither
         return
@@ -195,7 +195,7 @@ def check_random_targets(labels, num_classes, generator) -> None:
 
 def check_start(adversarial, inputs: Tensor) -> None:
     """Raises unless `adversarial` is one image in [0, 1] for each of the inputs."""
-    check_points("adversarial", adversarial)
+    _check_points("adversarial", adversarial)
     if not ((adversarial >= 0) & (adversarial <= 1)).all():
         raise ValueError("adversarial must lie in [0, 1] as inputs do: use adversarial.clamp(0, 1)")
     if adversarial.shape != inputs.shape:
@@ -212,14 +212,14 @@ def check_start(adversarial, inputs: Tensor) -> None:
 # --- Networks -------------------------------------------------------------------------------------
 
 
-def check_network(network) -> None:
+def _check_network(network) -> None:
     """Raises unless `network` can be called, and every module that is seen in it is in evaluation mode."""
     if not callable(network):
         raise KindError(
             f"network must be callable, images to logits, not {type(network).__name__}: are the arguments in order, "
             "network first?"
         )
-    for root in modules_behind(network):
+    for root in _modules_behind(network):
         direct = root is network
         for name, module in root.named_modules():
             kind = type(module).__name__
@@ -240,7 +240,7 @@ def check_network(network) -> None:
                 )
 
 
-def modules_behind(network) -> Iterator[nn.Module]:
+def _modules_behind(network) -> Iterator[nn.Module]:
     """The modules that calling `network` leads to, as far as that can be seen: itself, and those that a function, a
     method, a partial or an object holds on to."""
     seen, pending = set(), [network]
@@ -315,12 +315,12 @@ def _as_logits(logits, images: Tensor) -> Tensor:
     raise ValueError(f"{expected}, not {tuple(logits.shape)} for {len(images)}: a row is an image, a column a class")
 
 
-def asked(network, inputs: Tensor) -> Asked:
+def _asked(network, inputs: Tensor) -> Asked:
     """`network`, after it was asked about the first two inputs and has been found to give logits with a gradient."""
     if isinstance(network, Asked):
         return network
-    check_network(network)
-    roots = list(modules_behind(network))
+    _check_network(network)
+    roots = list(_modules_behind(network))
     buffers = {name: buffer for root in roots for name, buffer in root.named_buffers()}
     before = {name: buffer.clone() for name, buffer in buffers.items()}
     images = inputs[:2].detach().clone().requires_grad_()
@@ -398,7 +398,7 @@ def checked(network, inputs, classes, name: str = "targets") -> tuple[Asked, Ten
     the inputs, and one class for each, int64, called `name`."""
     check_images("inputs", inputs)
     classes = check_classes(name, classes, inputs)
-    network = asked(network, inputs)
+    network = _asked(network, inputs)
     check_known(name, classes, network.num_classes)
     return network, inputs.detach().clone(), classes.clone()  # what was made under inference_mode fits in no graph
 

@@ -84,7 +84,7 @@ def lead(logits: Tensor, targets: Tensor) -> Tensor:
     return target[:, 0] - others.max(dim=1).values
 
 
-def says(logits: Tensor, targets: Tensor) -> Tensor:
+def _says(logits: Tensor, targets: Tensor) -> Tensor:
     """Whether the class that logits (N, K) give is the target, (N,) bool; where they are nan they give none."""
     return (logits.argmax(dim=1) == targets) & (lead(logits, targets) >= 0)
 
@@ -289,7 +289,7 @@ def _minimize_penalized(network, inputs, targets, c, config: AttackConfig, minim
 @torch.no_grad()
 def _given(network: Network, images: Tensor, targets: Tensor, size: int) -> Tensor:
     """Whether the network gives each image its target, (N,) bool."""
-    return torch.cat([says(network(x), t) for x, t in _chunks(images, targets, size=size)])
+    return torch.cat([_says(network(x), t) for x, t in _chunks(images, targets, size=size)])
 
 
 def _chunks(*tensors: Tensor, size: int):
@@ -428,7 +428,7 @@ def verified(network: Network, inputs: Tensor, images: Tensor, targets: Tensor) 
     in, with a distortion of inf.
     """
     images = images.clamp(0, 1)
-    success = says(network(images), targets)
+    success = _says(network(images), targets)
     adversarial = torch.where(success.view(-1, *[1] * (inputs.ndim - 1)), images, inputs)
     return adversarial, distortion(images, inputs).masked_fill(~success, torch.inf), success
 

@@ -73,7 +73,7 @@ def refuse_autocast(device: torch.device) -> None:
 # --- Tensors --------------------------------------------------------------------------------------
 
 
-def check_tensor(name: str, value, cure: str = "") -> None:
+def _check_tensor(name: str, value, cure: str = "") -> None:
     """Raises unless `value` is a Tensor of float32 or float64."""
     if not isinstance(value, Tensor):
         raise KindError(f"{name} must be a torch.Tensor, not {_kind(value)}: use {cure or f'torch.as_tensor({name})'}")
@@ -81,7 +81,7 @@ def check_tensor(name: str, value, cure: str = "") -> None:
         raise KindError(f"{name} must be a floating tensor, float32 or float64, not {value.dtype}: use {name}.float()")
 
 
-def check_each(name: str, value, start: Tensor, positive: bool = False) -> None:
+def _check_each(name: str, value, start: Tensor, positive: bool = False) -> None:
     """Raises unless `value` is a number of 0 or more for all rows of `start`, or one for each, in its dtype."""
     num = len(start)
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, Tensor)):
@@ -103,7 +103,7 @@ def check_problem(objective, start, bounds: dict, tolerance, first_step, decreas
     """What `lbfgs.minimize` is given, but for the values of its box, which it looks at itself."""
     if not callable(objective):
         raise KindError(f"objective must be callable, (x, problem) -> (value, gradient), not {_kind(objective)}")
-    check_tensor("start", start)
+    _check_tensor("start", start)
     if start.ndim != 2 or start.shape[1] == 0:
         cure = ": of one point use start[None]" if start.ndim == 1 else ""
         raise ValueError(
@@ -118,9 +118,9 @@ def check_problem(objective, start, bounds: dict, tolerance, first_step, decreas
         n, shape = start.shape[1], tuple(start.shape)
         if isinstance(bound, Tensor) and tuple(bound.shape) not in ((), (1,), (n,), (1, n), shape):
             raise ValueError(f"{name} must be a number, a Tensor ({n},) or {shape}, not of shape {tuple(bound.shape)}")
-    check_each("tolerance", tolerance, start)
-    check_each("first_step", first_step, start, positive=True)
-    check_each("decrease", decrease, start)
+    _check_each("tolerance", tolerance, start)
+    _check_each("first_step", first_step, start, positive=True)
+    _check_each("decrease", decrease, start)
 
 
 class Evaluated:
@@ -157,7 +157,7 @@ def _described(value) -> str:
 
 def check_programme(slopes, bounds, lower, upper, start, tolerance, max_iterations) -> None:
     """What `quadratic.project` is given."""
-    check_tensor("slopes", slopes)
+    _check_tensor("slopes", slopes)
     if slopes.ndim != 3 or 0 in slopes.shape:
         raise ValueError(
             f"slopes must be (N, k, n): of N >= 1 programmes the k rows of n slopes, not {tuple(slopes.shape)}"
@@ -166,7 +166,7 @@ def check_programme(slopes, bounds, lower, upper, start, tolerance, max_iteratio
     others = {"bounds": (bounds, (num, k)), "lower": (lower, (num, n)), "upper": (upper, (num, n))}
     others |= {} if start is None else {"start": (start, (num, k))}
     for name, (value, shape) in others.items():
-        check_tensor(name, value)
+        _check_tensor(name, value)
         if tuple(value.shape) != shape:
             raise ValueError(f"{name} must be {shape} beside slopes {tuple(slopes.shape)}, not {tuple(value.shape)}")
         if value.dtype != slopes.dtype or value.device != slopes.device:
