@@ -190,7 +190,7 @@ HTML(blind_test.element(asked, order, otherwise))
 #
 # Beside the last layers stand controls:
 #
-# - *Conv untrained*: the same architecture with its initial weights. What is found there is not learned.
+# - *untrained*: the same architectures with their initial weights. What is found there is not learned.
 # - *pixels*: the pixel basis of the images themselves.
 # - *logits*: a basis that certainly means something, since each unit is a class. A measure that sees no distinction here
 #   sees nothing.
@@ -231,8 +231,9 @@ Markdown(table.show_wide(columns, caption=caption, **show))
 
 # %% [markdown]
 # {glue:text}`source`, random directions' images agree more than images drawn at random, with intervals that are apart, in
-# {glue:text}`num_above_chance` of {glue:text}`num_against_chance` comparisons. So directions, too, mean something.
-# Do units mean more?
+# {glue:text}`num_above_chance` of {glue:text}`num_against_chance` comparisons. So directions, too, mean something. Not all
+# of that is learned: images that look alike excite an untrained network alike, and the verdict below asks for more
+# agreement than there. Do units mean more?
 
 # %% mystnb={"figure": {"caption": "Cliff's delta of live units against random directions, with 95 % bootstrap intervals over units and directions, in the last layer of each network, and in that of Conv from other seeds. Recorded at the paper's scale, or else this build's.", "name": "fig-effects"}, "image": {"alt": "Effect sizes with intervals, a line for each network, a mark for each of two judges, and a band of negligible ones around zero."}}
 by_judge = {judge: f"{judge}: delta, random" for judge in units.JUDGES}

@@ -21,18 +21,18 @@ from lib.measures.units import Study
 from lib.networks import features, imagenet, mnist
 
 ALEXNET, SQUEEZENET = units.LAST[1:]
+UNTRAINED = tuple(units.UNTRAINED.values())
 ON_IMAGENET = ", on ImageNet"
 CONTROLS = (
     "Conv, logits",
-    "Conv untrained, hidden layer",
-    "AlexNet untrained, conv5",
+    *UNTRAINED,
     "pixels",
     "Conv, convolution",
     "Conv, convolution, maps",
     f"{ALEXNET}, mean over the map",
 )
 COMPARED = (*units.LAST, *CONTROLS)
-FOR_BASES = (*units.LAST, "Conv untrained, hidden layer", "AlexNet untrained, conv5")
+FOR_BASES = (*units.LAST, *UNTRAINED[:2])
 RIVAL = {ALEXNET: SQUEEZENET, SQUEEZENET: ALEXNET}  # each public network is judged by the other
 SHOWN_SIDE = 80  # pixels of a photograph on the page
 
@@ -89,7 +89,7 @@ def of_digits(run: Experiment) -> dict[str, Layer]:
         "Conv, convolution": _convolution(conv),
         "Conv, convolution, maps": nn.Sequential(_convolution(conv), nn.Unflatten(1, (conv.num_filters, -1))),
         "Conv, logits": conv,
-        "Conv untrained, hidden layer": _hidden(untrained.to(run.device)),
+        UNTRAINED[0]: _hidden(untrained.to(run.device)),
         "pixels": nn.Identity(),
     }
     judges = _judges_of_digits(run, test)
@@ -135,9 +135,12 @@ def of_photographs(run: Experiment, found: Mapping[str, object]) -> dict[str, La
     maps = {
         ALEXNET: partial(_maps, run, found["AlexNet"]),
         SQUEEZENET: partial(_maps, run, found["SqueezeNet 1.1"]),
-        "AlexNet untrained, conv5": partial(_maps, run, features.untrained(imagenet.AlexNet, run.seeds.init)),
     }
-    judges = {name: _judges_of_photographs(run, tiny, maps[RIVAL.get(name, SQUEEZENET)]) for name in maps}
+    judges = {name: _judges_of_photographs(run, tiny, maps[rival]) for name, rival in RIVAL.items()}
+    for name, network in {ALEXNET: imagenet.AlexNet, SQUEEZENET: imagenet.SqueezeNet}.items():
+        untrained = units.UNTRAINED[name]
+        maps[untrained] = partial(_maps, run, features.untrained(network, run.seeds.init))
+        judges[untrained] = judges[name]
     layers = {name: Layer(respond, tiny, sample, judges[name]) for name, respond in maps.items()}
     layers[f"{ALEXNET}, mean over the map"] = Layer(partial(_means, maps[ALEXNET]), tiny, sample, judges[ALEXNET])
     for name, rival in RIVAL.items():

@@ -20,6 +20,7 @@ from lib.measures.intervals import Estimate
 CHUNK = 250  # images whose maps are held at once
 JUDGES = ("labels", "another network")  # the primary ones, on which the claims rest
 LAST = ("Conv, hidden layer", "AlexNet, conv5", "SqueezeNet, fire9")  # the last layer that we have of each network
+UNTRAINED = {name: name.replace(",", " untrained,") for name in LAST}  # the same with their initial weights
 SEED = "Conv, seed {}"  # rows: the first of LAST, from that seed
 FEW_SEEDS = 3  # fewer have no interval worth the name
 

@@ -38,6 +38,7 @@ Tables that only claims need:
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -399,44 +400,47 @@ def table1_errors(tables: Tables) -> Verdict:
 @claim("random-meaningful", "units")
 def random_meaningful(tables: Tables) -> Verdict:
     """In the last layer we have of each network, the ten images that random directions like best agree more than ten
-    images drawn at random, in label and in an independent network's features: the 95 % intervals of the means do not
-    overlap.
+    images drawn at random, and more than ten that random directions of the same network with its initial weights like
+    best, in label and in an independent network's features: the 95 % intervals of the means do not overlap.
 
-    Luck: which of the two is which is drawn for each network, for both judges together: they look at the same images.
+    Luck: which of the three is which is drawn for each network, for both judges together: they look at the same images.
     """
-    kinds = [
-        (row, by, f"{by}: {family}") for row in units.LAST for by in units.JUDGES for family in ("random", "chance")
-    ]
-    cells, behind = told(tables, "units", [(row, column) for row, _, column in kinds])
+    pairs = list(itertools.product(units.LAST, units.JUDGES))
+    cells, behind = told(tables, "units", [cell for row, by in pairs for cell in _three(row, by)])
 
     def compare(cells: Cells) -> Parts:
-        return {
-            f"{row}, {by}": not_above(cells[row, f"{by}: random"], cells[row, f"{by}: chance"])
-            for row in units.LAST
-            for by in units.JUDGES
-        }
+        parts = {}
+        for row, by in pairs:
+            random, chance, untrained = (cells[cell] for cell in _three(row, by))
+            parts[f"{row}, {by}"] = not_above(random, chance)
+            parts[f"{row}, {by}, untrained"] = not_above(random, untrained)
+        return parts
 
-    parts = compare(cells)
-    against = {
-        f"{row}, {by}": f"{cells[row, f'{by}: random'].value:.3f} against {cells[row, f'{by}: chance'].value:.3f}"
-        for row in units.LAST
-        for by in units.JUDGES
-    }
-    evidence = f"agreement of random directions against chance: {named(against, str)}; {behind} directions"
-    return Verdict(parts, evidence, luck("random-meaningful", parts, map(compare, _swapped(cells))))
+    parts, against = compare(cells), {}
+    for row, by in pairs:
+        random, chance, untrained = (cells[cell].value for cell in _three(row, by))
+        against[f"{row}, {by}"] = f"{random:.3f} against {chance:.3f} and {untrained:.3f}"
+    evidence = f"agreement of random directions against chance and untrained: {named(against, str)}"
+    evidence += f"; {behind} directions"
+    return Verdict(parts, evidence, luck("random-meaningful", parts, map(compare, _dealt(cells))))
 
 
-def _swapped(cells: Cells) -> Iterator[dict]:
-    """The cells NUM_DRAWS times, random and chance exchanged in the networks for which a coin says so."""
-    rng, other = np.random.default_rng(SEED_OF_LUCK), {"random": "chance", "chance": "random"}
-    rows = list(dict.fromkeys(row for row, _ in cells))
+def _three(row: str, by: str) -> list[tuple[str, str]]:
+    """The cells of random directions, of images drawn at random, and of random directions before training."""
+    return [(row, f"{by}: random"), (row, f"{by}: chance"), (units.UNTRAINED[row], f"{by}: random")]
+
+
+def _dealt(cells: Cells) -> Iterator[dict]:
+    """The cells NUM_DRAWS times, the three of each network dealt anew, the same for both judges."""
+    rng = np.random.default_rng(SEED_OF_LUCK)
     for _ in range(NUM_DRAWS):
-        exchanged = {row for row, says_so in zip(rows, rng.integers(0, 2, len(rows)), strict=True) if says_so}
-        yield {
-            (row, column): cells[row, f"{by}: {other[family]}"] if row in exchanged else estimate
-            for (row, column), estimate in cells.items()
-            for by, family in [column.split(": ")]
-        }
+        dealt = {}
+        for row in units.LAST:
+            order = rng.permutation(3)
+            for by in units.JUDGES:
+                three = _three(row, by)
+                dealt |= {cell: cells[three[i]] for cell, i in zip(three, order, strict=True)}
+        yield dealt
 
 
 @claim("no-distinction", "units")

@@ -11,7 +11,7 @@ from lib.data import photographs as pictures_of
 from lib.experiments import digits, layers, profiles
 from lib.experiments.profiles import PROFILES
 from lib.measures import units
-from lib.networks import features, imagenet
+from lib.networks import features
 from lib.networks.autoencoder import AutoencoderConfig
 from lib.networks.training import MinibatchConfig, TrainingConfig
 from lib.record import ledger
@@ -165,8 +165,7 @@ class Filters(nn.Module):
 @pytest.fixture
 def photographs(tmp_path, monkeypatch):
     """Six pictures of three classes in the place of all; networks of five filters."""
-    monkeypatch.setattr(imagenet, "AlexNet", Filters)
-    monkeypatch.setattr(features, "untrained", lambda network, seed: network(seed))
+    monkeypatch.setattr(features, "untrained", lambda network, seed: Filters(seed))
     tiny = pictures_made.tiny_imagenet(tmp_path)
     return {
         "SqueezeNet 1.1": Filters(1),
@@ -179,6 +178,7 @@ def photographs(tmp_path, monkeypatch):
 def test_each_public_network_is_judged_by_the_other(run, photographs):
     found = layers.of_photographs(run, photographs)
     for name, rival in layers.RIVAL.items():
+        assert found[units.UNTRAINED[name]].judges is found[name].judges
         maps = found[rival].activations.float().mean(dim=2)
         torch.testing.assert_close(found[name].judges["another network"], units.unit_vectors(maps))
         assert list(found[name].judges) == ["labels", "another network", "pixels"]

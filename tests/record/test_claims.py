@@ -26,10 +26,13 @@ def as_printed(name: str, change=lambda value: value, half: float = 0.0) -> dict
     return {cell: about(change(value), half) for cell, value in ledger.printed(name).items()}
 
 
-def units(random: float = 0.5, delta: float = 0.0, half: float = 0.05, chance: float = 0.1) -> dict:
+def units(
+    random: float = 0.5, delta: float = 0.0, half: float = 0.05, chance: float = 0.1, untrained: float = 0.2
+) -> dict:
     cells = {}
     for row in LAYERS:
         for by in JUDGES:
+            cells[row.replace(",", " untrained,"), f"{by}: random"] = about(untrained, 0.05)
             cells[row, f"{by}: random"], cells[row, f"{by}: chance"] = about(random, 0.1), about(chance, 0.1)
             cells[row, f"{by}: delta, random"] = about(delta, half)
     return cells
@@ -467,9 +470,13 @@ def test_cells_are_dealt_within_their_blocks_and_every_deal_is_as_likely():
 
 
 def test_a_sign_test_has_the_luck_of_a_coin():
-    """Three networks, whose two judges look at the same images, in the right order: one in 8."""
+    """Three networks, whose two judges look at the same images, each with the right one of three on top: one in 27."""
     found = claims.random_meaningful({"units": units()})
-    assert found.luck == pytest.approx(1 / 8, abs=0.01)
+    assert found.luck == pytest.approx(1 / 27, abs=0.01)
+
+
+def test_to_be_as_good_as_untrained_is_not_to_be_meaningful():
+    assert claims.judge("random-meaningful", {"units": units(random=0.5, untrained=0.5)}) == PARTLY
 
 
 def test_what_sits_on_the_limit_lies_within_half_of_the_time():
