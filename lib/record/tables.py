@@ -17,6 +17,7 @@ from lib.record.ledger import Cells
 from lib.record.markdown import MISSING
 
 RATES = ("table2", "table4", "target_rates", "clamped", "louder")  # their columns are networks, their cells per cents
+PROVEN = ("table5", "mnist_bounds", "squeezenet_bounds")  # whose intervals are proven bounds, and nothing's chance
 AT_SCALE, IN_BUILD, PARTLY = "At the paper's scale", "In this build", "Partly recorded"
 
 
@@ -171,13 +172,18 @@ class Table:
     def _details(self, rows: list[str], columns: list[str], index: str) -> str:
         """All that is known of each cell, folded."""
         cells = [(row, column) for row in rows for column in columns if (row, column) in {*self.recorded, *self.now}]
+        interval = "proven bounds" if self.name in PROVEN else "95 %"
         parts = {
-            "recorded [95 %]": {cell: markdown.interval(e, self._unit(cell[1])) for cell, e in self.recorded.items()},
+            f"recorded [{interval}]": {
+                cell: markdown.interval(e, self._unit(cell[1])) for cell, e in self.recorded.items()
+            },
             "n": {cell: f"{e.n:,.0f}" for cell, e in self.estimates.items()},
             "mean of the seeds [range]": {
                 cell: markdown.interval(e, self._unit(cell[1])) for cell, e in self.seeds.items()
             },
-            "this build [95 %]": {cell: markdown.interval(e, self._unit(cell[1])) for cell, e in self.now.items()},
+            f"this build [{interval}]": {
+                cell: markdown.interval(e, self._unit(cell[1])) for cell, e in self.now.items()
+            },
         }
         heads = [head for head, known in parts.items() if any(cell in known for cell in cells)]
         lines = [[*cell, *(parts[head].get(cell, "–") for head in heads)] for cell in cells]

@@ -1,6 +1,7 @@
 """A table speaks with one voice; what nobody recorded says so, and nothing is ever a mixture."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -168,6 +169,12 @@ def test_folded_under_a_table_is_all_that_is_known_of_its_cells():
     folded = text.split(":::{dropdown}")[1]
     for part in ("9.88 [9.10,\u00a010.55]", "9.00 [8.00,\u00a011.00]", "7.00 [6.00,\u00a08.00]", "100"):
         assert part in folded
+
+
+def test_an_interval_says_whether_it_is_of_chance_or_proven():
+    chance, proven = (replace(table(recorded=[A]), name=name).show(caption="C.", name="t") for name in ("x", "table5"))
+    assert "recorded [95 %]" in chance
+    assert "recorded [proven bounds]" in proven
 
 
 @pytest.mark.parametrize("missing", ["now", "recorded", "seeds", "digits"])
