@@ -180,7 +180,9 @@ changes = {
     "random signs (%)": perturbations.random_signs,
     "random direction (%)": perturbations.random_directions,
 }
-cells = generalisation.controls(found, changes, run.seeds.noise)
+cells = generalisation.controls(
+    found, changes, run.profile.num_controls, run.seeds.noise
+)
 controls = run.table("controls", cells)
 caption = "Errors of all networks but the one that the perturbation was made for."
 shown = {"caption": caption, "name": "tab-controls", "rows": names, "index": "made for"}
@@ -232,7 +234,8 @@ tell(share_source=part.source, median_share=(np.median(shares), ".0f"))
 
 # %%
 factors = [0, 0.5, 1, 1.5, 2, 2.5, 3]
-cells = generalisation.louder(found, "100-100-10", factors, run.seeds.noise)
+many = run.profile.num_louder
+cells = generalisation.louder(found, "100-100-10", factors, many, run.seeds.noise)
 louder = run.table("louder", cells)
 
 # %% mystnb={"figure": {"caption": "Error of the other networks on perturbations made for 100-100-10, scaled, against random directions of the same lengths; as recorded, else of this build.", "name": "fig-louder"}, "image": {"alt": "Six panels, one for each other network, with two curves of error against the factor: under adversarial perturbations, and under random directions of the same lengths."}} tags=["hide-input"]

@@ -57,7 +57,9 @@ Markdown(run.banner)
 attacks = generalisation.across_networks(run, mnist.TABLE1)
 images, targets = run.attacked, run.targets(run.attacked)
 draws = seeds.generator(run.seeds.noise)
-uniform = torch.rand(min(500, len(images)), generator=draws).to(run.device)
+uniform = torch.rand(min(run.profile.num_coarse, len(images)), generator=draws).to(
+    run.device
+)
 how = uniform, run.profile.attack, run.store
 
 read, searched = {}, {}
@@ -123,7 +125,7 @@ tell(num_mean_fits=averages.num_mean_fits(*lengths))
 # quadratic programme. `lib/attacks/exact.py` solves it in its dual, which has only nine variables, to nine digits.
 
 # %%
-few, goals = images.take(2000), targets[:2000]
+few, goals = images.take(run.profile.num_optimal), targets[: run.profile.num_optimal]
 reached = {name: r.distortion[: len(few)] for name, r in attacks.results.items()}
 optimum, beside = {}, {}
 for name in mnist.LINEAR:

@@ -13,8 +13,6 @@ from lib.measures import certified
 from lib.measures.certified import Trial
 from lib.networks import mnist
 
-NUM_EXACT = 200  # images on which certificates meet the exact optimum
-
 
 def attacked(run: Experiment, names: Sequence[str]) -> dict[str, Trial]:
     """Networks against the paper's attack on the training images."""
@@ -45,8 +43,8 @@ def tightened(run: Experiment, trials: Mapping[str, Trial]) -> dict[str, Trial]:
 
 
 def optima(run: Experiment, trials: Mapping[str, Trial]) -> dict[str, Trial]:
-    """Those of the linear networks against the exact optimum in the box, on the first `NUM_EXACT` training images."""
-    inputs, targets = _first(run, NUM_EXACT)
+    """Those of the linear networks against the exact optimum in the box, on the first training images."""
+    inputs, targets = _first(run, run.profile.num_exact)
     layers = {name: run.trained(name).network[0] for name in mnist.LINEAR}
     found = {name: run.store.call(exact.minimum_perturbation, layer, inputs, targets) for name, layer in layers.items()}
     return {

@@ -19,7 +19,6 @@ from lib.record.ledger import Cells
 
 Change = Callable[[Tensor, Tensor, torch.Generator], Tensor]  # of inputs, adversarial, and where to draw from
 POOLED = "pooled, images classified correctly"  # a column of the table "average"
-NUM_CONTROLS, NUM_LOUDER = 10_000, 2_000  # images, at the most
 
 
 @dataclass(frozen=True)
@@ -103,12 +102,12 @@ def table4(found: Generalisation) -> Cells:
 # --- Beyond the paper's tables ----------------------------------------------------------------------
 
 
-def controls(found: Generalisation, changes: Mapping[str, Change], seed: int) -> Cells:
-    """Error in per cent, of all networks that the images were not made for together, under each change of these.
+def controls(found: Generalisation, changes: Mapping[str, Change], num: int, seed: int) -> Cells:
+    """Error in per cent, of all networks that `num` images were not made for together, under each change of these.
 
     Rows are the networks that the images were made for, columns the changes, each of which draws from `seed` anew.
     """
-    few = found.images.take(NUM_CONTROLS)
+    few = found.images.take(num)
     cells = {}
     for name, adversarial in found.adversarial.items():
         others = {other: network for other, network in found.networks.items() if other != name}
@@ -119,12 +118,12 @@ def controls(found: Generalisation, changes: Mapping[str, Change], seed: int) ->
     return cells
 
 
-def louder(found: Generalisation, name: str, factors: Sequence[float], seed: int) -> Cells:
-    """Errors of the other networks on what was made for `name`, its perturbation multiplied; and random directions.
+def louder(found: Generalisation, name: str, factors: Sequence[float], num: int, seed: int) -> Cells:
+    """Errors of the others on `num` images made for network `name`, the perturbation multiplied; and random directions.
 
     Rows are `transfer.factor_row`s of "adversarial" and "random direction", columns the other networks.
     """
-    few = found.images.take(NUM_LOUDER)
+    few = found.images.take(num)
     x, adversarial = few.inputs, found.adversarial[name][: len(few)]
     blind = perturbations.random_directions(x, adversarial, seeds.generator(seed))
     moves = {"adversarial": adversarial - x, "random direction": blind - x}

@@ -36,6 +36,12 @@ class Profile:
     training: TrainingConfig
     autoencoder: AutoencoderConfig
     conv: MinibatchConfig
+    num_controls: int  # images on which other changes are compared with perturbations
+    num_louder: int  # images whose perturbations are multiplied
+    num_compared: int  # images on which variants of the autoencoder are compared
+    num_coarse: int  # images on which coarser searches over c are tried
+    num_optimal: int  # images on which the attack is compared with the exact optimum
+    num_exact: int  # images on which certificates meet the exact optimum
     num_enclosed: int  # images whose logits are enclosed for a certificate
     num_tightened: int  # images on which certificates meet the tight attack
     num_lanczos: int  # steps towards a convolution's least singular value
@@ -52,6 +58,12 @@ _PROFILES = (
         training=TrainingConfig(max_iterations=120, decrease=1e-5),
         autoencoder=AutoencoderConfig(max_iterations=40, num_images=1000),
         conv=MinibatchConfig(num_epochs=3),
+        num_controls=200,
+        num_louder=200,
+        num_compared=200,
+        num_coarse=200,
+        num_optimal=200,
+        num_exact=200,
         num_enclosed=20,
         num_tightened=10,
         num_lanczos=20,
@@ -86,6 +98,12 @@ _PROFILES = (
         training=TrainingConfig(max_iterations=3000),
         autoencoder=AutoencoderConfig(),
         conv=MinibatchConfig(),
+        num_controls=10_000,
+        num_louder=2000,
+        num_compared=2000,
+        num_coarse=500,
+        num_optimal=2000,
+        num_exact=200,
         num_enclosed=2000,
         num_tightened=500,
         num_lanczos=1000,

@@ -22,7 +22,6 @@ from lib.record.tables import Table
 ERRORS = ["training error (%)", "test error (%)"]  # columns of Table 1
 FITS = ["iterations", "final loss", "largest gradient component", "seconds", "converged"]
 JUDGED = ["test error (%)", "distortion", "fools others (%)", "fooled by others (%)"]  # an autoencoder by its columns
-NUM_JUDGED = 2000  # images at the paper's scale, of which each variant of the autoencoder gets its share
 
 # What the first version of the paper calls the networks, and what the last one does.
 NAMES = {
@@ -111,7 +110,7 @@ class Bench:
 
 def bench(run: Experiment, trained: Mapping[str, Trained]) -> Bench:
     """A few training images, made adversarial for the networks of Table 1 but the autoencoder's own."""
-    images = run.train.take((run.profile.num_attacked or NUM_JUDGED) // profiles.VARIANT_SHARE)
+    images = run.train.take(run.profile.num_compared // profiles.VARIANT_SHARE)
     others = {name: each for name, each in trained.items() if name != "AE400-10"}
     return Bench(images, others, {name: run.adversarial(each, images) for name, each in others.items()})
 

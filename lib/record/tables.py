@@ -172,18 +172,16 @@ class Table:
     def _details(self, rows: list[str], columns: list[str], index: str) -> str:
         """All that is known of each cell, folded."""
         cells = [(row, column) for row in rows for column in columns if (row, column) in {*self.recorded, *self.now}]
-        interval = "proven bounds" if self.name in PROVEN else "95 %"
+        kind = "proven bounds" if self.name in PROVEN else "95 %"
+        recorded, seeds, now = (
+            {cell: markdown.interval(e, self._unit(cell[1])) for cell, e in each.items()}
+            for each in (self.recorded, self.seeds, self.now)
+        )
         parts = {
-            f"recorded [{interval}]": {
-                cell: markdown.interval(e, self._unit(cell[1])) for cell, e in self.recorded.items()
-            },
+            f"recorded [{kind}]": recorded,
             "n": {cell: f"{e.n:,.0f}" for cell, e in self.estimates.items()},
-            "mean of the seeds [range]": {
-                cell: markdown.interval(e, self._unit(cell[1])) for cell, e in self.seeds.items()
-            },
-            f"this build [{interval}]": {
-                cell: markdown.interval(e, self._unit(cell[1])) for cell, e in self.now.items()
-            },
+            "mean of the seeds [range]": seeds,
+            f"this build [{kind}]": now,
         }
         heads = [head for head, known in parts.items() if any(cell in known for cell in cells)]
         lines = [[*cell, *(parts[head].get(cell, "–") for head in heads)] for cell in cells]

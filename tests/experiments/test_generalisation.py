@@ -118,7 +118,7 @@ def test_another_seed_gives_other_numbers(run, cells):
 def test_controls_by_hand(run, networks):
     unchanged = lambda x, adversarial, generator: x  # noqa: E731
     changes = {"undistorted (%)": unchanged, "random signs (%)": perturbations.random_signs}
-    found = generalisation.controls(networks, changes, seed=7)
+    found = generalisation.controls(networks, changes, num=1000, seed=7)
     assert found.keys() == {(name, kind) for name in networks.trained for kind in changes}
     made = networks.adversarial["softmax 1"]
     signed = perturbations.random_signs(networks.images.inputs, made, seeds.generator(7))
@@ -128,7 +128,7 @@ def test_controls_by_hand(run, networks):
 
 
 def test_once_as_loud_is_what_was_made_and_not_at_all_is_the_image(networks):
-    found = generalisation.louder(networks, "100-100-10", [0, 1], seed=3)
+    found = generalisation.louder(networks, "100-100-10", [0, 1], num=1000, seed=3)
     others = [name for name in networks.trained if name != "100-100-10"]
     assert {column for _, column in found} == set(others)
     undisturbed = transfer.error_rates(

@@ -27,6 +27,7 @@ def run(tmp_path_factory):
     profile = replace(
         whole.profile,
         num_attacked=60,
+        num_compared=60,
         training=TrainingConfig(max_iterations=25),
         autoencoder=AutoencoderConfig(max_iterations=8, num_images=100),
         attack=AttackConfig(max_searches=6),
