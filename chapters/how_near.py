@@ -56,10 +56,9 @@ Markdown(run.banner)
 # %%
 attacks = generalisation.across_networks(run, mnist.TABLE1)
 images, targets = run.attacked, run.targets(run.attacked)
-draws = seeds.generator(run.seeds.noise)
-uniform = torch.rand(min(run.profile.num_coarse, len(images)), generator=draws).to(
-    run.device
-)
+few = images.take(run.profile.num_coarse)
+uniform = torch.rand(len(few), generator=seeds.generator(run.seeds.noise))
+uniform = uniform.to(run.device)
 how = uniform, run.profile.attack, run.store
 
 read, searched = {}, {}
