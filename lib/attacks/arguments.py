@@ -5,7 +5,6 @@ the caller's images and the attack's own stay as they are. What is wrong for sur
 and probably not meant, a warning.
 """
 
-import dis
 import functools
 import inspect
 import sys
@@ -29,7 +28,9 @@ from lib.solvers.arguments import (
 
 __all__ = ["check_config", "check_number", "check_whole", "outside_inference_mode"]  # for the attacks
 
+SURELY = 0.1  # of the largest logit: half precision is off by a tenth of that
 NEARLY = 0.9  # of all inputs
+MOST_SEEN = 10_000  # objects that are looked through for modules
 ROUNDED = 1e-2  # by which inputs can leave [0, 1] and still be pixels, and by which probabilities can miss a sum of 1
 
 
@@ -241,32 +242,80 @@ def _check_network(network) -> None:
 
 
 def _modules_behind(network) -> Iterator[nn.Module]:
-    """The modules that calling `network` leads to, as far as that can be seen: itself, and those that a function, a
-    method, a partial or an object holds on to."""
-    seen, pending = set(), [network]
-    while pending:
-        value = pending.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        match value:
-            case nn.Module():
+    """The modules that calling `network` leads to, as far as that can be seen without calling it."""
+    seen: dict[int, object] = {}  # kept, or another object might get the same id
+    pending: list[Place] = [(network, frozenset())]
+    while pending and len(seen) < MOST_SEEN:
+        value, names = pending.pop()
+        if id(value) not in seen:
+            seen[id(value)] = value
+            if isinstance(value, nn.Module):
+                seen |= {id(part): part for part in value.modules()}
                 yield value
-            case functools.partial():
-                pending += [value.func, *value.args, *value.keywords.values()]
-            case types.MethodType():
-                pending += [value.__self__]
-            case types.FunctionType():
-                pending += [v for v in _held(value) if isinstance(v, (nn.Module, types.FunctionType, types.MethodType))]
-            case _ if value is network:
-                pending += [v for v in getattr(value, "__dict__", {}).values() if isinstance(v, nn.Module)]
+            pending += _behind(value, names)
+
+
+# Something that a call may lead to, and the names in the code that leads there: which of its attributes are followed.
+Place = tuple[object, frozenset[str]]
+
+
+def _behind(value, names: frozenset[str]) -> list[Place]:
+    """Where it leads in one step: a function to what it holds, a collection to all, an object to what the code names."""
+    match value:
+        case nn.Module():
+            ours = [part for part in value.modules() if not _is_torchs(type(part))]
+            return [(types.MethodType(type(part).forward, part), names) for part in ours]
+        case types.FunctionType():
+            return [] if _is_torchs(value) else [(held, _names(value.__code__)) for held in _held(value)]
+        case types.MethodType(__func__=types.FunctionType(__code__=code), __self__=owner):
+            itself = [(owner, names)] if isinstance(owner, nn.Module) else []
+            return [(value.__func__, names), *_attributes(owner, _names(code)), *itself]
+        case functools.partial():
+            return [(part, names) for part in (value.func, *value.args, *value.keywords.values())]
+        case dict():
+            return [(part, names) for part in value.values()]
+        case list() | tuple() | set():
+            return [(part, names) for part in value]
+    called = vars(type(value)).get("__call__")
+    of_class = [(types.MethodType(called, value), names)] if isinstance(called, types.FunctionType) else []
+    return [*_attributes(value, names), *of_class]
+
+
+def _is_torchs(thing) -> bool:
+    return (getattr(thing, "__module__", None) or "").split(".")[0] == "torch"
+
+
+def _names(code: types.CodeType) -> frozenset[str]:
+    """The globals and attributes that a function's code names, inner functions' too."""
+    inner = (part for part in code.co_consts if isinstance(part, types.CodeType))
+    return frozenset(code.co_names).union(*map(_names, inner))
 
 
 def _held(function: types.FunctionType) -> list:
     """What a function's body can reach by name: what it closes over, globals, defaults."""
-    enclosed, known = inspect.getclosurevars(function).nonlocals, function.__globals__
-    named = [step.argval for step in dis.get_instructions(function) if step.opname == "LOAD_GLOBAL"]
-    return [*enclosed.values(), *(known[name] for name in named if name in known), *(function.__defaults__ or ())]
+    named, known = _names(function.__code__), function.__globals__
+    enclosed = [cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType()]
+    defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    return [*enclosed, *(known[name] for name in named if name in known), *defaults]
+
+
+def _attributes(owner, names: frozenset[str]) -> list[Place]:
+    return [(found, names) for name in sorted(names) if (found := _attribute(owner, name)) is not None]
+
+
+def _attribute(owner, name: str):
+    """An attribute, without running any code of the owner's; a function of its class as the method that it is."""
+    found = inspect.getattr_static(owner, name, None)
+    if name in getattr(owner, "__dict__", {}):
+        return found
+    match found:
+        case types.FunctionType():
+            return types.MethodType(found, owner)
+        case property(fget=types.FunctionType() as function) | functools.cached_property(func=function):
+            return types.MethodType(function, owner)
+        case types.MemberDescriptorType():
+            return getattr(owner, name, None)
+    return None
 
 
 class Asked:
@@ -341,6 +390,7 @@ def _asked(network, inputs: Tensor) -> Asked:
                 f"network changes its own buffer {name!r} when it is asked, so that an answer depends on the questions "
                 "before: an attack needs one that stays as it is"
             )
+    _refuse_neighbours(network, images.detach(), logits.detach())
     if logits.grad_fn is None or not _leads_to(logits.grad_fn, images):
         raise ValueError(
             "network's logits have no gradient with respect to the images: take torch.no_grad, torch.inference_mode, "
@@ -354,6 +404,23 @@ def _asked(network, inputs: Tensor) -> Asked:
             ProbabilitiesWarning,
         )
     return Asked(network, logits.shape[1], in_place=handed._version > 0 or not torch.equal(handed, images))
+
+
+@torch.no_grad()
+def _refuse_neighbours(network, images: Tensor, logits: Tensor) -> None:
+    """An image by itself must get the logits that it gets beside another; random ones, which differ anyway, pass."""
+    if _differ(network(images[:1].clone()), logits[:1]) and not _differ(network(images.clone()), logits):
+        raise ValueError(
+            "network gives an image other logits beside another image than alone, as batch norm in training does: an "
+            "attack needs one that looks at each image by itself, network.eval() or F.batch_norm(..., training=False)"
+        )
+
+
+def _differ(logits, others: Tensor) -> bool:
+    """By more than any rounding."""
+    finite = others.isfinite()
+    close = (logits - others).abs() <= SURELY * others[finite].abs().amax() if finite.any() else finite
+    return not (close | ~finite).all()
 
 
 def _explain(error: Exception, roots: list[nn.Module], images: Tensor) -> None:

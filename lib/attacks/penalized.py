@@ -194,7 +194,7 @@ def find_nearest_adversarial(
 
     Parameters, result and errors as in `find_adversarial`, with labels (N,) in place of targets. An input that the
     network already gives another class than its label is its own answer, and costs no gradient. Each of the others
-    costs K - 1 targeted attacks, all counted.
+    costs K - 1 targeted attacks, all counted. It has converged where the search for each class that was reached has.
     """
     arguments.check_config(config, AttackConfig)
     network, inputs, labels = arguments.checked(network, inputs, labels, name="labels")
@@ -232,7 +232,8 @@ def _nearest(network: Network, inputs: Tensor, labels: Tensor, config: AttackCon
     nearest = each["distortion"].min(dim=0).indices
     rows = torch.arange(len(inputs), device=inputs.device)
     of_nearest = {name: values[nearest, rows] for name, values in each.items()}
-    whole = {"num_evaluations": each["num_evaluations"].sum(dim=0), "converged": each["converged"].all(dim=0)}
+    settled = (each["converged"] | ~each["success"]).all(dim=0) & of_nearest["success"]
+    whole = {"num_evaluations": each["num_evaluations"].sum(dim=0), "converged": settled}
     return AttackResult(**(of_nearest | whole))
 
 

@@ -93,7 +93,7 @@ def _check_each(name: str, value, start: Tensor, positive: bool = False) -> None
     if not good.all():
         bad = float(values[~good].flatten()[0])
         least = "above 0" if positive else "0 or more"
-        raise ValueError(f"{name} must be {least}, and finite, not {bad:g}, as {start.dtype} counts")
+        raise ValueError(f"{name} must be {least}, and finite, not {bad:g} (in {start.dtype})")
 
 
 # --- Of lbfgs.minimize ----------------------------------------------------------------------------
@@ -124,18 +124,13 @@ def check_problem(objective, start, bounds: dict, tolerance, first_step, decreas
 
 
 class Evaluated:
-    """An objective whose values and gradients carry no graph, have their point's dtype, and leave it alone."""
+    """An objective that is asked on copies, whose values and gradients carry no graph and have their point's dtype."""
 
     def __init__(self, objective: Callable):
-        self.objective, self.is_first = objective, True
+        self.objective = objective
 
     def __call__(self, x: Tensor, problem: Tensor) -> tuple[Tensor, Tensor]:
-        version, before = x._version, x.clone() if self.is_first else None
-        found = self.objective(x, problem)
-        # What goes past torch's count of changes, as NumPy does, shows in the values: at the first point.
-        if x._version != version or (self.is_first and not torch.equal(x, before)):
-            raise ValueError("objective must leave its argument x as it is, and has changed it: work on x.clone()")
-        self.is_first = False
+        found = self.objective(x.clone(), problem.clone())
         if not (isinstance(found, (tuple, list)) and len(found) == 2 and all(isinstance(v, Tensor) for v in found)):
             raise KindError(f"objective must return two Tensors, (value, gradient), not {_described(found)}")
         value, gradient = found

@@ -146,7 +146,7 @@ def minimize(
     ------
     TypeError : a start that is no float32 or float64 tensor, an objective that does not return two tensors.
     ValueError : a start that is not finite or not (N, n), an empty box, a tolerance or decrease below 0, a first step
-        that is not above 0, an objective of another shape or that changes x.
+        that is not above 0, an objective of another shape.
 
     Reference: Nocedal & Wright, Algorithm 7.4 in the free coordinates; Bertsekas 1982, section 2.
     """
