@@ -3,13 +3,12 @@
 "The network says l" is then one linear inequality for each other class; `lib.solvers.quadratic` does the rest.
 """
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from lib.attacks import arguments
-from lib.solvers import quadratic
+from lib.solvers import lbfgs, quadratic
+from lib.solvers.arguments import KindError
 from lib.solvers.quadratic import TOLERANCE, Projection
 
 
@@ -34,18 +33,18 @@ def minimum_perturbation(network: nn.Linear, inputs: Tensor, targets: Tensor) ->
     # Differences first: next to a large bias the logits themselves would be rounded.
     to_make_up = bias[rivals] - bias[targets][:, None] - quadratic.apply(slopes, x)
     found = quadratic.project(slopes, to_make_up, -x, 1 - x)
-    with torch.no_grad():
-        logits = copy.deepcopy(network).double()(x + found.perturbation)
+    logits = (x + found.perturbation) @ weight.T + bias
     # A tie may be missed by as much as the programme misses it, and by the rounding of logits.
     behind = logits.gather(1, rivals) - logits.gather(1, targets[:, None])
-    allowed = TOLERANCE * found.perturbation.norm(dim=1, keepdim=True) * slopes.norm(dim=2)
-    size = bias.abs().amax() + weight.norm(dim=1).amax() * x.norm(dim=1, keepdim=True)
+    steepness = lbfgs.norms(slopes.flatten(0, 1)).view_as(behind)
+    allowed = TOLERANCE * found.perturbation.norm(dim=1, keepdim=True) * steepness
+    size = bias.abs().amax() + lbfgs.norms(weight).amax() * x.norm(dim=1, keepdim=True)
     given = (behind <= allowed + 32 * torch.finfo(size.dtype).eps * size).all(dim=1)
     unsolved = int((~(given & (found.violation <= TOLERANCE))).sum())  # nan is no solution, either
     if unsolved:
         raise ValueError(
-            f"{unsolved} of {len(x)} programmes have no solution that was found; most likely their constraints "
-            "contradict each other: no image in the box is given the class"
+            f"{unsolved} of {len(x)} inputs have no solution that was found: most likely there is no image in [0, 1] "
+            "that the network gives their target"
         )
     arguments.warn_of_targets_given((found.perturbation == 0).all(dim=1))
     return found
@@ -53,11 +52,18 @@ def minimum_perturbation(network: nn.Linear, inputs: Tensor, targets: Tensor) ->
 
 def _checked(network: nn.Linear, inputs: Tensor, targets: Tensor) -> Tensor:
     """The targets as int64, once all that `minimum_perturbation` was given fits together."""
-    if not isinstance(network, nn.Linear) or type(network).forward is not nn.Linear.forward:
-        raise TypeError(
+    plain = isinstance(network, nn.Linear) and type(network).forward is nn.Linear.forward
+    if not plain or type(network).__call__ is not nn.Linear.__call__ or "forward" in vars(network):
+        raise KindError(
             f"network must be one torch.nn.Linear, not {type(network).__name__}: of a chain that is linear pass its "
             "layer, network[0]; for all others there is a search, lib.attacks.tight"
         )
+    if any(isinstance(part, nn.parameter.UninitializedTensorMixin) for part in network.parameters()):
+        raise ValueError("network is lazy and has no weights yet: call it on an image first")
+    if network._forward_hooks or network._forward_pre_hooks:
+        raise KindError("network has hooks, with which it may compute anything: remove them first")
+    if nn.utils.parametrize.is_parametrized(network) and network.training:
+        raise ValueError("network makes its weights anew each time in training mode: call network.eval() first")
     if not all(parameter.isfinite().all() for parameter in network.parameters()):
         raise ValueError("network must have finite weights and biases, not nan or inf: was its training stable?")
     num_classes, num_inputs = network.weight.shape

@@ -37,8 +37,8 @@ class AttackConfig:
         arguments.check_number("tolerance", self.tolerance, below=1)
         arguments.check_whole("max_searches", self.max_searches, 1, "value of c")
         arguments.check_whole("max_secants", self.max_secants, 0, "secant steps")
-        arguments.check_number("inner_tolerance", self.inner_tolerance)
-        arguments.check_number("decrease", self.decrease)
+        arguments.check_number("inner_tolerance", self.inner_tolerance, below=1)
+        arguments.check_number("decrease", self.decrease, below=1)
         arguments.check_margin_fraction(self.margin_fraction)
         arguments.check_whole("chunk_size", self.chunk_size, 1, "example")
         arguments.check_config(self.solver, lbfgs.LBFGSConfig, "solver")
@@ -77,14 +77,15 @@ def penalized_loss(logits: Tensor, norm: Tensor, targets: Tensor, c: Tensor) -> 
 def lead(logits: Tensor, targets: Tensor) -> Tensor:
     """Logits by which the target leads the best other class, (N,): positive exactly when it is ahead of all others.
 
-    In a tie, lead 0, the network says the first of the classes that tie: the attack goes on until the target is ahead.
+    In a tie, lead 0, the network says the first of the classes that tie: an attack goes on until the target is ahead,
+    unless the input itself is one that it wins.
     """
     target = logits.gather(1, targets[:, None])
     others = logits.scatter(1, targets[:, None], -torch.inf)
     return target[:, 0] - others.max(dim=1).values
 
 
-def _says(logits: Tensor, targets: Tensor) -> Tensor:
+def says(logits: Tensor, targets: Tensor) -> Tensor:
     """Whether the class that logits (N, K) give is the target, (N,) bool; where they are nan they give none."""
     return (logits.argmax(dim=1) == targets) & (lead(logits, targets) >= 0)
 
@@ -93,15 +94,15 @@ def needed_lead(logits: Tensor, targets: Tensor, margin_fraction: float, units: 
     """The lead that counts as success, (N,): a fraction of what the input's `logits` lack, and no less than rounding.
 
     In another batch the same image's logits may differ by rounding: by what the network's arithmetic gives the lead,
-    `units` (N,) in the last place as from `rounding_units`, and by a unit in the last place of each of the two logits
-    whose difference it is. Other classes do not matter, however far they are below; a constant that all logits share
-    costs no more than its own resolution.
+    `units` (N,) in the last place as from `rounding_units`. And no lead is less than the resolution of the two logits
+    whose difference it is, a constant that all share included: half of it is asked for. Other classes do not matter,
+    however far they are below.
     """
     eps, first_lead = torch.finfo(logits.dtype).eps, lead(logits, targets)
     target = logits.gather(1, targets[:, None])[:, 0]
     resolution = torch.maximum(target.abs(), (target - first_lead).abs())  # of the target and of its best rival
     fraction = (margin_fraction * first_lead.abs()).clamp_max(MOST_MARGIN)
-    needed = torch.maximum(fraction, eps * (units + 2 * resolution))
+    needed = torch.maximum(fraction, eps * (units + resolution / 2))
     return needed.clamp_min(torch.finfo(logits.dtype).tiny)  # all logits can be zero
 
 
@@ -290,7 +291,7 @@ def _minimize_penalized(network, inputs, targets, c, config: AttackConfig, minim
 @torch.no_grad()
 def _given(network: Network, images: Tensor, targets: Tensor, size: int) -> Tensor:
     """Whether the network gives each image its target, (N,) bool."""
-    return torch.cat([_says(network(x), t) for x, t in _chunks(images, targets, size=size)])
+    return torch.cat([says(network(x), t) for x, t in _chunks(images, targets, size=size)])
 
 
 def _chunks(*tensors: Tensor, size: int):
@@ -351,15 +352,14 @@ class _Trial:
 def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
     """`find_adversarial` for examples that are attacked together; nothing couples them but the arithmetic."""
     x, shape = inputs.detach().flatten(1), inputs.shape[1:]
-    first_lead, ascent, enough = _lead_and_gradient(network, x, targets, shape, config.margin_fraction)
-    done = first_lead > 0
+    done, first_lead, ascent, enough = _first_answers(network, x, targets, shape, config.margin_fraction)
     best = Shortest(images=x.clone(), norm=torch.zeros_like(first_lead).masked_fill(~done, torch.inf))
     failed, succeeded = _Minima.none_yet(x), _Minima.none_yet(x)
     trial = _first_trial(network, x, targets, shape, first_lead, ascent)
     num_evaluations = torch.full_like(targets, 2)
     pinned = done.clone()
-    # A target whose logit is -inf is never ahead; where the gradient is not finite nothing tells the way.
-    hopeless = ~done & ~(torch.isfinite(first_lead) & torch.isfinite(trial.c))
+    # A target whose logit is -inf is never ahead; where the gradient is 0, or not finite, nothing tells the way.
+    hopeless = ~(torch.isfinite(first_lead) & torch.isfinite(trial.c))
 
     for search in range(config.max_searches):
         active = (~done & ~hopeless).nonzero()[:, 0]
@@ -429,7 +429,7 @@ def verified(network: Network, inputs: Tensor, images: Tensor, targets: Tensor) 
     in, with a distortion of inf.
     """
     images = images.clamp(0, 1)
-    success = _says(network(images), targets)
+    success = says(network(images), targets)
     adversarial = torch.where(success.view(-1, *[1] * (inputs.ndim - 1)), images, inputs)
     return adversarial, distortion(images, inputs).masked_fill(~success, torch.inf), success
 
@@ -445,16 +445,17 @@ def loss_gradient(network: Network, images: Tensor, targets: Tensor) -> Tensor:
     return gradient
 
 
-def _lead_and_gradient(network, images, targets, shape, margin_fraction) -> tuple[Tensor, Tensor, Tensor]:
-    """The lead (N,), its gradient (N, n), and the lead that counts as success; ValueError for logits nan or inf."""
+def _first_answers(network, images, targets, shape, margin_fraction) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Whether the network gives the target already, the target's lead, its gradient (N, n), and the lead that counts as
+    success. Raises ValueError for logits that are nan or inf."""
     images = images.detach().requires_grad_()
     logits = _logits(network, images, shape)
     check_logits(logits.detach())
     leads = lead(logits, targets)
     (gradient,) = torch.autograd.grad(leads.sum(), images)
     images, logits = images.detach(), logits.detach()
-    units = rounding_units(images, gradient)
-    return leads.detach(), gradient, needed_lead(logits, targets, margin_fraction, units)
+    enough = needed_lead(logits, targets, margin_fraction, rounding_units(images, gradient))
+    return says(logits, targets), leads.detach(), gradient, enough
 
 
 def check_logits(logits: Tensor) -> None:
@@ -516,7 +517,7 @@ def _price(network: Network, images: Tensor, targets: Tensor, shape: torch.Size)
 
 
 def _first_trial(network, x, targets, shape, first_lead, ascent) -> _Trial:
-    """The price on the boundary of the network made linear at x, minimised from r = 0.
+    """The price on the boundary of the network made linear at x, minimised from r = 0; nan where no gradient leads on.
 
     Where target and one rival tie, both have p = 1/2 and the price is half the lead's gradient; more rivals raise it,
     a curved network changes it. Beyond a factor of 2 the linear network is not trusted.
@@ -528,7 +529,8 @@ def _first_trial(network, x, targets, shape, first_lead, ascent) -> _Trial:
     step = torch.nan_to_num(step, nan=0, posinf=0, neginf=0)  # without a direction there is nowhere to go
     boundary = (x + step[:, None] * direction).clamp(0, 1)
     price = torch.nan_to_num(0.95 * _price(network, boundary, targets, shape), nan=torch.inf)
-    return _Trial(torch.clamp(price, tie / 2, tie), x.clone(), _positive((boundary - x).norm(dim=1)))
+    c = torch.clamp(price, tie / 2, tie).masked_fill((tie == 0) & (price == 0), torch.nan)
+    return _Trial(c, x.clone(), _positive((boundary - x).norm(dim=1)))
 
 
 def _positive(length: Tensor) -> Tensor:
@@ -604,6 +606,8 @@ def _shorten(network, x, targets, shape, first_lead, enough, best: Shortest, loo
     change of c, or of a rounding, sends the minimiser far: in both cases c does not tell the length.
     """
     rows = loose.nonzero()[:, 0]
+    if len(rows) == 0:  # no network need have an answer to no image
+        return
     r = best.images[rows] - x[rows]
 
     def leads_at(scale: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class TightConfig:
     def __post_init__(self):
         arguments.check_config(self.start, AttackConfig, "start")
         arguments.check_number("tolerance", self.tolerance, below=1)
-        arguments.check_number("gain", self.gain)
+        arguments.check_number("gain", self.gain, below=1)
         arguments.check_whole("num_rivals", self.num_rivals, 1, "class")
         arguments.check_whole("max_iterations", self.max_iterations, 1, "linearisation")
         arguments.check_whole("max_halvings", self.max_halvings, 0, "halvings")
@@ -65,7 +65,7 @@ class TightResult:
     adversarial: Tensor  # inside [0, 1], no further from the input than the image that it started from
     distortion: Tensor  # sqrt(mean((adversarial - inputs)^2))
     success: Tensor  # the network, asked once more, gives the target
-    residual: Tensor  # KKT residual: how far the optimum of its linearised programme is, over |r|; inf without success
+    residual: Tensor  # KKT residual: how far the optimum of its linearised programme is, over |r|; inf where unknown
     num_evaluations: Tensor  # gradients, those of the attack that it started from included
 
     def to(self, device: torch.device | str) -> "TightResult":
@@ -129,10 +129,10 @@ class _Problem:
         with torch.no_grad():
             logits = network(inputs)
         penalized.check_logits(logits)
-        self.first_lead = penalized.lead(logits, targets)
+        self.first_lead, self.given = penalized.lead(logits, targets), penalized.says(logits, targets)
         self.logits, self.enough = logits, torch.full_like(self.first_lead, torch.nan)  # until `require`
         # Where the input has its target already, it is its own nearest image.
-        images = torch.where((self.first_lead > 0)[:, None], self.x, adversarial.detach().flatten(1))
+        images = torch.where(self.given[:, None], self.x, adversarial.detach().flatten(1))
         self.shortest = penalized.Shortest(images, (images - self.x).norm(dim=1))
         self.num_evaluations = torch.zeros_like(targets)
 
@@ -152,9 +152,9 @@ def _tighten_chunk(network, inputs, targets, adversarial, config: TightConfig) -
     problem = _Problem(network, inputs, targets, adversarial, config)
     everyone = torch.arange(len(inputs), device=inputs.device)
     start = problem.shortest.images.clone()
-    success = problem.leads(everyone, start) > 0
+    success = problem.given | (problem.leads(everyone, start) > 0)
     residual = torch.zeros_like(problem.first_lead).masked_fill(~success, torch.inf)  # no r is shorter than none
-    rows = (success & (problem.first_lead <= 0)).nonzero()[:, 0]
+    rows = (success & ~problem.given).nonzero()[:, 0]
     residual[rows] = _descend(problem, rows)
     kinked = rows[(residual[rows] > config.tolerance) & torch.isfinite(residual[rows])]
     if len(kinked):
@@ -186,13 +186,13 @@ def _descend(problem: _Problem, rows: Tensor) -> Tensor:
     residual = torch.full_like(problem.first_lead, torch.inf)
     going = rows
     for _ in range(problem.config.max_iterations):
+        if len(going) == 0:  # no network need have an answer to no image
+            break
         step, gain, residual[going] = _step_to_optimum(problem, going)
         far = (residual[going] > problem.config.tolerance) | (gain > problem.config.gain)
         far &= torch.isfinite(residual[going])
         going, step = going[far], step[far]
         going = going[_shorten_along(problem, going, step)]
-        if len(going) == 0:
-            break
     return residual[rows]
 
 

@@ -3,7 +3,10 @@
 import functools
 import math
 import numbers
+import sys
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,6 +16,15 @@ PRECISIONS = (torch.float32, torch.float64)
 
 class KindError(TypeError, ValueError):
     """An argument of the wrong kind: no tensor, another dtype. A ValueError, too, for whoever asks no finer."""
+
+
+def warn(text: str, category: type[UserWarning]) -> None:
+    """A warning at the line outside this library that led here."""
+    ours = (str(Path(__file__).parents[1]), str(Path(torch.__file__).parent))
+    depth, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_code.co_filename.startswith(ours):
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=depth)
 
 
 # --- Settings -------------------------------------------------------------------------------------
@@ -115,6 +127,8 @@ def check_problem(objective, start, bounds: dict, tolerance, first_step, decreas
     for name, bound in bounds.items():
         if isinstance(bound, bool) or not isinstance(bound, (numbers.Real, Tensor)):
             raise KindError(f"{name} must be a number or a Tensor, not {_kind(bound)}")
+        if isinstance(bound, Tensor) and bound.is_complex():
+            raise KindError(f"{name} must be real, not {bound.dtype}")
         n, shape = start.shape[1], tuple(start.shape)
         if isinstance(bound, Tensor) and tuple(bound.shape) not in ((), (1,), (n,), (1, n), shape):
             raise ValueError(f"{name} must be a number, a Tensor ({n},) or {shape}, not of shape {tuple(bound.shape)}")
@@ -134,6 +148,8 @@ class Evaluated:
         if not (isinstance(found, (tuple, list)) and len(found) == 2 and all(isinstance(v, Tensor) for v in found)):
             raise KindError(f"objective must return two Tensors, (value, gradient), not {_described(found)}")
         value, gradient = found
+        if not (value.is_floating_point() and gradient.is_floating_point()):
+            raise KindError(f"objective must return floating numbers, not {value.dtype} and {gradient.dtype}")
         if value.shape != x.shape[:1] or gradient.shape != x.shape:
             raise ValueError(
                 f"the objective must return values ({len(x)},) and gradients {tuple(x.shape)}, "

@@ -29,7 +29,7 @@ Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 STRAIGHT = 0.1  # a step was too short if the slope told its decrease to this fraction, and no curvature is known yet
 STRETCH = 10  # how much longer the next one is
-LONGEST = 1e12  # in units of the direction's own length
+LONGEST = 1e30  # in units of the direction's own length
 
 
 class Status(IntEnum):
@@ -113,6 +113,7 @@ class _Running:
 
 
 @arguments.outside_inference_mode
+@torch.enable_grad()
 def minimize(
     objective: Objective,
     start: Tensor,
@@ -175,6 +176,7 @@ def solve(
         status=torch.full_like(state.problem, Status.OUT_OF_ITERATIONS),
         num_evaluations=state.num_evaluations.clone(),
     )
+    memory = state.basis.shape[1] // 2
     masked_basis = torch.empty_like(state.basis)  # used again and again: allocating it would cost as much as its use
     for iteration in range(config.max_iterations + 1):
         _measure(state)
@@ -192,7 +194,7 @@ def solve(
         curved = state.gamma > 0
         reach = torch.where(curved, state.gamma, state.first_step / state.norm)[:, None]
         free = _free_coordinates(state, reach)
-        direction = _direction(state, reach, free, min(iteration, config.memory), masked_basis)
+        direction = _direction(state, reach, free, min(iteration, memory), masked_basis)
         state.d = _keep(state.d, direction, kept=state.rejected)
 
         trial = state.clip(torch.addcmul(state.x, state.alpha[:, None], state.d))
@@ -206,7 +208,7 @@ def solve(
         expected = _dot(state.g, step).clamp_max(0)  # the bounds can bend the path uphill
         accepted = f <= state.f + config.armijo * expected + rounding
         accepted &= torch.isfinite(f) & torch.isfinite(g.sum(dim=1))
-        _store_pair(state, step, g - state.g, accepted, expected, config.memory)
+        _store_pair(state, step, g - state.g, accepted, expected, memory)
         longer = 1.0 if curved.all() else _longer_step(state, f, expected, rounding)
         state.alpha = torch.where(accepted, longer, _shorter_step(state, f, expected))
         state.rejected = ~accepted
@@ -227,6 +229,8 @@ def _start(objective, start, lower, upper, tolerance, first_step, decrease, conf
             "swap or correct them"
         )
     tolerance, first_step, decrease = (_rows(value, start) for value in (tolerance, first_step, decrease))
+    diameter = norms((upper - torch.zeros_like(start)) - lower)  # a longer step leads nowhere else
+    memory = min(config.memory, config.max_iterations)
     problem = torch.arange(rows, device=start.device)
     x = torch.clamp(start.detach(), lower, upper)
     f, g = objective(x, problem)
@@ -238,11 +242,11 @@ def _start(objective, start, lower, upper, tolerance, first_step, decrease, conf
         lower=lower,
         upper=upper,
         tolerance=tolerance,
-        first_step=first_step,
+        first_step=torch.minimum(first_step, diameter),
         decrease=decrease,
         gamma=torch.zeros_like(f),
         norm=torch.full_like(f, torch.inf),
-        basis=start.new_zeros(rows, 2 * config.memory + 1, n),
+        basis=start.new_zeros(rows, 2 * memory + 1, n),
         num_pairs=torch.zeros_like(problem),
         d=torch.zeros_like(x),
         alpha=torch.ones_like(f),
@@ -260,9 +264,10 @@ def _rows(value: float | Tensor, like: Tensor) -> Tensor:
 
 def _bounds(lower: float | Tensor, upper: float | Tensor, like: Tensor) -> tuple:
     """Two numbers stay numbers, to clip to which is faster; else both (N, n)."""
-    if not any(isinstance(bound, Tensor) and bound.ndim for bound in (lower, upper)):
+    lower, upper = (torch.as_tensor(bound).detach().to(like) for bound in (lower, upper))
+    if not (lower.ndim or upper.ndim):
         return float(lower), float(upper)
-    return tuple(torch.as_tensor(bound).to(like).expand_as(like).clone() for bound in (lower, upper))
+    return lower.expand_as(like).clone(), upper.expand_as(like).clone()
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
@@ -275,9 +280,10 @@ def norms(vectors: Tensor) -> Tensor:
     norm = vectors.norm(dim=1)
     limits = torch.finfo(norm.dtype)
     far = ~((norm > 1e3 * limits.tiny**0.5) & (norm < 1e-3 * limits.max**0.5))
-    if far.any():
-        largest = power_of_two(vectors[far].abs().amax(dim=1))
-        norm[far] = largest * (vectors[far] / largest[:, None]).norm(dim=1)
+    if far.any() and vectors.shape[1]:
+        largest = vectors[far].abs().amax(dim=1)
+        unit = power_of_two(largest)
+        norm[far] = torch.where(largest < torch.inf, unit * (vectors[far] / unit[:, None]).norm(dim=1), largest)
     return norm
 
 
@@ -317,7 +323,8 @@ def _measure(state: _Running) -> None:
     far = (state.norm > limit) | (state.norm < 1 / limit)
     if far.any():
         largest = gradient.abs().amax(dim=1)
-        _rescale(state, (far & (largest > 0) & (largest < torch.inf)).nonzero()[:, 0], largest, limit)
+        far &= (largest > 0) & (largest < torch.inf) & torch.isfinite(state.f)
+        _rescale(state, far.nonzero()[:, 0], largest, limit)
 
 
 def _rescale(state: _Running, rows: Tensor, largest: Tensor, limit: float) -> None:
@@ -443,7 +450,7 @@ def _longer_step(state: _Running, f: Tensor, expected: Tensor, rounding: Tensor)
     """More than 1 where no curvature is known, which would tell how far to go, and f went straight down the slope or
     bent down twice."""
     change = f - state.f
-    straight = (change - expected).abs() <= STRAIGHT * expected.abs() - rounding
+    straight = (change - expected).abs() <= STRAIGHT * expected.abs() + rounding  # also what is too little to be seen
     downhill = (change < expected - rounding) & (state.num_pairs >= 2)
     too_short = (state.gamma == 0) & (straight | downhill)
     return torch.where(too_short, (STRETCH * state.alpha).clamp_max(LONGEST), 1.0)

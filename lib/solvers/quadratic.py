@@ -7,6 +7,7 @@ clip(A' multipliers, lower, upper), and what is left is to maximise a concave, p
 variables. A projected Newton method does that for all programmes at once.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from lib.solvers import arguments
 from lib.solvers.lbfgs import norms as euclidean_norms
+from lib.solvers.lbfgs import power_of_two
 
 ARMIJO = 1e-4
 TOLERANCE = 1e-9  # of the optimality conditions: how far r may be from where a constraint holds, relative to |r|
@@ -70,11 +72,11 @@ def solve(
     max_iterations: int = 100,
 ) -> Projection:
     """`project` for programmes that are known to be in order, and for those with nan or infinite slopes: nan."""
-    norms, slopes, bounds = _normalised(slopes, bounds, lower, upper)
+    norms, slopes, bounds, lower, upper, unit = _normalised(slopes, bounds, lower, upper)
     unknown = (~norms.isfinite() | bounds.isnan()).any(dim=1)
     if unknown.any():
         slopes, bounds = slopes.masked_fill(unknown[:, None, None], 0), bounds.masked_fill(unknown[:, None], 0)
-    multipliers = torch.zeros_like(bounds) if start is None else start * norms
+    multipliers = torch.zeros_like(bounds) if start is None else start * (norms / unit)
     multipliers = multipliers * (bounds > 0).any(dim=1, keepdim=True)  # r = 0 is at once right where it is allowed
     rows, part = torch.arange(len(bounds), device=bounds.device), (slopes, bounds, lower, upper)
     dual = _dual(multipliers, *part)
@@ -97,19 +99,31 @@ def solve(
         )
     perturbation = _primal(multipliers, slopes, lower, upper)
     perturbation[unknown] = torch.nan
-    slack = bounds - apply(slopes, perturbation)
-    return Projection(perturbation, multipliers / norms, _violation(multipliers, slack, perturbation.norm(dim=1)))
+    violation = _violation(multipliers, bounds - apply(slopes, perturbation), perturbation.norm(dim=1))
+    return Projection(perturbation * unit, multipliers / norms * unit, violation)
 
 
-def _normalised(slopes: Tensor, bounds: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The lengths of rows, (N, k), and slopes and bounds divided by them, so that slack is a distance.
+def _normalised(slopes: Tensor, bounds: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, ...]:
+    """The lengths of rows, (N, k); slopes and bounds divided by them, so that slack is a distance; and in a unit (N, 1)
+    in which the squares of such distances neither over- nor underflow, the bounds and the box.
 
     No r of the box is further away than its corner: bounds beyond twice that, infinite ones, say nothing more.
     """
     tiny = torch.finfo(slopes.dtype).tiny
     norms = euclidean_norms(slopes.flatten(0, 1)).view_as(bounds).clamp_min(tiny)  # a row of zeros stays one
-    limit = 2 * torch.maximum(-lower, upper).norm(dim=1, keepdim=True).clamp_min(tiny)
-    return norms, slopes / norms[..., None], torch.clamp(bounds / norms, -limit, limit)
+    corner = euclidean_norms(torch.maximum(-lower, upper))[:, None].clamp_min(tiny)
+    bounds = torch.clamp(bounds / norms, -2 * corner, 2 * corner)
+    unit = _unit(bounds, corner)
+    return norms, slopes / norms[..., None], bounds / unit, lower / unit, upper / unit, unit
+
+
+def _unit(bounds: Tensor, corner: Tensor) -> Tensor:
+    """A power of two, (N, 1): r is about as long as its furthest constraint is away. 1 where that will do, too."""
+    furthest = bounds.amax(dim=1, keepdim=True).clamp_min(0)
+    length = torch.where(furthest > 0, furthest, corner)
+    limit = 2.0 ** (math.frexp(torch.finfo(bounds.dtype).max)[1] // 4)
+    moderate = (length > 1 / limit) & (corner < limit)
+    return torch.where(moderate | ~length.isfinite(), 1, power_of_two(length))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
 """The exact optimum is feasible, meets the conditions of optimality, and is what other solvers and geometry give."""
 
+import copy
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lib.attacks.exact import minimum_perturbation
@@ -66,7 +69,7 @@ def test_a_layer_without_bias_has_a_bias_of_zero(problem):
     assert torch.equal(found.perturbation, expected.perturbation)
 
 
-@pytest.mark.parametrize("unit", [1e-7, 1e-100, 1e30])
+@pytest.mark.parametrize("unit", [1e-300, 1e-100, 1e-7, 1e30, 1e200])
 def test_the_unit_of_logits_does_not_matter(problem, unit):
     network, inputs, targets = problem
     scaled = linear(network.weight.detach() * unit, network.bias.detach() * unit)
@@ -95,11 +98,46 @@ def test_a_class_ruled_out_by_its_bias_is_no_rival_and_no_target(problem):
         minimum_perturbation(network, inputs, targets)
 
 
-def test_what_the_network_itself_does_not_confirm_is_refused(problem):
+def doubled(layer: nn.Linear) -> nn.Linear:
+    layer.forward = lambda images: 2 * F.linear(images, layer.weight)
+    return layer
+
+
+def hooked(layer: nn.Linear) -> nn.Linear:
+    layer.register_forward_hook(lambda layer, inputs, logits: -logits)
+    return layer
+
+
+class Called(nn.Linear):
+    def __call__(self, images):
+        return -super().__call__(images)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (hooked, "hooks"),
+        (doubled, "must be one torch.nn.Linear"),
+        (lambda layer: Called(50, 10).double(), "must be one torch.nn.Linear"),
+        (lambda layer: nn.LazyLinear(10).double(), "lazy"),
+        (nn.utils.parametrizations.spectral_norm, "training mode"),
+    ],
+)
+def test_what_computes_something_else_than_its_weights_say_is_refused(problem, change, message):
     network, inputs, targets = problem
-    network.register_forward_hook(lambda layer, inputs, logits: -logits)
-    with pytest.raises(ValueError, match="no solution"):
+    network = change(network.train())
+    before = copy.deepcopy(network.state_dict())
+    with pytest.raises(ValueError, match=message):
         minimum_perturbation(network, inputs, targets)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items() if message != "lazy")
+
+
+def test_weights_that_are_made_of_others_are_read_once(problem):
+    network, inputs, targets = problem
+    expected = minimum_perturbation(network, inputs, targets)
+    normed = nn.utils.parametrizations.weight_norm(copy.deepcopy(network).float()).eval()
+    found = minimum_perturbation(normed, inputs, targets)
+    torch.testing.assert_close(found.distortion, expected.distortion, rtol=1e-4, atol=1e-6)
 
 
 class Scaled(nn.Linear):

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.attacks import exact, penalized
-from lib.attacks.arguments import AlreadyTargetsWarning, ProbabilitiesWarning
+from lib.attacks.arguments import AlreadyTargetsWarning
+from lib.attacks.asked import ProbabilitiesWarning
 from lib.attacks.penalized import (
     AttackConfig,
     distortion,

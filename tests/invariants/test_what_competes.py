@@ -110,8 +110,8 @@ def test_the_needed_lead_is_told_by_target_and_best_rival_alone():
             outcast = torch.tensor([[1.0, 3.0, 2.0, other]])
             assert torch.equal(needed_lead(outcast, targets, margin_fraction, units), needed)
     eps = torch.finfo(torch.float32).eps
-    assert needed_lead(logits, targets, 0.0, units).item() == pytest.approx(eps * (160 + 2 * 3))
-    assert needed_lead(logits + 1e5, targets, 0.0, 0 * units).item() == pytest.approx(2 * eps * 1e5, rel=1e-4)
+    assert needed_lead(logits, targets, 0.0, units).item() == pytest.approx(eps * (160 + 3 / 2))
+    assert needed_lead(logits + 1e5, targets, 0.0, 0 * units).item() == pytest.approx(eps * 1e5 / 2, rel=1e-4)
     assert needed_lead(1e6 * logits, targets, 1e-2, 0 * units).item() == penalized.MOST_MARGIN
 
 

@@ -1,0 +1,261 @@
+"""The caller's network, and how it is asked: never in training mode, for logits, about images that stay as they are."""
+
+import types
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lib.attacks import behind
+from lib.solvers.arguments import KindError, warn
+
+SURELY = 0.1  # of the largest logit: half precision is off by a tenth of that
+ROUNDED = 1e-2  # by which probabilities can miss a sum of 1
+FEWEST = 16  # numbers that all lie in [0, 1] by chance in fewer than one of 60,000 networks
+
+
+class ProbabilitiesWarning(UserWarning):
+    """The network's outputs look like probabilities, where logits are expected."""
+
+
+class Asked:
+    """The caller's network: logits (N, K) for images (N, ...), in the images' dtype. One that works in place, as its
+    first answer tells, is asked on copies."""
+
+    def __init__(self, network: Callable[[Tensor], Tensor], num_classes: int, in_place: bool):
+        self.network, self.num_classes, self.in_place = network, num_classes, in_place
+
+    def __call__(self, images: Tensor) -> Tensor:
+        version = images._version
+        logits = _as_logits(self.network(images.clone() if self.in_place else images), images)
+        if images._version != version:
+            raise ValueError(
+                "network changes its argument, and did not when first asked: hand in lambda x: network(x.clone())"
+            )
+        if logits.shape[1] != self.num_classes:
+            raise ValueError(
+                f"network must return as many logits each time: {self.num_classes} at first, then {logits.shape[1]}"
+            )
+        return logits.to(images.dtype)
+
+
+def asked(network, inputs: Tensor) -> Asked:
+    """`network`, after it was asked about the first two inputs and has been found to give logits with a gradient.
+
+    Raises ValueError and TypeError, and warns, as `penalized.find_adversarial` says.
+    """
+    if isinstance(network, Asked):
+        return network
+    if not callable(network):
+        raise KindError(
+            f"network must be callable, images to logits, not {type(network).__name__}: are the arguments in order, "
+            "network first?"
+        )
+    roots = list(behind.modules(network))
+    for root in roots:
+        _check_modules(root, direct=root is network)
+    images = inputs[:2].detach().clone().requires_grad_()
+    logits, in_place = _first_answer(network, roots, images)
+    for root in roots:
+        _check_mode(root, direct=root is network)
+    _refuse_neighbours(network, images.detach(), logits.detach())
+    if logits.grad_fn is None or not _leads_to(logits.grad_fn, images):
+        raise ValueError(
+            "network's logits have no gradient with respect to the images: take torch.no_grad, torch.inference_mode, "
+            ".detach() and .data out of its forward"
+        )
+    _warn_of_probabilities(logits.detach())
+    return Asked(network, logits.shape[1], in_place)
+
+
+# --- Its modules ----------------------------------------------------------------------------------
+
+
+def _check_modules(root: nn.Module, direct: bool) -> None:
+    """Raises for a module that answers at random, or by an image's neighbours; direct : the root was handed in."""
+    for name, module in root.named_modules():
+        what = _named(root, name, module, direct)
+        if any(isinstance(part, nn.parameter.UninitializedTensorMixin) for part in module.parameters(recurse=False)):
+            raise ValueError(f"{what} is lazy and has no weights yet: call network on an image first")
+        if _is_training(module) and _acts_by_mode(module):
+            raise _in_training(what, direct)
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
+            raise ValueError(
+                f"{what} has no running statistics, so that an image's logits depend on its neighbours in the "
+                "batch: build it with track_running_stats=True"
+            )
+
+
+def _check_mode(root: nn.Module, direct: bool) -> None:
+    """Raises for a root of which nothing has ever been put into evaluation mode, though none of it acts by that."""
+    leaves = [module for module in root.modules() if next(module.children(), None) is None]
+    if all(map(_is_training, leaves)):
+        raise _in_training(_named(root, "", root, direct), direct)
+
+
+def _in_training(what: str, direct: bool) -> ValueError:
+    return ValueError(
+        f"{what} is in training mode, in which dropout is random and batch norm changes: "
+        f"call {'network.eval()' if direct else '.eval() on it'} first, which reaches every module"
+    )
+
+
+def _named(root: nn.Module, name: str, module: nn.Module, direct: bool) -> str:
+    """What a message calls a module of the root."""
+    kind = type(module).__name__
+    if not name:
+        return "network" if direct else f"the {kind} that network calls"
+    own = f"module {name!r}, {kind},"
+    return f"network's {own}" if direct else f"{own} of the {type(root).__name__} that network calls"
+
+
+def _is_training(module: nn.Module) -> bool:
+    return getattr(module, "training", False)  # a frozen script has none
+
+
+def _acts_by_mode(module: nn.Module) -> bool:
+    """Whether the module may do something else in training mode, its parts aside."""
+    if isinstance(module, (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase, nn.RReLU)):
+        return True
+    if isinstance(module, torch.jit.ScriptModule):
+        return any(word in module.original_name for word in ("Drop", "Norm", "RReLU"))
+    if (rate := getattr(module, "dropout", 0)) and isinstance(rate, float):  # recurrent layers and attention
+        return True
+    forward = type(module).forward
+    own = isinstance(forward, types.FunctionType) and not behind.is_torchs(type(module))
+    return own and "training" in behind.named_in(forward.__code__)
+
+
+# --- Its first answer -----------------------------------------------------------------------------
+
+
+def _first_answer(network, roots: list[nn.Module], images: Tensor) -> tuple[Tensor, bool]:
+    """Logits, and whether the network works in place; what it changed of itself is put back, and an error."""
+    buffers = {name: buffer for root in roots for name, buffer in root.named_buffers()}
+    before = {name: buffer.clone() for name, buffer in buffers.items()}
+    handed = images.clone()
+    try:
+        with torch.enable_grad():
+            logits = _as_logits(network(handed), images)
+    except (KindError, ValueError):
+        raise
+    except Exception as error:
+        _explain(error, roots, images)
+        raise
+    for name, buffer in buffers.items():
+        if not _is_same(buffer, before[name]):
+            with torch.no_grad():
+                buffer.copy_(before[name])
+            raise ValueError(
+                f"network changes its own buffer {name!r} when it is asked, so that an answer depends on the questions "
+                "before: an attack needs one that stays as it is"
+            )
+    return logits, handed._version > 0 or not torch.equal(handed, images)
+
+
+def _is_same(first: Tensor, second: Tensor) -> bool:
+    """The same numbers; nan is the same as nan, and of what has no numbers nothing is said."""
+    if first.is_meta or first.layout != torch.strided:
+        return True
+    return torch.equal(first, second) or bool(((first == second) | (first.isnan() & second.isnan())).all())
+
+
+def _where_they_are(answer) -> str:
+    """The cure for an answer that holds the logits, if it does."""
+    if isinstance(getattr(answer, "logits", None), Tensor):
+        return ": hand in lambda x: network(x).logits"
+    if isinstance(answer, dict) and answer:
+        name = "logits" if "logits" in answer else next(iter(answer)) if len(answer) == 1 else None
+        return (
+            f": hand in lambda x: network(x)[{name!r}]" if name else f": hand in one of its parts, {', '.join(answer)}"
+        )
+    if isinstance(answer, (list, tuple)) and answer:
+        return ": hand in lambda x: network(x)[0], if they come first"
+    return ""
+
+
+def _as_logits(logits, images: Tensor) -> Tensor:
+    expected = "network must return logits, a Tensor (N, K) for N images"
+    if not isinstance(logits, Tensor):
+        raise KindError(f"{expected}, not {type(logits).__name__}{_where_they_are(logits)}")
+    if logits.layout != torch.strided:
+        raise KindError(f"{expected}, dense, not {logits.layout}: hand in lambda x: network(x).to_dense()")
+    if not logits.is_floating_point():
+        raise KindError(f"{expected}, floating, not {logits.dtype}: without .argmax() or rounding at its end")
+    if logits.ndim == 2 and len(logits) == len(images) and logits.shape[1] >= 2:
+        if logits.device != images.device:
+            raise ValueError(f"{expected}, on {images.device} as they are, not on {logits.device}")
+        return logits
+    if logits.shape in ((len(images),), (len(images), 1)):
+        raise ValueError(
+            f"{expected}, and needs at least two classes, not {tuple(logits.shape)} for {len(images)}: where one logit "
+            "decides for class 1, hand in lambda x: torch.nn.functional.pad(network(x).view(-1, 1), (1, 0)), which has "
+            "a 0 for class 0"
+        )
+    raise ValueError(f"{expected}, not {tuple(logits.shape)} for {len(images)}: a row is an image, a column a class")
+
+
+@torch.no_grad()
+def _refuse_neighbours(network, images: Tensor, logits: Tensor) -> None:
+    """An image by itself must get the logits that it gets beside another; random ones, which differ anyway, pass."""
+    try:
+        alone = network(images[:1].clone())
+    except Exception as error:
+        raise ValueError("network answers to two images and fails on one: an attack asks about any number") from error
+    if _differ(alone, logits[:1]) and not _differ(network(images.clone()), logits):
+        raise ValueError(
+            "network gives an image other logits beside another image than alone, as batch norm in training does: an "
+            "attack needs one that looks at each image by itself, network.eval() or F.batch_norm(..., training=False)"
+        )
+
+
+def _differ(logits, others: Tensor) -> bool:
+    """By more than any rounding."""
+    finite = others.isfinite()
+    close = (logits - others).abs() <= SURELY * others[finite].abs().amax() if finite.any() else finite
+    return not (close | ~finite).all()
+
+
+def _warn_of_probabilities(logits: Tensor) -> None:
+    sum_to_one = ((logits.sum(dim=1) - 1).abs() <= ROUNDED).all()
+    if logits.min() >= 0 and (sum_to_one or (logits.max() <= 1 and logits.numel() >= FEWEST)):
+        which = "none is below 0, and they sum to 1" if sum_to_one else "all of them lie in [0, 1]"
+        warn(
+            f"network's outputs look like probabilities: {which}. The attack needs logits: take the "
+            f"{'softmax' if sum_to_one else 'sigmoid'} off the network's end",
+            ProbabilitiesWarning,
+        )
+
+
+def _explain(error: Exception, roots: list[nn.Module], images: Tensor) -> None:
+    """Raises what `error` comes of, where that is the device or the dtype; else notes on it what was asked."""
+    tensors = [t for root in roots for t in (*root.parameters(), *root.buffers()) if t.is_floating_point()]
+    if tensors and images.device not in {t.device for t in tensors}:
+        raise ValueError(
+            f"network is on {tensors[0].device} and inputs are on {images.device}: use "
+            f"inputs.to({str(tensors[0].device)!r}), and the same for targets"
+        ) from error
+    if tensors and images.dtype not in {t.dtype for t in tensors}:
+        raise ValueError(
+            f"network computes in {tensors[0].dtype} and inputs are {images.dtype}: use network.to({images.dtype}), or "
+            f"hand in lambda x: network(x.to({tensors[0].dtype}))"
+        ) from error
+    if any(t.is_inference() for t in tensors):
+        raise ValueError(
+            "network was built under torch.inference_mode, and nothing has a gradient through it: build it outside"
+        ) from error
+    asked_about = f"inputs {tuple(images.shape)}, {images.dtype} on {images.device}"
+    error.add_note(f"Raised by network, asked about {asked_about}.")
+
+
+def _leads_to(node, images: Tensor) -> bool:
+    """Whether the graph of a result goes back to `images`."""
+    seen, pending = set(), [node]
+    while pending:
+        node = pending.pop()
+        if getattr(node, "variable", None) is images:
+            return True
+        if node not in seen:
+            seen.add(node)
+            pending += [earlier for earlier, _ in node.next_functions if earlier is not None]
+    return False
