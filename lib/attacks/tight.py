@@ -249,7 +249,8 @@ def _linearize(
     logits = problem.network(images)
     if rivals is None:
         num_rivals = min(problem.config.num_rivals, logits.shape[1] - 1)
-        rivals = logits.detach().scatter(1, targets, -torch.inf).topk(num_rivals).indices
+        finite = logits.detach().clamp_min(torch.finfo(logits.dtype).min)  # above the target, which is no rival
+        rivals = finite.scatter(1, targets, -torch.inf).topk(num_rivals).indices
     margins = logits.gather(1, targets) - logits.gather(1, rivals)
     slopes = [torch.autograd.grad(margin.sum(), images, retain_graph=True)[0] for margin in margins.unbind(1)]
     problem.num_evaluations[rows] += rivals.shape[1]

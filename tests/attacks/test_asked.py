@@ -2,13 +2,16 @@
 
 import copy
 import functools
+import warnings
 from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lib.attacks import tight
+from lib.attacks.arguments import AlreadyTargetsWarning
 from lib.attacks.asked import ProbabilitiesWarning
 from lib.attacks.penalized import find_adversarial, find_nearest_adversarial
 from tests.doors import (
@@ -23,6 +26,7 @@ from tests.doors import (
     TARGETS,
     N,
     assert_consistent,
+    assert_found,
     images,
 )
 
@@ -66,6 +70,21 @@ BAD_NETWORKS = {
     "a list": (lambda x: [NETWORK(x)], r"not list: hand in lambda x: network\(x\)\[0\]"),
     "an object": (lambda x: SimpleNamespace(logits=NETWORK(x)), r"hand in lambda x: network\(x\).logits"),
     "a dictionary": (lambda x: {"out": NETWORK(x)}, r"not dict: hand in lambda x: network\(x\)\['out'\]"),
+    "a dictionary of several": (
+        lambda x: {"loss": 1, "logits": NETWORK(x)},
+        r"hand in lambda x: network\(x\)\['logits'\]",
+    ),
+    "one of several": (lambda x: {"loss": 1, "out": NETWORK(x)}, "hand in one of its parts, loss, out"),
+    "nothing": (lambda x: None, "not NoneType$"),
+    "a sparse tensor": (lambda x: NETWORK(x).to_sparse(), r"dense, not torch.sparse_coo: hand in .*to_dense\(\)"),
+    "lazy": (nn.Sequential(nn.LazyLinear(4)).eval(), "network's module '0', LazyLinear, is lazy and has no weights"),
+    "in training as a whole": (copy.deepcopy(NETWORK).train(), r"^network is in training mode.*network.eval\(\)"),
+    "one logit, and in training": (nn.Linear(NUM_PIXELS, 1), "at least two classes"),
+    "coupled": (lambda x: NETWORK(x - x.mean(dim=0)), "other logits beside another image than alone"),
+    "batch norm by hand": (
+        lambda x: NETWORK(F.batch_norm(x, torch.zeros(NUM_PIXELS), torch.ones(NUM_PIXELS), training=True)),
+        "answers to two images and fails on one",
+    ),
     "NumPy": (lambda x: NETWORK(x).detach().numpy(), "not ndarray"),
     "classes": (lambda x: NETWORK(x).round().long(), "floating, not torch.int64"),
     "no_grad": (no_gradient, "no gradient with respect to the images: take torch.no_grad"),
@@ -169,6 +188,108 @@ def test_training_mode_is_seen_through_what_is_around_a_network(case):
         find_adversarial(network, INPUTS, TARGETS)
     assert not inner[0][0].running_mean.any()
     assert inner[0][0].num_batches_tracked == 0
+
+
+def scripted(module: nn.Module, frozen: bool = False) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        script = torch.jit.script(module)
+        return torch.jit.freeze(script) if frozen else script
+
+
+class Own(nn.Module):
+    """A module whose forward looks at its mode."""
+
+    def forward(self, images):
+        return images + 1 if self.training else images
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Dropout2d(),
+        nn.AlphaDropout(),
+        nn.InstanceNorm1d(3, track_running_stats=True),
+        nn.RReLU(),
+        nn.MultiheadAttention(4, 2, dropout=0.1),
+        nn.LSTM(3, 3, num_layers=2, dropout=0.5),
+        Own(),
+        scripted(nn.Dropout()),
+    ],
+    ids=lambda module: type(module).__name__,
+)
+def test_what_acts_by_its_mode_is_refused_in_training_mode(module):
+    network = nn.Sequential(copy.deepcopy(NETWORK), module)
+    network.eval()
+    module.train()
+    with pytest.raises(ValueError, match=r"network's module '1', .* is in training mode"):
+        find_adversarial(network, INPUTS, TARGETS)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [nn.DataParallel(NETWORK), nn.Sequential(NETWORK, nn.Identity()), scripted(NETWORK, frozen=True)],
+    ids=["DataParallel", "Sequential", "TorchScript"],
+)
+def test_what_is_around_a_network_in_evaluation_mode_may_be_in_any(network):
+    assert_found(NETWORK, find_adversarial(network, INPUTS, TARGETS))
+
+
+def test_a_module_that_the_call_does_not_lead_to_is_nobodys_business():
+    other = in_training("dropout")
+    both = SimpleNamespace(network=NETWORK, other=other)
+    assert_found(NETWORK, find_adversarial(lambda x: both.network(x), INPUTS, TARGETS))
+
+
+def never_empty(images):
+    assert len(images)
+    return NETWORK(images.view(len(images), -1))
+
+
+@pytest.mark.parametrize("door", ATTACKS)
+@pytest.mark.parametrize("classes", ["targets", "labels", "none"])
+@pytest.mark.filterwarnings("ignore::lib.attacks.arguments.AlreadyTargetsWarning")
+def test_no_network_is_asked_about_no_image(door, classes):
+    """Reshaping to (0, -1), for one, is an error."""
+    goals = {"targets": TARGETS, "labels": LABELS, "none": torch.full_like(TARGETS, NUM_CLASSES)}[classes]
+    hopeless = lambda x: torch.cat([z := never_empty(x), torch.full_like(z[:, :1], -torch.inf)], dim=1)  # noqa: E731
+    ATTACKS[door](hopeless, INPUTS, goals)
+
+
+def test_an_input_that_wins_a_tie_is_its_own_answer():
+    """Class 0 comes first among equals: there is nothing to find."""
+    with pytest.warns(AlreadyTargetsWarning):
+        result = find_adversarial(lambda x: 0 * NETWORK(x), INPUTS, torch.zeros_like(TARGETS))
+    assert result.success.all()
+    assert result.converged.all()
+    assert not result.distortion.any()
+    assert (result.num_evaluations <= 2).all()
+
+
+@pytest.mark.parametrize(
+    "flat", [lambda x: NETWORK((255 * x).round() / 255), lambda x: NETWORK(x + (x - x.detach()).sqrt())]
+)
+def test_without_a_gradient_that_leads_anywhere_nothing_is_spent(flat):
+    result = find_adversarial(flat, INPUTS, TARGETS)
+    assert not result.success.any()
+    assert (result.num_evaluations <= 2).all()
+
+
+@pytest.mark.parametrize("masked", [-torch.inf, -1e5])
+def test_a_class_out_of_reach_does_not_keep_the_nearest_of_the_others_from_being_it(masked):
+    expected = find_nearest_adversarial(NETWORK, INPUTS, LABELS)
+    result = find_nearest_adversarial(
+        lambda x: torch.cat([z := NETWORK(x), torch.full_like(z[:, :1], masked)], dim=1), INPUTS, LABELS
+    )
+    torch.testing.assert_close(result.distortion, expected.distortion, rtol=1e-3, atol=0)
+    assert torch.equal(result.converged, expected.converged)
+    assert result.converged.any()
+
+
+def test_sigmoid_outputs_are_warned_of():
+    wide = nn.Sequential(nn.Linear(NUM_PIXELS, 10), nn.Sigmoid()).eval()
+    with pytest.warns(ProbabilitiesWarning, match=r"all of them lie in \[0, 1\].*take the sigmoid off"):
+        find_adversarial(wide, INPUTS, wide(INPUTS).topk(2).indices[:, 1])
 
 
 @pytest.mark.parametrize("find", FINDERS.values(), ids=FINDERS)

@@ -1,5 +1,7 @@
 """The unit of an objective does not matter, nor how flat or steep it is; what is nan is never accepted."""
 
+import math
+
 import pytest
 import scipy.optimize
 import torch
@@ -212,3 +214,67 @@ def test_a_value_that_is_finite_at_nan_is_never_asked_for_there():
 
     result = minimize(careless, torch.zeros(2, 3), -torch.inf, torch.inf, 0.0, config=LBFGSConfig(max_iterations=150))
     assert torch.isfinite(result.minimizer).all()
+
+
+# What people hand in
+
+
+def square(x, problem):
+    return (x - 0.3).square().sum(dim=1) / 2, x - 0.3
+
+
+ZERO = torch.zeros(1, 3)
+
+
+@pytest.mark.parametrize("constant", [0.0, 1e6, -1e6])
+def test_a_slope_next_to_a_constant_that_hides_it_leads_to_its_corner(constant):
+    """A step of 1 changes 1e6 by less than single precision can tell: longer ones are tried until it shows."""
+    result = minimize(lambda x, p: (x.sum(dim=1) + constant, torch.ones_like(x)), ZERO, -1e3, 1e3, 1e-5)
+    assert result.minimizer.eq(-1e3).all()
+    assert result.num_evaluations.item() < 15
+
+
+def test_a_box_as_wide_as_single_precision_is_crossed():
+    result = minimize(lambda x, p: (x.sum(dim=1), torch.ones_like(x)), ZERO, -1e20, 1e20, 1e-5)
+    assert result.minimizer.eq(-1e20).all()
+
+
+@pytest.mark.parametrize("first_step", [1e-6, 1.0, 1e10])
+@pytest.mark.parametrize("half_width", [1e-10, 1.0, 1e10, 1e300])
+def test_any_first_step_will_do_in_any_box(first_step, half_width):
+    """Of one that is longer than the box only what fits into it is tried; 1e300 is no bound in single precision."""
+    result = minimize(square, ZERO, -half_width, half_width, 1e-5, first_step)
+    assert result.converged.all()
+    torch.testing.assert_close(result.minimizer, torch.full((1, 3), min(0.3, half_width)), rtol=1e-4, atol=1e-12)
+
+
+def test_a_minimum_ten_billion_away_is_found():
+    width = 1e10
+    far = lambda x, p: tuple(v / scale for v, scale in zip(square(x / width, p), (1, width), strict=True))  # noqa: E731
+    result = minimize(far, ZERO, -width, width, 1e-5 / width)
+    assert result.converged.all()
+    torch.testing.assert_close(result.minimizer, torch.full((1, 3), 3e9), rtol=1e-3, atol=0)
+
+
+def test_a_value_beyond_the_dtype_is_inf_and_said_to_be():
+    result = minimize(lambda x, p: (x.exp().sum(dim=1), x.exp()), ZERO + 89, -100.0, 100.0, 1e-5)
+    assert result.status.item() == Status.NON_FINITE
+    assert result.value.item() == math.inf
+
+
+def test_bounds_may_carry_a_graph_and_the_caller_may_switch_gradients_off():
+    def by_autograd(x, problem):
+        x = x.requires_grad_()
+        value = (x - 0.3).square().sum(dim=1)
+        return value, torch.autograd.grad(value.sum(), x)[0]
+
+    with torch.no_grad():
+        result = minimize(by_autograd, ZERO, torch.full((3,), -1.0, requires_grad=True), 1.0, 1e-5)
+    torch.testing.assert_close(result.minimizer, torch.full((1, 3), 0.3))
+    assert not result.minimizer.requires_grad
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_norms_of_what_is_infinite_or_empty(dtype):
+    assert lbfgs.norms(torch.tensor([[math.inf, 1], [1, 0]], dtype=dtype)).tolist() == [math.inf, 1]
+    assert lbfgs.norms(torch.zeros(2, 0, dtype=dtype)).tolist() == [0, 0]

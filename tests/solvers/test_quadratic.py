@@ -188,3 +188,26 @@ def test_void_and_contradicting_programmes_leave_their_neighbours_alone():
     torch.testing.assert_close(
         found.perturbation[[0, 2, 3]], torch.tensor([[0.5, 0], [0, 0], [0.1, 0.5]], dtype=torch.float64)
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("share", [-0.9, -0.6, -0.3, 0.3, 0.6, 0.9])
+def test_the_unit_of_length_does_not_matter(dtype, share):
+    """Bit for bit, box and bounds scaled together, also where squares of lengths over- or underflow."""
+    unit = 2.0 ** round(share * {torch.float32: 120, torch.float64: 1000}[dtype])
+    source = torch.Generator().manual_seed(0)
+    slopes = torch.randn(3, 4, 6, generator=source, dtype=dtype)
+    inside = 2 * torch.rand(3, 6, generator=source, dtype=dtype) - 1
+    bounds, box = 0.9 * (slopes @ inside[..., None])[..., 0], torch.ones(3, 6, dtype=dtype)
+    plain = project(slopes, bounds, -box, box, tolerance=1e-5)
+    scaled = project(slopes, bounds * unit, -box * unit, box * unit, tolerance=1e-5)
+    assert (plain.violation <= 1e-5).all()
+    assert torch.equal(scaled.perturbation, plain.perturbation * unit)
+    assert torch.equal(scaled.multipliers, plain.multipliers * unit)
+    assert torch.equal(scaled.violation, plain.violation)
+
+
+def test_a_bound_far_closer_than_the_box_is_met():
+    found = project(*programme([[3, 4], [1, 0]], [5e-30, -1.0], dtype=torch.float32), tolerance=1e-6)
+    assert found.violation <= 1e-6
+    assert found.perturbation[0].tolist() == pytest.approx([0.6e-30, 0.8e-30], rel=1e-5)
