@@ -6,13 +6,14 @@ is rounded otherwise, what is guaranteed where the answer itself may change.
 """
 
 import copy
+import itertools
 import math
 
 import numpy as np
 import pytest
 import scipy.optimize
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -54,6 +55,7 @@ def tightly(problem: Problem, config: tight.TightConfig = BRIEF_TIGHT) -> tight.
 
 
 ATTACKS = {"penalized": Problem.attack, "tight": tightly}
+FINDERS = {Problem.attack: (find_adversarial, BRIEF), tightly: (tight.find_adversarial, BRIEF_TIGHT)}  # unverified
 both_attacks = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 
 
@@ -117,6 +119,31 @@ def with_a_masked_class(problem: Problem, at: int, value: float) -> Problem:
 def test_a_class_that_is_masked_changes_nothing(attack, value, problem, place):
     """As near: exp(-1000) is 0, and next to it the others' sums may be taken in another order."""
     masked = with_a_masked_class(problem, round(place * problem.num_classes), value)
+    assert_as_near(attack(masked), attack(problem))
+
+
+TARGET_AS_RIVAL = "tight._linearize: beside a class of -inf the target, set to -inf, can be picked as its own rival"
+NO_IMAGES = "penalized._shorten, tight._descend: the network is asked about no images where nothing is left to do"
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [Problem.attack, pytest.param(tightly, marks=pytest.mark.xfail(reason=TARGET_AS_RIVAL, strict=True))],
+    ids=ATTACKS,
+)
+@examples(10)
+@given(problem=problems())
+def test_a_class_that_overflows_to_minus_infinity_changes_nothing(attack, problem):
+    """As near: it is masked by its own arithmetic. Its gradient overflows, too, and would be no gradient of a rival."""
+    large = torch.finfo(problem.inputs.dtype).max / 2
+
+    def overflowing(images: Tensor) -> Tensor:
+        logits = problem.network(images)
+        outcast = -large * (4 * (2 + images.flatten(1).sum(dim=1, keepdim=True)))
+        return torch.cat([logits, outcast], dim=1)
+
+    masked = Problem(problem.kind, overflowing, problem.inputs, problem.targets)
+    assert (masked.logits[:, -1] == -torch.inf).all()
     assert_as_near(attack(masked), attack(problem))
 
 
@@ -423,16 +450,16 @@ def test_tightened_again_no_image_is_further_away(problem):
 
 
 class NotANumberFarOut(nn.Module):
-    """A network whose logits are nan where the nearest of `images` is between one and two `width` away."""
+    """A network whose logits are nan where the nearest of `images` is between `low` and `high` away."""
 
-    def __init__(self, network: nn.Module, images: Tensor, width: float):
+    def __init__(self, network: nn.Module, images: Tensor, low: float, high: float):
         super().__init__()
-        self.network, self.images, self.width = network, images.flatten(1), width
+        self.network, self.images, self.low, self.high = network, images.flatten(1), low, high
         self.train(False)
 
     def forward(self, images: Tensor) -> Tensor:
         r = torch.cdist(images.detach().flatten(1), self.images).amin(dim=1)
-        return self.network(images).masked_fill(((r > self.width) & (r < 2 * self.width))[:, None], torch.nan)
+        return self.network(images).masked_fill(((r > self.low) & (r < self.high))[:, None], torch.nan)
 
 
 @examples(20)
@@ -441,7 +468,7 @@ def test_behind_a_shell_that_is_not_a_number_the_start_is_kept(problem, share):
     """Nothing within the shell compares with it: success stays, and no image is further away than it started."""
     start = problem.attack()
     width = share / 2 * float((start.adversarial - problem.inputs).flatten(1).norm(dim=1).max())
-    network = NotANumberFarOut(problem.network, problem.inputs, width)
+    network = NotANumberFarOut(problem.network, problem.inputs, width, 2 * width)
     behind = Problem(problem.kind, network, problem.inputs, problem.targets)
     with torch.no_grad():
         good = network(start.adversarial).argmax(dim=1) == problem.targets
@@ -450,6 +477,60 @@ def test_behind_a_shell_that_is_not_a_number_the_start_is_kept(problem, share):
     assert result.success[good].all()
     assert (result.distortion <= start.distortion)[good].all()
     verify(behind.rows(good), tight.TightResult(**{name: v[good] for name, v in vars(result).items()}))
+
+
+@examples(20)
+@given(problem=problems(kinds=("linear",), num_rows=1), share=st.floats(1.02, 1.15))
+def test_before_a_shell_that_is_not_a_number_the_start_is_shortened(problem, share):
+    """A linear network that is nan around the input, its optimum included. What lies between a start and an optimum
+    succeeds, and is shorter than the start: so is a half, a quarter or an eighth of the step, and one of them is
+    taken."""
+    nearest = problem.attack()
+    r = nearest.adversarial - problem.inputs
+    length, start = float(r.norm()), (problem.inputs + 1.5 * r).clamp(0, 1)
+    assume(nearest.success.all() and (start - problem.inputs).norm() > 1.3 * length)
+    assume((lead(problem.network(start), problem.targets) > 0).all())
+    network = NotANumberFarOut(problem.network, problem.inputs, 1e-3 * length, share * length)
+    result = tight.tighten(network, problem.inputs, problem.targets, start, BRIEF_TIGHT)
+    verify(Problem(problem.kind, network, problem.inputs, problem.targets), result)
+    assert result.success.all()
+    assert (result.adversarial - problem.inputs).norm() < 0.99 * (start - problem.inputs).norm()
+
+
+class Fickle(nn.Module):
+    """A network that after `patience` answers denies everything nearer to the one image than `length`, but itself."""
+
+    def __init__(self, network: nn.Module, image: Tensor, length: float, patience: int):
+        super().__init__()
+        self.network, self.image, self.length, self.patience = network, image, length, patience
+        self.train(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.patience -= 1
+        logits = self.network(images)
+        r = (images.detach() - self.image).flatten(1).norm(dim=1)
+        denied = (r > 0) & (r < self.length) & (self.patience < 0)
+        return torch.where(denied[:, None], -logits, logits)
+
+
+@examples(20)
+@given(problem=problems(num_rows=1), before=st.integers(1, 4))
+def test_a_network_that_takes_back_what_it_said_does_not_cost_the_start(problem, before):
+    """Nearer images were confirmed, and are denied from one of the last questions on, `before` the end; the start never
+    is: success stays, no further away."""
+    start = problem.attack()
+    assume(start.success.all())
+    length = (1 - 1e-6) * float((start.adversarial - problem.inputs).norm())
+
+    def tightened(patience: int) -> tuple[tight.TightResult, int]:
+        network = Fickle(problem.network, problem.inputs, length, patience)
+        result = tight.tighten(network, problem.inputs, problem.targets, start.adversarial, BRIEF_TIGHT)
+        return result, patience - network.patience
+
+    num_questions = tightened(10**6)[1]
+    result = tightened(num_questions - before)[0]
+    assert result.success.all()
+    assert (result.distortion <= start.distortion).all()
 
 
 # --- On the way -----------------------------------------------------------------------------------
@@ -463,6 +544,17 @@ def test_every_image_that_the_network_is_asked_lies_in_the_box(attack, problem):
     recorded = metamorphic.Recorded(problem.network, problem.inputs)
     attack(Problem(problem.kind, recorded, problem.inputs, problem.targets))
     assert len(recorded.images) > 2
+
+
+@pytest.mark.xfail(reason=NO_IMAGES, raises=RuntimeError, strict=True)
+@both_attacks
+@examples(12)
+@given(problem=problems(kinds=DENSE, num_rows=st.integers(1, 3)))
+def test_no_network_is_asked_about_no_images(attack, problem):
+    """Flattening by view(len(images), -1), as many networks do, is an error for none. Bit for bit the same answers."""
+    reference = attack(problem)
+    flattened = problem.with_network(lambda logits: logits, lambda images: images.view(len(images), -1))
+    assert_same_bits(attack(flattened), reference)
 
 
 @both_attacks
@@ -510,16 +602,28 @@ def test_the_network_the_images_and_the_dice_are_left_as_they_were(attack, probl
     assert torch.is_grad_enabled()
 
 
+CHANGES = {  # what a network may do to its argument, and the same to a copy
+    "halved": (lambda z: z.mul_(0.5), lambda z: z * 0.5),
+    "clamped": (lambda z: z.clamp_(0.2, 0.8), lambda z: z.clamp(0.2, 0.8)),
+    "negative": (lambda z: z.neg_().add_(1), lambda z: -z + 1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 @both_attacks
-@examples(6)
+@examples(5)
 @given(problem=problems(num_rows=3))
-def test_a_network_that_works_in_place_changes_no_image_of_the_callers(attack, problem):
+def test_a_network_that_works_in_place_changes_no_image_of_the_callers(attack, change, problem):
     """And has the answers of one that does not, bit for bit."""
-    network = problem.network
-    in_place = Problem(problem.kind, lambda z: network(z.mul_(0.5).mul_(2)), problem.inputs.clone(), problem.targets)
-    result = attack(in_place)
-    assert torch.equal(in_place.inputs, problem.inputs)
-    assert_same_bits(result, attack(problem))
+    in_place, on_a_copy = change
+    changed = problem.with_network(lambda logits: logits, on_a_copy)
+    targets = (changed.logits.argmax(dim=1) + 1) % problem.num_classes
+    inputs, network = problem.inputs.clone(), problem.network
+    reference = attack(Problem(problem.kind, changed.network, problem.inputs, targets))
+    find, config = FINDERS[attack]
+    result = find(lambda z: network(in_place(z)), inputs, targets, config)
+    assert torch.equal(inputs, problem.inputs)
+    assert_same_bits(result, reference)
 
 
 @both_attacks
@@ -533,6 +637,110 @@ def test_twice_is_the_same_with_gradients_switched_off_or_on(attack, problem):
     learning = copy.deepcopy(problem.network).requires_grad_(True)
     assert_same_bits(attack(Problem(problem.kind, learning, problem.inputs, problem.targets)), reference)
     assert all(parameter.grad is None for parameter in learning.parameters())
+
+
+@both_attacks
+@examples(8)
+@given(
+    problem=problems(num_rows=3),
+    kind=st.sampled_from(["dropout", "batch norm"]),
+    depth=st.integers(0, 3),
+    by_a_function=st.booleans(),
+)
+def test_a_module_in_training_mode_however_deep_is_refused_and_left_as_it_was(
+    attack, problem, kind, depth, by_a_function
+):
+    """In a network in evaluation mode. Dropout would make success random, batch norm would change its own buffers."""
+    module = nn.Dropout(0.5)
+    if kind == "batch norm":
+        module = nn.BatchNorm1d(problem.num_classes, dtype=problem.inputs.dtype)
+    network = module
+    for _ in range(depth):
+        network = nn.Sequential(nn.Identity(), network)
+    network = nn.Sequential(problem.network, network).eval()
+    module.train()
+    before, dice = copy.deepcopy(network.state_dict()), torch.get_rng_state()
+    asked = (lambda images: network(images)) if by_a_function else network
+    with pytest.raises(ValueError, match="training mode"):
+        attack(Problem(problem.kind, asked, problem.inputs, problem.targets))
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())
+    assert torch.equal(torch.get_rng_state(), dice)
+    assert module.training
+    assert not network.training
+
+
+@both_attacks
+@examples(8)
+@given(problem=problems(num_rows=3))
+def test_the_callers_inference_mode_changes_nothing(attack, problem):
+    """Bit for bit, of images that were made under it, too: they fit in no graph, and are copied."""
+    reference = attack(problem)
+    with torch.inference_mode():
+        inputs, targets = problem.inputs.clone(), problem.targets.clone()
+        assert_same_bits(attack(Problem(problem.kind, problem.network, inputs, targets)), reference)
+    assert_same_bits(attack(Problem(problem.kind, problem.network, inputs, targets)), reference)
+
+
+class UnderAutocast(nn.Module):
+    """A network that computes in half precision, and says so by its logits' dtype."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+        self.train(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.network(images)
+
+
+@both_attacks
+@examples(6)
+@given(problem=problems(dtypes=(torch.float32,), num_rows=3))
+def test_autocast_is_refused_around_an_attack_and_is_the_networks_own_affair_inside_it(attack, problem):
+    """Around it the attack's own sums would be rounded to half precision. Inside it the facts are verified."""
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(ValueError, match="autocast"):
+        attack(problem)
+    network = UnderAutocast(problem.network)
+    with torch.no_grad():
+        logits = network(problem.inputs)
+    assert logits.dtype == torch.bfloat16
+    targets = (logits.argmax(dim=1) + 1) % problem.num_classes
+    attack(Problem(problem.kind, network, problem.inputs, targets))
+
+
+OTHER_DTYPE = {torch.float32: torch.float64, torch.float64: torch.float32}
+
+
+@both_attacks
+@examples(8)
+@given(problem=problems())
+def test_logits_of_another_dtype_are_those_of_a_network_that_casts_them_itself(attack, problem):
+    """Bit for bit, of networks that compute in double precision for single images, and the other way round."""
+    dtype = OTHER_DTYPE[problem.inputs.dtype]
+    network = copy.deepcopy(problem.network).to(dtype)
+    uncast = Problem(problem.kind, lambda images: network(images.to(dtype)), problem.inputs, problem.targets)
+    cast = uncast.with_network(lambda logits: logits.to(problem.inputs.dtype))
+    assert uncast.logits.dtype == dtype
+    assert_same_bits(attack(uncast), attack(cast))
+
+
+@both_attacks
+@examples(8)
+@given(problem=problems())
+def test_a_gradient_that_is_one_number_for_all_pixels_is_a_gradient(attack, problem):
+    """Of a network that is told the sum of all pixels: autograd hands on one number, expanded. As near as with a
+    product by 1 before the sum, after which the gradient is written out."""
+
+    def grey(images: Tensor) -> Tensor:
+        total = images.sum(dim=tuple(range(1, images.ndim)), keepdim=True)
+        return (total / problem.inputs[0].numel()).expand(images.shape)
+
+    expanded = problem.with_network(lambda logits: logits, grey)
+    targets = (expanded.logits.argmax(dim=1) + 1) % problem.num_classes
+    expanded = Problem(problem.kind, expanded.network, problem.inputs, targets)
+    written_out = expanded.with_network(lambda logits: logits, lambda images: images * 1)
+    assert_as_near(attack(expanded), attack(written_out))
 
 
 # --- Untargeted -----------------------------------------------------------------------------------
@@ -588,8 +796,8 @@ class Dicing(nn.Module):
 def test_where_nothing_was_found_the_input_is_given_back_infinitely_far(attack, problem, seed):
     """Whatever the network does: it is not asked again here, it would say something else."""
     network = Dicing(problem.network, seed)
-    find = find_adversarial if attack is Problem.attack else tight.find_adversarial
-    result = find(network, problem.inputs, problem.targets, BRIEF if attack is Problem.attack else BRIEF_TIGHT)
+    find, config = FINDERS[attack]
+    result = find(network, problem.inputs, problem.targets, config)
     assert torch.equal(result.adversarial[~result.success], problem.inputs[~result.success])
     assert (result.distortion[~result.success] == torch.inf).all()
     assert result.distortion[result.success].isfinite().all()
@@ -788,6 +996,35 @@ def assert_lengths_of(problem: Problem, distortion: Tensor) -> None:
     assert ((exactly(problem).distortion - distortion).abs() <= 1e-7 * (1e-3 + distortion)).all()
 
 
+@examples(60)
+@given(problem=linear_problems(dtypes=(torch.float64,)), exponent=st.integers(900, 1010) | st.integers(1021, 1024))
+def test_where_numbers_overflow_the_exact_optimum_is_the_same_or_an_error(problem, exponent):
+    """Squares overflow everywhere here, and must not matter; beyond 2**1010 the numbers themselves do: there a
+    ValueError may stand in for the optimum, and nothing else."""
+    unit = torch.tensor(2.0**900, dtype=torch.float64) * 2.0 ** (exponent - 900)
+    scaled = with_layer(problem, problem.layer.weight * unit, problem.layer.bias * unit)
+    try:
+        found = exactly(scaled)
+    except ValueError:
+        assert exponent > 1010
+    else:
+        assert_same_optimum(found, exactly(problem))
+
+
+@pytest.mark.parametrize("place", ["pixel", "weight", "bias"])
+@examples(12)
+@given(problem=linear_problems(), at=st.floats(0, 0.999), value=st.sampled_from([math.nan, math.inf]))
+def test_what_is_not_finite_is_refused_wherever_it_stands(place, problem, at, value):
+    """By both attacks, by the exact programme and by certificates."""
+    broken = with_layer(problem, problem.layer.weight, problem.layer.bias)
+    broken = Problem(problem.kind, broken.network.eval(), problem.inputs.clone(), problem.targets)
+    numbers = {"pixel": broken.inputs, "weight": broken.layer.weight, "bias": broken.layer.bias}[place].view(-1)
+    numbers[int(at * len(numbers))] = value
+    for ask in (*ATTACKS.values(), exactly, certified):
+        with pytest.raises(ValueError, match=r"finite|nan"):
+            ask(broken)
+
+
 # --- Certificates ---------------------------------------------------------------------------------
 
 
@@ -815,6 +1052,10 @@ def test_nothing_is_found_nearer_than_certified(problem):
 @given(problem=problems(dtypes=(torch.float64,), num_rows=3), seed=SEEDS)
 def test_no_image_within_a_certified_distance_has_the_target(problem, seed):
     """Neither random ones on the sphere, in the box or not, nor the end of an ascent of the lead that stays inside."""
+    assert_none_within_a_certified_distance(problem, seed)
+
+
+def assert_none_within_a_certified_distance(problem: Problem, seed: int) -> None:
     source, shape = torch.Generator().manual_seed(seed), problem.inputs.shape[1:]
     for distance in certified(problem).values():
         inputs, targets = problem.inputs.repeat(64, *[1] * len(shape)), problem.targets.repeat(64)
@@ -842,3 +1083,55 @@ def test_certificates_know_no_names_of_classes_no_unit_and_no_constant(problem, 
     for (kind, ours), theirs in zip(certified(changed).items(), certified(problem).values(), strict=True):
         tolerance = 1e-3 if kind == certificates.ENCLOSED else 1e-6
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=1e-9)
+
+
+def make_chain(seed: int, sizes: list[int], activations: list[type[nn.Module] | None], same_sign: bool) -> Problem:
+    """Linear layers with activations, or none, between them, all of which are as steep as they can be at the first
+    image: sigmoids and tanh at 0, rectifiers above it. Of weights of one sign norms nearly multiply."""
+    source = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=source, dtype=torch.float64)
+
+    inputs = torch.rand(3, sizes[0], generator=source, dtype=torch.float64)
+    layers, units = [], inputs[0]
+    for (width, following), activation in zip(itertools.pairwise(sizes), [*activations, None], strict=True):
+        layer = nn.Linear(width, following, dtype=torch.float64).requires_grad_(False)
+        weight = 3 * normal(following, width) / width**0.5
+        layer.weight.copy_(weight.abs() if same_sign and activation else weight)
+        wanted = {None: normal(following), nn.ReLU: 0.1 + normal(following).abs()}.get(
+            activation, torch.zeros(following, dtype=torch.float64)
+        )
+        layer.bias.copy_(wanted - layer.weight @ units)
+        layers += [layer, *([activation()] if activation else [])]
+        units = activation()(wanted) if activation else wanted
+    network = nn.Sequential(*layers).eval()
+    return Problem("chain", network, inputs, (network(inputs).argmax(dim=1) + 1) % sizes[-1])
+
+
+@st.composite
+def chains(draw) -> Problem:
+    activations = draw(st.lists(st.sampled_from([None, nn.Sigmoid, nn.Tanh, nn.ReLU]), min_size=1, max_size=4))
+    widths = st.lists(st.integers(1, 5), min_size=len(activations) + 1, max_size=len(activations) + 1)
+    return make_chain(draw(SEEDS), [*draw(widths), draw(st.integers(2, 4))], activations, draw(st.booleans()))
+
+
+@examples(80)
+@given(chain=chains())
+def test_no_chain_of_mixed_activations_is_steeper_than_its_constants(chain):
+    """By autograd, where all activations are as steep as they can be. And no kind of constant is larger than the kind
+    before it, from crude to sharp."""
+    constants = list(certificates.lipschitz_constants(chain.network, chain.inputs[:1]).values())
+    jacobian = torch.autograd.functional.jacobian(lambda image: chain.network(image[None])[0], chain.inputs[0])
+    steepness = (jacobian[:, None] - jacobian).norm(dim=2)
+    for constant in constants:
+        assert (steepness <= constant * (1 + 1e-9)).all()
+    for crude, sharp in itertools.pairwise(constants):
+        assert (sharp <= crude * (1 + 1e-9)).all()
+
+
+@examples(40)
+@given(chain=chains(), seed=SEEDS)
+def test_no_image_within_a_certified_distance_of_a_chain_has_the_target(chain, seed):
+    """As above, of networks of up to five linear layers, with different activations or none between them."""
+    assert_none_within_a_certified_distance(chain, seed)

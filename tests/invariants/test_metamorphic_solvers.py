@@ -306,6 +306,67 @@ def test_a_slope_leads_to_its_corner_in_few_steps(dtype, n, exponent, width):
     assert result.num_evaluations.max() <= 30
 
 
+@examples(40)
+@given(minimum=minima(), dtype=st.sampled_from(DTYPES))
+def test_an_objectives_graph_and_dtype_are_cut_off(minimum, dtype):
+    """Bit for bit as of one that cuts and casts by itself, and nothing that is returned hangs on the caller's graph."""
+    one = torch.ones((), dtype=dtype, requires_grad=True)
+
+    def plain(x: Tensor, problem: Tensor) -> tuple[Tensor, Tensor]:
+        assert not x.requires_grad
+        return tuple(v.to(x.dtype) for v in minimum.objective(x.to(dtype), problem))
+
+    def attached(x: Tensor, problem: Tensor) -> list[Tensor]:
+        return [one * v for v in minimum.objective(x.to(dtype), problem)]
+
+    box = minimum.lower, minimum.upper, minimum.tolerance, 0.5
+    result = minimize(attached, minimum.start.clone().requires_grad_(), *box)
+    assert not any(values.requires_grad for values in vars(result).values())
+    assert result.value.dtype == result.minimizer.dtype == minimum.start.dtype
+    assert_same_bits(result, minimize(plain, minimum.start, *box))
+
+
+@examples(40)
+@given(minimum=minima(), how=st.sampled_from(["moved", "overwritten", "by NumPy"]))
+def test_an_objective_that_changes_its_point_is_refused(minimum, how):
+    """And the caller's start is left as it was, whatever is done to the point."""
+    start = minimum.start.clone()
+
+    def careless(x: Tensor, problem: Tensor) -> tuple[Tensor, Tensor]:
+        found = minimum.objective(x, problem)
+        if how == "moved":
+            x.sub_(found[1])
+        elif how == "overwritten":
+            x[:] = 0
+        else:
+            x.numpy()[:] += 1
+        return found
+
+    with pytest.raises(ValueError, match="leave its argument"):
+        minimize(careless, start, minimum.lower, minimum.upper, minimum.tolerance, 0.5)
+    assert torch.equal(start, minimum.start)
+
+
+def by_autograd(minimum: Minimum) -> lbfgs.Objective:
+    def objective(x: Tensor, problem: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            x = x.clone().requires_grad_()
+            f = minimum.objective(x, problem)[0]
+            return f, torch.autograd.grad(f.sum(), x)[0]
+
+    return objective
+
+
+@examples(30)
+@given(minimum=minima())
+def test_the_callers_inference_mode_changes_no_minimum(minimum):
+    """Bit for bit, of an objective that asks autograd for its gradient, and of a start that was made in that mode."""
+    box = minimum.lower, minimum.upper, minimum.tolerance, 0.5
+    reference = minimize(by_autograd(minimum), minimum.start, *box)
+    with torch.inference_mode():
+        assert_same_bits(minimize(by_autograd(minimum), minimum.start.clone(), *box), reference)
+
+
 # --- The shortest r -------------------------------------------------------------------------------
 
 
@@ -473,6 +534,29 @@ def test_a_row_that_asks_for_nothing_changes_no_r(bound, programme, exponent):
     assert_same_r(wider.solve(), programme.solve())
 
 
+@pytest.mark.parametrize("bound", [torch.inf, 1e300, 1e9, 1e3])
+@examples(15)
+@given(programme=programmes(least_room=0.01), exponent=st.integers(-30, 30))
+def test_a_row_that_asks_for_the_impossible_leaves_a_violation_and_its_neighbours_alone(bound, programme, exponent):
+    """In the first programme; the others' r to 1e-6 of its length, as above."""
+    row = programme.slopes[:, :1] * 2.0**exponent
+    bounds = torch.full_like(programme.bounds[:, :1], -torch.inf)
+    bounds[0] = bound * max(1.0, 2.0**exponent)
+    wider = replace(
+        programme,
+        slopes=torch.cat([programme.slopes, row], dim=1),
+        bounds=torch.cat([programme.bounds, bounds], dim=1),
+    )
+    found, others = wider.solve(), slice(1, None)
+    assert found.violation[0] > TOLERANCE
+    assert ((found.perturbation >= wider.lower) & (found.perturbation <= wider.upper)).all()
+    assert_same_r(
+        replace(found, perturbation=found.perturbation[others], violation=found.violation[others]),
+        programme.solve(),
+        others,
+    )
+
+
 @examples(25)
 @given(programme=programmes(least_room=0.05))
 def test_single_precision_finds_the_same_length(programme):
@@ -482,3 +566,12 @@ def test_single_precision_finds_the_same_length(programme):
     solved = found.violation <= 1e-5
     change = (found.distortion.double() - reference.distortion).abs()
     assert (change <= 1e-3 * (1e-2 + reference.distortion))[solved].all()
+
+
+@examples(20)
+@given(minimum=minima(), programme=programmes())
+def test_under_autocast_nothing_is_solved(minimum, programme):
+    """Products of matrices would be rounded to half precision without a word: an error takes their place."""
+    for solve in (minimum.solve, programme.solve):
+        with torch.autocast("cpu", torch.bfloat16), pytest.raises(ValueError, match="autocast"):
+            solve()
