@@ -122,15 +122,7 @@ def test_a_class_that_is_masked_changes_nothing(attack, value, problem, place):
     assert_as_near(attack(masked), attack(problem))
 
 
-TARGET_AS_RIVAL = "tight._linearize: beside a class of -inf the target, set to -inf, can be picked as its own rival"
-NO_IMAGES = "penalized._shorten, tight._descend: the network is asked about no images where nothing is left to do"
-
-
-@pytest.mark.parametrize(
-    "attack",
-    [Problem.attack, pytest.param(tightly, marks=pytest.mark.xfail(reason=TARGET_AS_RIVAL, strict=True))],
-    ids=ATTACKS,
-)
+@both_attacks
 @examples(10)
 @given(problem=problems())
 def test_a_class_that_overflows_to_minus_infinity_changes_nothing(attack, problem):
@@ -546,7 +538,6 @@ def test_every_image_that_the_network_is_asked_lies_in_the_box(attack, problem):
     assert len(recorded.images) > 2
 
 
-@pytest.mark.xfail(reason=NO_IMAGES, raises=RuntimeError, strict=True)
 @both_attacks
 @examples(12)
 @given(problem=problems(kinds=DENSE, num_rows=st.integers(1, 3)))
