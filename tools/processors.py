@@ -15,12 +15,17 @@ from typing import NamedTuple
 
 from tools import machine
 
+# By the seconds they take: they train networks or call another solver image by image, and seldom more than once does.
+FAST = "not no_attack_gets_within and not another_solvers and not scipys_solver and not agrees_with and not killed"
+FASTEST = f"{FAST} and not metamorphic"  # thousands of small problems: once more, where every product rounds otherwise
+
 
 class Setting(NamedTuple):
-    """Environment variables, and options of pytest."""
+    """Environment variables, options of pytest, and which of the numerical tests."""
 
     variables: dict[str, str]
     options: tuple[str, ...] = ()
+    which: str = FASTEST
 
     def __str__(self) -> str:
         return " ".join([*(f"{name}={value}" for name, value in self.variables.items()), *self.options])
@@ -32,17 +37,26 @@ SETTINGS = (
     Setting(ONE),
     Setting(ONE | COMPATIBLE),
     Setting(ONE | AVX2),
-    Setting(ONE, ("--rounding", "1")),
+    Setting(ONE, ("--rounding", "1"), FAST),
     Setting(TWO),
     Setting(TWO | AVX2 | COMPATIBLE),
 )
 CHOSEN = {name for setting in SETTINGS for name in setting.variables}  # what this shell holds must not decide
-# By the seconds they take: they train networks or call another solver image by image, and seldom more than once does.
-SLOW = "not no_attack_gets_within and not another_solvers and not scipys_solver and not agrees_with and not killed"
 
 
 def command(setting: Setting) -> list[str]:
-    return [sys.executable, "-m", "pytest", "-q", "-m", "numerical", "-k", SLOW, *setting.options, *sys.argv[1:]]
+    return [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "numerical",
+        "-k",
+        setting.which,
+        *setting.options,
+        *sys.argv[1:],
+    ]
 
 
 def run(setting: Setting) -> bool:

@@ -8,8 +8,6 @@ is right and probably not meant, a warning.
 import torch
 from torch import Tensor, nn
 
-from lib.attacks import asked
-from lib.attacks.asked import Asked
 from lib.solvers.arguments import (
     PRECISIONS,
     KindError,
@@ -206,19 +204,6 @@ def check_start(adversarial, inputs: Tensor) -> None:
             f"adversarial must be {inputs.dtype} on {inputs.device} as inputs are, not {adversarial.dtype} on "
             f"{adversarial.device}: use adversarial.to(inputs)"
         )
-
-
-# --- The door -------------------------------------------------------------------------------------
-
-
-def checked(network, inputs, classes, name: str = "targets") -> tuple[Asked, Tensor, Tensor]:
-    """What every attack is given, once it has been found to fit together: the network as it is to be asked, a copy of
-    the inputs, and one class for each, int64, called `name`."""
-    check_images("inputs", inputs)
-    classes = check_classes(name, classes, inputs)
-    network = asked.asked(network, inputs)
-    check_known(name, classes, network.num_classes)
-    return network, inputs.detach().clone(), classes.clone()  # what was made under inference_mode fits in no graph
 
 
 def warn_of_targets_given(given: Tensor) -> None:

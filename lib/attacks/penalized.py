@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lib.attacks import arguments
+from lib.attacks import arguments, asked
 from lib.solvers import lbfgs
 
 Network = Callable[[Tensor], Tensor]
@@ -167,16 +167,26 @@ def find_adversarial(
     Reference: section 4.1.
     """
     arguments.check_config(config, AttackConfig)
-    network, inputs, targets = arguments.checked(network, inputs, targets)
+    network, inputs, targets = checked(network, inputs, targets)
     result = search(network, inputs, targets, config, minimize)
     arguments.warn_of_targets_given(result.success & (result.distortion == 0))
     return result
 
 
+def checked(network, inputs, classes, name: str = "targets") -> tuple[asked.Asked, Tensor, Tensor]:
+    """What every attack is given, once it has been found to fit together: the network as it is to be asked, a copy of
+    the inputs, and one class for each, int64, called `name`."""
+    arguments.check_images("inputs", inputs)
+    classes = arguments.check_classes(name, classes, inputs)
+    network = asked.asked(network, inputs)
+    arguments.check_known(name, classes, network.num_classes)
+    return network, inputs.detach().clone(), classes.clone()  # what was made under inference_mode fits in no graph
+
+
 def search(
     network: Network, inputs: Tensor, targets: Tensor, config: AttackConfig, minimize=lbfgs.solve
 ) -> AttackResult:
-    """`find_adversarial` for arguments that have come through `arguments.checked`."""
+    """`find_adversarial` for arguments that have come through `checked`."""
     chunks = _chunks(inputs, targets, size=config.chunk_size)
     return concatenate([_attack_chunk(network, *chunk, config, minimize) for chunk in chunks])
 
@@ -198,7 +208,7 @@ def find_nearest_adversarial(
     costs K - 1 targeted attacks, all counted. It has converged where the search for each class that was reached has.
     """
     arguments.check_config(config, AttackConfig)
-    network, inputs, labels = arguments.checked(network, inputs, labels, name="labels")
+    network, inputs, labels = checked(network, inputs, labels, name="labels")
     right = torch.cat([~_misread(network, *chunk) for chunk in _chunks(inputs, labels, size=config.chunk_size)])
     result = _untouched(inputs)
     if right.any():
@@ -273,7 +283,7 @@ def lengths_at(
 def _with_prices(network, inputs, targets, c, config: AttackConfig) -> tuple[Network, Tensor, Tensor, Tensor]:
     """What `minimize_penalized` is given, once it has come through the door."""
     arguments.check_config(config, AttackConfig)
-    network, inputs, targets = arguments.checked(network, inputs, targets)
+    network, inputs, targets = checked(network, inputs, targets)
     arguments.check_flat(inputs)
     arguments.check_prices(c, inputs)
     arguments.warn_of_targets_given(_given(network, inputs, targets, config.chunk_size))

@@ -84,7 +84,7 @@ def find_adversarial(
     leads to a nearer place: whoever wants the nearest of all calls `tighten` on that, too.
     """
     arguments.check_config(config, TightConfig)
-    network, inputs, targets = arguments.checked(network, inputs, targets)
+    network, inputs, targets = penalized.checked(network, inputs, targets)
     start = penalized.search(network, inputs, targets, config.start)
     arguments.warn_of_targets_given(start.success & (start.distortion == 0))
     result = _tighten(network, inputs, targets, start.adversarial, config)
@@ -106,7 +106,7 @@ def tighten(
     Reference: section 4.1, D(x, l); Nocedal & Wright, chapter 18.
     """
     arguments.check_config(config, TightConfig)
-    network, inputs, targets = arguments.checked(network, inputs, targets)
+    network, inputs, targets = penalized.checked(network, inputs, targets)
     arguments.check_start(adversarial, inputs)
     result = _tighten(network, inputs, targets, adversarial.detach().clone(), config)
     arguments.warn_of_targets_given(result.success & (result.distortion == 0))

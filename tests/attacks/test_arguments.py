@@ -29,9 +29,6 @@ from tests.doors import (
     generator,
 )
 
-pytestmark = pytest.mark.numerical
-
-
 # --- Images and classes ---------------------------------------------------------------------------
 
 

@@ -30,8 +30,6 @@ from tests.doors import (
     images,
 )
 
-pytestmark = pytest.mark.numerical
-
 # --- Networks -------------------------------------------------------------------------------------
 
 

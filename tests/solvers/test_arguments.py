@@ -8,8 +8,6 @@ import torch
 from lib.solvers import lbfgs, quadratic
 from lib.solvers.lbfgs import LBFGSConfig
 
-pytestmark = pytest.mark.numerical
-
 
 @pytest.mark.parametrize(
     ("name", "value"),
