@@ -5,6 +5,8 @@ argument, the caller's images and the attack's own stay as they are. What is wro
 is right and probably not meant, a warning.
 """
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
@@ -30,12 +32,29 @@ class AlreadyTargetsWarning(UserWarning):
     """The network gives nearly all inputs their target as they are."""
 
 
+NO_MARGIN = (
+    "it is a fraction of what the input's target lacks to lead, and no margin in logits, which is what other libraries "
+    "call confidence or kappa"
+)
+
+
 def check_margin_fraction(value) -> None:
-    cure = (
-        "it is a fraction of what the input's target lacks to lead, and no margin in logits, which is what other "
-        "libraries call confidence or kappa"
-    )
-    check_number("margin_fraction", value, below=1, cure=cure)
+    check_number("margin_fraction", value, below=1, cure=NO_MARGIN)
+
+
+def refusing_confidence(config: type) -> type:
+    """The class of settings, which tells whoever comes from another library what stands in confidence's place."""
+    plain = config.__init__
+
+    @functools.wraps(plain)
+    def init(self, *arguments, **named):
+        for name in ("confidence", "kappa"):
+            if name in named:
+                raise KindError(f"{config.__name__} has no {name}, but a margin_fraction: {NO_MARGIN}")
+        plain(self, *arguments, **named)
+
+    config.__init__ = init
+    return config
 
 
 # --- Images and classes ---------------------------------------------------------------------------
@@ -166,11 +185,11 @@ def check_prices(c, inputs: Tensor) -> None:
         raise KindError(f"c must be a torch.Tensor ({num},), not {type(c).__name__}: use inputs.new_full(({num},), c)")
     if c.shape != (num,) or c.dtype != inputs.dtype or c.device != inputs.device:
         raise ValueError(
-            f"c must be ({num},), {inputs.dtype} on {inputs.device} as inputs are, "
+            f"c, a price of |r| for each input, must be ({num},), {inputs.dtype} on {inputs.device} as inputs are, "
             f"not {tuple(c.shape)}, {c.dtype} on {c.device}"
         )
     if not ((c >= 0) & c.isfinite()).all():
-        raise ValueError("c must be finite and 0 or more, for each of the inputs: leave out those that have none")
+        raise ValueError("c, the price of |r|, must be finite and 0 or more: leave out the inputs that have none")
 
 
 def check_random_targets(labels, num_classes, generator) -> None:

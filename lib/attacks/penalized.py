@@ -19,6 +19,7 @@ Network = Callable[[Tensor], Tensor]
 MOST_MARGIN = 1.0  # logits: further beyond the boundary the cross-entropy is flat, and no price leads there
 
 
+@arguments.refusing_confidence
 @dataclass(frozen=True)
 class AttackConfig:
     """Accuracy and effort of the attack."""
@@ -473,7 +474,7 @@ def check_logits(logits: Tensor) -> None:
     bad = int((~(logits < torch.inf)).any(dim=1).sum())
     if bad:
         raise ValueError(
-            f"the network's logits are not finite (nan or inf) for {bad} of {len(logits)} inputs: are its weights?"
+            f"the network's logits are not finite (nan or inf) for {bad} of {len(logits)} inputs: look at its weights"
         )
 
 

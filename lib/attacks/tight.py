@@ -24,6 +24,7 @@ from lib.solvers import quadratic
 PROGRESS = 1e-6  # relative shortening that counts
 
 
+@arguments.refusing_confidence
 @dataclass(frozen=True)
 class TightConfig:
     """Accuracy and effort of the tight attack."""

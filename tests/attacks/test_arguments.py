@@ -160,6 +160,15 @@ def test_a_margin_in_logits_is_told_from_a_fraction():
         AttackConfig(margin_fraction=5.0)
 
 
+@pytest.mark.parametrize("config", [AttackConfig, TightConfig])
+@pytest.mark.parametrize("name", ["confidence", "kappa"])
+def test_what_other_libraries_call_a_margin_is_told_apart_from_ours(config, name):
+    with pytest.raises(
+        TypeError, match=f"^{config.__name__} has no {name}, but a margin_fraction: it is a"
+    ):
+        config(**{name: 5.0})
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -182,10 +191,10 @@ def test_another_functions_settings_are_refused(call, message):
     ("c", "message"),
     [
         (0.1, r"c must be a torch.Tensor \(8,\), not float: use inputs.new_full"),
-        (torch.ones(3), r"c must be \(8,\), torch.float32 on cpu as inputs are, not \(3,\)"),
+        (torch.ones(3), r"c, a price of .*, must be \(8,\), torch.float32 on cpu as inputs are, not \(3,\)"),
         (torch.ones(N, dtype=torch.float64), "not .*torch.float64"),
-        (-torch.ones(N), "c must be finite and 0 or more"),
-        (torch.full((N,), torch.nan), "c must be finite and 0 or more"),
+        (-torch.ones(N), "c, the price of .*, must be finite and 0 or more"),
+        (torch.full((N,), torch.nan), "c, the price of .*, must be finite and 0 or more"),
     ],
 )
 @pytest.mark.parametrize("function", [penalized.minimize_penalized, penalized.lengths_at])

@@ -321,7 +321,7 @@ def mutated(path: Path, place: int) -> str:
     """The version of the file with one constant changed, by the real way of telling it."""
     constant = constants(path)[place]
     value = constant.value
-    constant.value = value + 1 if type(value) in (int, float) else "changed"
+    constant.value = 2 * value + 1 if type(value) in (int, float) else "changed"
     version = code.checksum(ast.dump(syntax(path)).encode())
     constant.value = value
     return version
