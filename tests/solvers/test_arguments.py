@@ -167,7 +167,7 @@ BOX = torch.ones(1, 2, dtype=torch.float64)
         ({"slopes": torch.full((1, 2, 2), torch.nan).double()}, "slopes must be finite"),
         ({"bounds": BOX * torch.nan}, "bounds no nan"),
         ({"bounds": (BOX / 2).float()}, r"bounds must be torch.float64 on cpu.*use bounds.to\(slopes\)"),
-        ({"bounds": BOX[:, :1]}, r"bounds must be \(1, 2\) as slopes are \(1, 2, 2\), not \(1, 1\)"),
+        ({"bounds": BOX[:, :1]}, r"bounds must be \(1, 2\), as slopes are \(1, 2, 2\), not \(1, 1\)"),
         ({"slopes": torch.eye(2).double()}, r"slopes must be \(N, k, n\)"),
         ({"slopes": [[1.0]]}, "slopes must be a torch.Tensor, not list"),
         ({"start": -BOX}, "start, multipliers of the rows of slopes, must be 0 or more"),
