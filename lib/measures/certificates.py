@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.attacks import arguments
+from lib.attacks.arguments import KindError
 from lib.measures import spectral
 from lib.measures.intervals import Estimate
 from lib.networks import mnist
@@ -31,26 +32,41 @@ ROUNDING = 1e-9  # by which certificates are shortened, far more than float64's 
 CHUNK = 250  # images at once: bounds working memory, changes nothing
 
 
+@arguments.outside_inference_mode
 def as_layers(network: nn.Module) -> nn.Sequential:
     """A network as a chain of layers that computes the same logits, copied to float64 and in evaluation mode.
 
     network : of section 2, or a chain (nested ones are made flat) of layers that `spectral.lipschitz` has bounds for.
-    Raises TypeError for all others, and for layers that it does not know, by name.
+    Raises TypeError for all others, and for layers that it does not know, by name; ValueError for weights that are not
+    finite.
     """
-    layers = copy.deepcopy(nn.Sequential(*_chain(network))).double().eval()
-    for layer in layers:
+    found = _chain(network)
+    for layer in found:
         spectral.check_known(layer)
+    layers = _copied(found).double().eval()
+    for layer in layers:
+        layer.training = False  # whatever its own eval does
+        spectral.check_weights(layer)
+        _check_double(layer)
+        layer._backward_hooks.clear()  # that change gradients, and nothing that a network says
+        layer._backward_pre_hooks.clear()
         if isinstance(layer, nn.ReLU):
             layer.inplace = False  # what it is given is asked for again
     return layers
 
 
 def _chain(network: nn.Module) -> list[nn.Module]:
+    if not isinstance(network, nn.Module):
+        cure = "hand in the network itself, such as torch.nn.Sequential(...)"
+        if isinstance(network, (list, tuple)):
+            cure = "of a list of layers use torch.nn.Sequential(*layers)"
+        what = getattr(network, "__name__", type(network).__name__)
+        raise KindError(f"network must be a torch.nn.Module, whose layers can be looked at, not {what}: {cure}")
     kind = type(network)  # not a subclass, which may compute anything
     if kind not in (mnist.AutoencoderClassifier, mnist.ConvNetwork, nn.Sequential):
         return [network]
-    if network._forward_hooks or network._forward_pre_hooks:
-        raise TypeError(f"a {kind.__name__} with hooks may compute anything: remove them first")
+    spectral.refuse_own_code(network, kind)
+    spectral.refuse_hooks(network)
     if kind is mnist.AutoencoderClassifier:
         parts = [network.encoder, nn.Sigmoid(), network.classifier]
     elif kind is mnist.ConvNetwork:
@@ -60,6 +76,28 @@ def _chain(network: nn.Module) -> list[nn.Module]:
     return [layer for part in parts for layer in _chain(part)]
 
 
+def _copied(layers: list[nn.Module]) -> nn.Sequential:
+    try:
+        return copy.deepcopy(nn.Sequential(*layers))
+    except (RuntimeError, TypeError) as error:
+        raise KindError(
+            "network must be such that copy.deepcopy can copy it: let each weight be a torch.nn.Parameter, no result "
+            "of a computation, and leave things that cannot be copied off its layers"
+        ) from error
+
+
+def _check_double(layer: nn.Module) -> None:
+    """Raises TypeError unless the weights that a layer computes with went along to float64."""
+    for name in ("weight", "bias"):
+        values = getattr(layer, name, None)
+        if isinstance(values, Tensor) and values.dtype != torch.float64:
+            raise KindError(
+                f"{layer}: its {name} must be a torch.nn.Parameter, which .double() converts, not a plain Tensor: use "
+                f"layer.{name} = torch.nn.Parameter(layer.{name})"
+            )
+
+
+@arguments.outside_inference_mode
 @torch.no_grad()
 def certify(
     layers: nn.Sequential, constants: Mapping[str, Tensor], inputs: Tensor, targets: Tensor, num_enclosed: int
@@ -72,28 +110,114 @@ def certify(
 
     Raises
     ------
-    TypeError : as `as_layers` does; inputs or targets of the wrong kind.
-    ValueError : inputs outside [0, 1], targets that are no classes, constants of another number of classes.
+    TypeError : as `as_layers` does; inputs, targets or constants of the wrong kind.
+    ValueError : inputs outside [0, 1] or of another shape than the network's, targets that are no classes; constants
+        of another number of classes, below 0 or nan, or less than a slope that the network has at the first image.
     """
-    layers = as_layers(layers)
-    arguments.check_images("inputs", inputs)
-    arguments.check_device("inputs", inputs, layers)
-    targets = arguments.check_classes("targets", targets, inputs)
+    layers, inputs, targets = _checked(layers, inputs, targets)
     arguments.check_whole("num_enclosed", num_enclosed, 0, "images")
-    logits = torch.cat([layers(chunk.double()) for chunk in inputs.split(CHUNK)])
+    logits = _logits(layers, inputs)
     arguments.check_known("targets", targets, logits.shape[1])
+    _check_constants(constants, layers, inputs[:1], logits)
     arguments.warn_of_targets_given(logits.argmax(dim=1) == targets)
     found = {kind: certified_distance(logits, targets, constant) for kind, constant in constants.items()}
     if _is_dense(layers, inputs) and any(isinstance(layer, spectral.ACTIVATIONS) for layer in layers):
         few = slice(0, num_enclosed)
         start = list(found.values())[-1]  # the sharpest
         found[ENCLOSED] = torch.full_like(start, torch.nan)
-        found[ENCLOSED][few] = enclosed_distance(layers, inputs[few], targets[few], start[few])
+        if num_enclosed:
+            found[ENCLOSED][few] = enclosed_distance(layers, inputs[few], targets[few], start[few])
     return found
 
 
+def _checked(network: nn.Module, inputs, targets) -> tuple[nn.Sequential, Tensor, Tensor]:
+    """The network's layers, inputs in [0, 1] that they take, and one target for each, int64."""
+    layers = as_layers(network)
+    arguments.check_images("inputs", inputs, "make it a first torch.nn.Linear, or torch.nn.Conv2d, of the network")
+    arguments.check_device("inputs", inputs, layers)
+    _check_fits("inputs", inputs, layers)
+    return layers, inputs, arguments.check_classes("targets", targets, inputs)
+
+
+@torch.no_grad()
+def _check_fits(name: str, inputs: Tensor, layers: nn.Sequential) -> None:
+    """Raises ValueError unless the network takes `inputs`, (N, ...)."""
+    x = inputs[:1].double()
+    for layer in layers:
+        x = spectral.after(name, layer, x)
+
+
+def _logits(layers: nn.Sequential, inputs: Tensor) -> Tensor:
+    """Logits (N, K) in float64. Raises ValueError unless they are that, K >= 2, and finite."""
+    logits = torch.cat([layers(chunk.double()) for chunk in inputs.split(CHUNK)])
+    _check_shape_of_logits(logits)
+    if not logits.isfinite().all():
+        raise ValueError(
+            "network must have finite logits, and some are nan or inf: its weights are too large for float64"
+        )
+    return logits
+
+
+def _check_shape_of_logits(logits: Tensor) -> None:
+    if logits.ndim != 2:
+        raise ValueError(
+            f"network must have logits of shape (N, number of classes), not {tuple(logits.shape)}: flatten before its "
+            "last layer, by torch.nn.Flatten()"
+        )
+    if logits.shape[1] < 2:
+        raise ValueError(
+            "network must have at least two classes, not one logit: of a single logit z for 'yes' make two, 0 and z, "
+            "by a last torch.nn.Linear with a first row of zeros"
+        )
+
+
+def _check_constants(constants, layers: nn.Sequential, image: Tensor, logits: Tensor) -> None:
+    """Raises unless `constants` holds one (K, K) or more, none of them refuted by what the network does at `image`."""
+    cure = "take lipschitz_constants(network, inputs[:1])"
+    if not isinstance(constants, Mapping):
+        raise KindError(f"constants must be a dict of Tensors (K, K) by kind, not {type(constants).__name__}: {cure}")
+    if not constants:
+        raise ValueError(f"constants must hold those of one kind at least, and is empty: {cure}")
+    met = _slopes_met(layers, image)
+    for kind, constant in constants.items():
+        _check_constant(constant, logits, f" in constants[{kind!r}]: {cure}")
+        if (constant < met - 1e-6 * met.max()).any():
+            raise ValueError(
+                "constants must be upper bounds of this network's, and at inputs[0] two logits change faster than is "
+                f"said in constants[{kind!r}]: {cure}"
+            )
+
+
+def _check_constant(constants, logits: Tensor, where: str = "") -> None:
+    """Raises unless `constants` is a real Tensor (K, K), all 0 or more (inf says nothing), where the logits are."""
+    size = (logits.shape[1], logits.shape[1])
+    if not isinstance(constants, Tensor) or not constants.is_floating_point():
+        what = constants.dtype if isinstance(constants, Tensor) else type(constants).__name__
+        raise KindError(f"constants must be floating Tensors {size}, not {what}{where}")
+    if constants.shape != size:
+        raise ValueError(
+            f"constants must be {size}, one for every two of {size[0]} logits, not {tuple(constants.shape)}{where}"
+        )
+    if constants.device != logits.device:
+        raise ValueError(f"constants must be on {logits.device} as inputs are, not on {constants.device}{where}")
+    if not (constants >= 0).all():
+        raise ValueError(f"constants must be 0 or more, and there is a negative one or nan{where}")
+
+
+@torch.enable_grad()
+def _slopes_met(layers: nn.Sequential, image: Tensor) -> Tensor:
+    """|gradient of z_k - z_l| at an image (1, ...), (K, K)."""
+    x = image.detach().double().clone().requires_grad_()
+    rows = [torch.autograd.grad(z, x, retain_graph=True, allow_unused=True)[0] for z in layers(x)[0]]
+    return pair_norms(torch.stack([torch.zeros_like(x) if row is None else row for row in rows]).flatten(1))
+
+
 def orders_short(distances: Tensor, lengths: Tensor) -> Tensor:
-    """log10 of lengths / distances, both (N,), where both were measured: distances not 0 or nan, lengths not inf."""
+    """log10 of lengths / distances, both (N,), where both were measured: distances not 0 or nan, lengths not inf.
+
+    Raises TypeError and ValueError for what is not two such Tensors.
+    """
+    _check_measured(distances, lengths)
     measured = (distances > 0) & lengths.isfinite()
     return (lengths[measured] / distances[measured]).log10()
 
@@ -101,22 +225,40 @@ def orders_short(distances: Tensor, lengths: Tensor) -> Tensor:
 def largest_share(distances: Tensor, lengths: Tensor) -> Estimate:
     """The largest certified distance in units of the attack's length, over the n images that were certified (not nan).
 
-    A single value above 1 refutes the certificates: there is an adversarial example where none can be.
+    A single value above 1 refutes the certificates: there is an adversarial example where none can be. nan of no image.
+    Raises TypeError and ValueError as `orders_short` does.
     """
+    _check_measured(distances, lengths)
     certified = ~distances.isnan()
     shares = torch.where(distances == 0, 0, distances / lengths)[certified]  # 0 / 0: x has the target class already
-    largest = float(shares.max())
+    largest = float(shares.max()) if len(shares) else math.nan
     return Estimate(largest, largest, largest, len(shares))
+
+
+def _check_measured(distances, lengths) -> None:
+    for name, values in {"distances": distances, "lengths": lengths}.items():
+        if not isinstance(values, Tensor):
+            raise KindError(f"{name} must be a torch.Tensor (N,), not {type(values).__name__}")
+    if distances.ndim != 1 or distances.shape != lengths.shape:
+        raise ValueError(
+            f"distances and lengths must be (N,), one of each for each image, not {tuple(distances.shape)} and "
+            f"{tuple(lengths.shape)}"
+        )
+    if (distances < 0).any() or not (lengths >= 0).all():
+        raise ValueError("distances and lengths must be 0 or more; of lengths that were not found use inf, not nan")
 
 
 def certified_distance(logits: Tensor, targets: Tensor, constants: Tensor) -> Tensor:
     """max over k of (z_k - z_l) / L_kl, at least 0, for logits (N, K), targets l (N,) and constants (K, K). Shape (N,).
 
-    Any one class that is still ahead of l keeps it from being the answer. Raises ValueError for constants of another
-    number of classes.
+    Any one class that is still ahead of l keeps it from being the answer. inf where one is ahead with L_kl = 0,
+    for it is so everywhere. Raises TypeError and ValueError for what is not that: constants of another number of
+    classes, below 0 or nan, logits that are not finite.
     """
-    if constants.shape != (size := (logits.shape[1], logits.shape[1])):
-        raise ValueError(f"constants must be {size}, as logits are {tuple(logits.shape)}, not {tuple(constants.shape)}")
+    spectral.check_matrix("logits", logits)
+    targets = arguments.check_classes("targets", targets, logits)
+    arguments.check_known("targets", targets, logits.shape[1])
+    _check_constant(constants, logits)
     ahead = logits - logits.gather(1, targets[:, None])
     return torch.where(ahead > 0, ahead / constants[targets], 0).amax(dim=1) * (1 - ROUNDING)
 
@@ -138,34 +280,43 @@ def lipschitz_constants(layers: nn.Sequential, image: Tensor) -> dict[str, Tenso
     Raises
     ------
     TypeError : a layer without a bound, or none that is linear at the end.
-    ValueError : weights that are not finite; an image that is not one; logits that are not (1, K).
+    ValueError : weights that are not finite; an image that is not one, or not of the network's shape; logits that are
+        not (1, K), K >= 2.
     """
     layers = as_layers(layers)
     arguments.check_finite("image", image, layers)
     if len(image) != 1:
         raise ValueError(f"image must be one, (1, ...), not {tuple(image.shape)}: use inputs[:1]")
+    _check_fits("image", image, layers)
     bounds = [(layer, bound) for layer, bound in spectral.layer_bounds(layers, image.double()) if not _is_idle(layer)]
     _check_logits(layers, image, [layer for layer, _ in bounds])
     *hidden, (last, norm) = bounds
     pairs = pair_norms(last.weight.detach())
-    everyone = math.sqrt(2) * norm * (1 - torch.eye(len(pairs)).to(pairs))
+    everyone = math.sqrt(2) * norm * (1 - torch.eye(len(pairs)).to(pairs))  # 0 from a class to itself
     below = math.prod(bound for _, bound in hidden)
     expansive = math.prod(bound for layer, bound in hidden if not isinstance(layer, nn.Sigmoid))
-    constants = {PRODUCT: expansive * everyone}
+    constants = {PRODUCT: _times(expansive, everyone)}
     if below != expansive:
-        constants[SLOPES] = below * everyone
-    constants[PAIRS] = below * pairs
+        constants[SLOPES] = _times(below, everyone)
+    constants[PAIRS] = _times(below, pairs)
     if _is_dense(layers, image) and any(isinstance(layer, nn.Linear) for layer, _ in hidden):
         constants[AVERAGED] = averaged_constants(*_weights_and_slopes([layer for layer, _ in bounds]))
     return constants
 
 
+def _times(factor: float, constants: Tensor) -> Tensor:
+    """Their product; of a factor too large for float64 inf, which says nothing, but 0 for two logits that are one."""
+    return torch.where(constants == 0, 0, factor * constants)
+
+
 @torch.no_grad()
 def _check_logits(layers: nn.Sequential, image: Tensor, working: Sequence[nn.Module]) -> None:
     if not (working and isinstance(working[-1], nn.Linear)):
-        raise TypeError(f"logits must come from a torch.nn.Linear, not from {working[-1] if working else 'nothing'}")
-    if (shape := tuple(layers(image.double()).shape)) != (1, working[-1].out_features):
-        raise ValueError(f"one image must have logits of shape (1, number of classes), not {shape}: flatten before")
+        raise KindError(
+            "network must end with a torch.nn.Linear, which the logits come from, not with "
+            f"{working[-1] if working else 'nothing'}"
+        )
+    _check_shape_of_logits(layers(image.double()))
 
 
 def _is_idle(layer: nn.Module) -> bool:
@@ -189,7 +340,9 @@ def _weights_and_slopes(layers: Sequence[nn.Module]) -> tuple[list[Tensor], list
     weights, steepest = [], [1.0]
     for is_linear, group in groupby(layers, lambda layer: isinstance(layer, nn.Linear)):
         if is_linear:
-            weights.append(reduce(lambda below, above: above @ below, [layer.weight.detach() for layer in group]))
+            weights.append(
+                reduce(lambda below, above: _product(above, below), [layer.weight.detach() for layer in group])
+            )
         else:  # before the first matrix, too: slopes in [0, s] make everything at most s times as steep
             steepest[len(weights) :] = [math.prod(spectral.lipschitz(layer, ()) for layer in group)]
     return weights, steepest
@@ -197,7 +350,18 @@ def _weights_and_slopes(layers: Sequence[nn.Module]) -> tuple[list[Tensor], list
 
 def pair_norms(weight: Tensor) -> Tensor:
     """|w_k - w_l| for every two rows of a matrix (K, n). Shape (K, K)."""
-    return (weight[:, None] - weight).norm(dim=2)
+    return _norms(weight[:, None] - weight)
+
+
+def _norms(vectors: Tensor) -> Tensor:
+    """l2 norms over the last dimension, also of vectors whose squares are too small or too large for their dtype."""
+    norms, least = vectors.norm(dim=-1), torch.finfo(vectors.dtype).tiny ** 0.45
+    if (beyond := ~((norms > least) & (norms < 1 / least))).any():
+        few = vectors[beyond]
+        largest = few.abs().amax(dim=-1)
+        scale = torch.where((largest > 0) & largest.isfinite(), largest, 1)
+        norms[beyond] = scale * (few / scale[:, None]).norm(dim=-1)
+    return norms
 
 
 def averaged_constants(weights: Sequence[Tensor], steepest: Sequence[float]) -> Tensor:
@@ -208,24 +372,53 @@ def averaged_constants(weights: Sequence[Tensor], steepest: Sequence[float]) -> 
     interrupts, and the norms of the blocks bound it. Never above the product of the norms with the steepest slopes.
 
     steepest : s before each matrix. The activations between two matrices are averaged, D_1 is a factor: 1 for none.
-    Raises ValueError unless there are as many as matrices.
+    Raises TypeError and ValueError unless there are as many as matrices, that fit together, all finite.
 
     Reference: Combettes & Pesquet 2020, whose theta `reached` is.
     """
-    if len(steepest) != len(weights):
-        raise ValueError(f"steepest must be one number for each of {len(weights)} matrices, not {len(steepest)}")
+    _check_factors(weights, steepest)
     reached = [1.0]  # how far r reaches up to each E
     for j in range(1, len(weights) + 1):
         size = pair_norms if j == len(weights) else _norm
-        blocks = accumulate(reversed(weights[:j]), torch.matmul)  # W_j, W_j W_j-1, ..., W_j ... W_1
+        blocks = accumulate(reversed(weights[:j]), _product)  # W_j, W_j W_j-1, ..., W_j ... W_1
         reached.append(sum(size(block) * before for block, before in zip(blocks, reversed(reached), strict=True)))
     return reached[-1] * (math.prod(steepest) / 2 ** (len(weights) - 1))
+
+
+def _check_factors(weights, steepest) -> None:
+    for name, values in {"weights": weights, "steepest": steepest}.items():
+        if not isinstance(values, Sequence) or not values:
+            what = "an empty one" if isinstance(values, Sequence) else type(values).__name__
+            raise KindError(f"{name} must be a list, of one for each layer, not {what}")
+    for i, weight in enumerate(weights):
+        spectral.check_matrix(f"weights[{i}]", weight)
+        if i and weight.shape[1] != (below := weights[i - 1].shape[0]):
+            raise ValueError(
+                f"weights[{i}] must have as many columns as the matrix before it has rows, {below}, not "
+                f"{weight.shape[1]}: hand them in from the first layer to the last"
+            )
+    if len(steepest) != len(weights):
+        raise ValueError(
+            f"steepest must be as many numbers as weights are matrices, {len(weights)}, not {len(steepest)}: the "
+            "largest slope of what comes before each of them, 1 before the first if nothing does"
+        )
+    for i, slope in enumerate(steepest):
+        arguments.check_number(f"steepest[{i}]", slope)
+
+
+def _product(above: Tensor, below: Tensor) -> Tensor:
+    """Raises ValueError where it is too large for its precision."""
+    found = above @ below
+    if not found.isfinite().all():
+        raise ValueError(f"weights must be such that their products stay in {found.dtype}, and they are too large")
+    return found
 
 
 def _norm(matrix: Tensor) -> Tensor:
     return torch.linalg.matrix_norm(matrix, 2)
 
 
+@arguments.outside_inference_mode
 @torch.enable_grad()
 def slopes(layers: nn.Sequential, inputs: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """|gradient of z_first - z_second| at x, (N,): lower bounds of its Lipschitz constant.
@@ -235,26 +428,27 @@ def slopes(layers: nn.Sequential, inputs: Tensor, first: Tensor, second: Tensor)
     """
     layers, found = as_layers(layers), []
     arguments.check_finite("inputs", inputs, layers)
+    _check_fits("inputs", inputs, layers)
     first, second = (arguments.check_classes(*each, inputs) for each in (("first", first), ("second", second)))
-    for chunk, ahead, behind in zip(*(v.split(CHUNK) for v in (inputs.double(), first, second)), strict=True):
-        x = chunk.clone().requires_grad_()
+    inputs, first, second = (v.detach().clone() for v in (inputs, first, second))  # made under inference_mode, maybe
+    for chunk, ahead, behind in zip(*(v.split(CHUNK) for v in (inputs, first, second)), strict=True):
+        x = chunk.double().detach().requires_grad_()
         logits = layers(x)
+        _check_shape_of_logits(logits)
         arguments.check_known("first", ahead, logits.shape[1])
         arguments.check_known("second", behind, logits.shape[1])
         difference = logits.gather(1, ahead[:, None]) - logits.gather(1, behind[:, None])
-        found.append(torch.autograd.grad(difference.sum(), x)[0].flatten(1).norm(dim=1))
+        found.append(_norms(torch.autograd.grad(difference.sum(), x)[0].flatten(1)))
     return torch.cat(found)
 
 
+@arguments.outside_inference_mode
 def linear_estimate(layers: nn.Sequential, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """The lead of the first class over the target, and its slope, both (N,): their ratio is where a network that is
     linear around x would have its boundary. It certifies nothing. Errors as in `certify`."""
-    layers = as_layers(layers)
-    arguments.check_images("inputs", inputs)
-    arguments.check_device("inputs", inputs, layers)
-    targets = arguments.check_classes("targets", targets, inputs)
+    layers, inputs, targets = _checked(layers, inputs, targets)
     with torch.no_grad():
-        logits = torch.cat([layers(chunk.double()) for chunk in inputs.split(CHUNK)])
+        logits = _logits(layers, inputs)
     arguments.check_known("targets", targets, logits.shape[1])
     lead, first = logits.max(dim=1)
     return lead - logits.gather(1, targets[:, None])[:, 0], slopes(layers, inputs, first, targets)
@@ -275,37 +469,81 @@ class Enclosure:
     @property
     def reach(self) -> Tensor:
         """How far each unit can be from its centre, (N, n)."""
-        return self.radius[:, None] * self.slope.norm(dim=2) + self.noise.abs().sum(dim=2)
+        return self.radius[:, None] * _norms(self.slope) + self.noise.abs().sum(dim=2)
 
 
+@torch.no_grad()
 def enclosed_distance(
     layers: nn.Sequential, inputs: Tensor, targets: Tensor, start: Tensor, num_steps: int = 14
 ) -> Tensor:
     """A certified distance (N,), no less than the certified distance `start`, for the networks that `enclose` takes.
 
-    Doubled as long as the enclosure of the ball shuts the target class out, then bisected.
+    Doubled as long as the enclosure of the ball shuts the target class out, then bisected. In float64.
     Raises TypeError and ValueError as `enclose` does, and for targets that are not one class for each of the inputs.
     """
-    layers = as_layers(layers)
-    arguments.check_finite("inputs", inputs, layers)
+    layers = _checked_dense(layers, inputs)
     targets = arguments.check_classes("targets", targets, inputs)
-    arguments.check_distances("start", start, inputs)
+    arguments.check_known("targets", targets, _logits(layers, inputs[:1]).shape[1])
+    start = _checked_lengths("start", start, inputs)
     arguments.check_whole("num_steps", num_steps, 1, "step")
     chunks = zip(*(v.split(CHUNK) for v in (inputs, targets, start)), strict=True)
     return torch.cat([_enclosed_chunk(layers, *chunk, num_steps) for chunk in chunks])
+
+
+def _checked_dense(network: nn.Module, inputs) -> nn.Sequential:
+    """The network's layers. Raises unless it is dense, and takes the inputs."""
+    layers = as_layers(network)
+    arguments.check_finite("inputs", inputs, layers)
+    _check_fits("inputs", inputs, layers)
+    if not _is_dense(layers, inputs):
+        raise KindError(
+            "network must be dense to be enclosed: torch.nn.Linear layers, each of which takes all numbers at once, "
+            f"with {', '.join(kind.__name__ for kind in spectral.ACTIVATIONS)} between them. For inputs of shape "
+            f"{tuple(inputs.shape)} that is not so of {layers}: its constants are certificates all the same"
+        )
+    return layers
+
+
+def _checked_lengths(name: str, values, inputs: Tensor) -> Tensor:
+    """`values` in float64. Raises unless it is a real Tensor (N,), 0 or more for each input, on its device."""
+    if isinstance(values, Tensor) and (values.is_complex() or values.dtype == torch.bool):
+        raise KindError(f"{name} must hold real numbers, distances, not {values.dtype}")
+    if isinstance(values, Tensor) and values.shape != (len(inputs),):
+        cure = f": of one number for all use {name}.expand({len(inputs)})" if values.numel() == 1 else ""
+        raise ValueError(
+            f"{name} must be a distance of 0 or more for each of {len(inputs)} inputs, ({len(inputs)},), not of shape "
+            f"{tuple(values.shape)}{cure}"
+        )
+    if isinstance(values, Tensor) and values.device != inputs.device:
+        raise ValueError(
+            f"{name} must be on {inputs.device} as inputs are, not on {values.device}: use {name}.to(inputs.device)"
+        )
+    if isinstance(values, Tensor) and not (values >= 0).all():
+        raise ValueError(f"{name} must be a distance of 0 or more for each of the inputs, and one is negative or nan")
+    arguments.check_distances(name, values, inputs)
+    return values.detach().double()
 
 
 def _enclosed_chunk(layers: nn.Sequential, inputs: Tensor, targets: Tensor, start: Tensor, num_steps: int) -> Tensor:
     certified, failed = start.clone(), torch.full_like(start, torch.inf)
     for _ in range(num_steps):
         trial = torch.where(failed.isinf(), 2 * certified, (certified + failed) / 2)
+        trial = trial.clamp_max(torch.finfo(trial.dtype).max)  # of a start of inf
         excluded = shuts_out(enclose(layers, inputs, trial), targets)
-        certified, failed = torch.where(excluded, trial, certified), torch.where(excluded, failed, trial)
+        certified = torch.where(excluded, torch.maximum(trial, certified), certified)
+        failed = torch.where(excluded, failed, trial)
     return certified
 
 
 def shuts_out(logits: Enclosure, targets: Tensor) -> Tensor:
-    """Whether some class is ahead of the target on all of the ball, (N,) bool."""
+    """Whether some class is ahead of the target on all of the ball, (N,) bool.
+
+    Raises TypeError and ValueError unless targets are one class for each ball.
+    """
+    if not isinstance(logits, Enclosure):
+        raise KindError(f"logits must be an Enclosure, as from enclose, not {type(logits).__name__}")
+    targets = arguments.check_classes("targets", targets, logits.centre)
+    arguments.check_known("targets", targets, logits.centre.shape[1])
     rows = torch.arange(len(targets), device=targets.device)
     parts = (logits.centre, logits.slope, logits.noise)
     ahead = Enclosure(logits.radius, *(part - part[rows, targets][:, None] for part in parts))
@@ -320,18 +558,19 @@ def enclose(layers: nn.Sequential, inputs: Tensor, radius: Tensor) -> Enclosure:
     kept as maps of r and noise, so that what cancels between two units is seen to cancel.
 
     layers : a network that `as_layers` takes. Raises TypeError unless it is dense; ValueError for inputs that are not
-    finite, and for radii that are not one of 0 or more for each.
+    finite or not of its shape, and for radii that are not one, finite and 0 or more, for each.
 
     Reference: Singh et al. 2018 (affine arithmetic for sigmoids), here with an l2 ball.
     """
-    layers = as_layers(layers)
-    arguments.check_finite("inputs", inputs, layers)
-    arguments.check_distances("radius", radius, inputs)
-    if not _is_dense(layers, inputs):
-        raise TypeError(f"only linear layers on whole vectors with activations between them are enclosed, not {layers}")
+    layers = _checked_dense(layers, inputs)
+    radius = _checked_lengths("radius", radius, inputs)
+    if not radius.isfinite().all():
+        raise ValueError(
+            "radius must be finite: on a ball of radius inf logits can be anything, which needs no enclosure"
+        )
     centre = inputs.double().flatten(1)
     identity = torch.eye(centre.shape[1]).to(centre)
-    units = Enclosure(radius.double(), centre, identity[None], centre.new_zeros(*centre.shape, 0))
+    units = Enclosure(radius, centre, identity[None], centre.new_zeros(*centre.shape, 0))
     for layer in layers:
         if isinstance(layer, nn.Linear):
             units = _linear_of(layer, units)
@@ -354,7 +593,19 @@ def _activation_of(layer: nn.Module, units: Enclosure) -> Enclosure:
 
 
 def chord(low: Tensor, high: Tensor, activation: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
-    """slope, offset, stray with |f(a) - slope a - offset| <= stray for all a in [low, high], f one of ACTIVATIONS."""
+    """slope, offset, stray with |f(a) - slope a - offset| <= stray for all a in [low, high], f one of ACTIVATIONS.
+
+    Raises TypeError for another activation or what is no Tensor, ValueError where low is above high.
+    """
+    if not isinstance(activation, spectral.ACTIVATIONS):
+        names = ", ".join(kind.__name__ for kind in spectral.ACTIVATIONS)
+        raise KindError(f"activation must be one of torch.nn's {names}, not {activation}")
+    for name, values in {"low": low, "high": high}.items():
+        if not isinstance(values, Tensor) or not values.is_floating_point():
+            what = values.dtype if isinstance(values, Tensor) else type(values).__name__
+            raise KindError(f"{name} must be a floating torch.Tensor, not {what}")
+    if low.shape != high.shape or (low > high).any():
+        raise ValueError("low and high must be of one shape, low nowhere above high: the ends of intervals")
     beyond = torch.maximum(high, low + 1e-6 * (1 + low.abs()))  # rounding would swamp the slope of a shorter one
     slope = (activation(beyond) - activation(low)) / (beyond - low)
     slope = slope.clamp(0, spectral.lipschitz(activation, ()))
@@ -375,4 +626,3 @@ def _turn(activation: nn.Module, slope: Tensor) -> Tensor:
             return torch.atanh((1 - slope).sqrt())
         case nn.ReLU():
             return torch.zeros_like(slope)
-    raise TypeError(f"no chord is known here for {activation}")

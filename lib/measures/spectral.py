@@ -22,6 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lib.attacks import arguments
+from lib.attacks.arguments import PRECISIONS, KindError, refuse_autocast
+
 Pair = tuple[int, int]
 WRITTEN_DOWN = 1024  # rows or columns up to which an operator's least singular value is that of its matrix
 
@@ -40,10 +43,37 @@ class FrameBounds(NamedTuple):
 
 
 def dense_bounds(weight: Tensor) -> FrameBounds:
-    """Frame bounds of a matrix (rows, columns), from its singular values."""
-    values = torch.linalg.svdvals(weight.double())
+    """Frame bounds of a matrix (rows, columns), from its singular values.
+
+    Raises TypeError unless it is a real Tensor, ValueError unless it is one matrix and finite.
+    """
+    check_matrix("weight", weight)
+    values = torch.linalg.svdvals(weight.detach().double())
     least, upper = float(values[-1]), float(values[0])
     return FrameBounds(0.0 if _is_wide(*weight.shape) else least, least, upper)
+
+
+def check_matrix(name: str, matrix) -> None:
+    """Raises unless `matrix` is a real, finite Tensor (rows, columns)."""
+    _check_real(name, matrix)
+    if matrix.ndim != 2 or matrix.numel() == 0:
+        cures = {1: f": of a single row use {name}[None]", 4: ": of a convolution use Convolution.of(layer, size)"}
+        cure = cures.get(matrix.ndim, "")
+        raise ValueError(f"{name} must be one matrix, (rows, columns), not of shape {tuple(matrix.shape)}{cure}")
+    _check_finite(name, matrix)
+
+
+def _check_real(name: str, values) -> None:
+    if not isinstance(values, Tensor):
+        cure = "hand in its .weight" if isinstance(values, nn.Module) else f"use torch.as_tensor({name})"
+        raise KindError(f"{name} must be a torch.Tensor, not {type(values).__name__}: {cure}")
+    if values.is_complex():
+        raise KindError(f"{name} must hold real numbers, not {values.dtype}: of numbers that are real use {name}.real")
+
+
+def _check_finite(name: str, values: Tensor) -> None:
+    if not values.isfinite().all():
+        raise ValueError(f"{name} must be finite, and some of its numbers are nan or inf: did training diverge?")
 
 
 def _is_wide(num_outputs: int, num_inputs: int) -> bool:
@@ -65,11 +95,36 @@ class Convolution:
     dilation: Pair = (1, 1)
     groups: int = 1
 
+    def __post_init__(self):
+        _check_weight(self.weight)
+        for name, least in {"size": 1, "stride": 1, "padding": 0, "dilation": 1}.items():
+            _check_pair(name, getattr(self, name), least)
+        arguments.check_whole("groups", self.groups, 1, "group")
+        if len(self.weight) % self.groups:
+            raise ValueError(
+                f"groups must divide the number of filters, {len(self.weight)}, and {self.groups} does not"
+            )
+        if min(self.output_shape[1:]) < 1:
+            raise ValueError(
+                f"size must be at least the kernel's: images of {tuple(self.size)} pixels with padding {self.padding} "
+                f"have no room for a kernel of {tuple(self.weight.shape[2:])} with dilation {self.dilation}"
+            )
+
     @classmethod
     def of(cls, layer: nn.Conv2d, size: Pair) -> "Convolution":
-        """The convolution of a layer on images of `size`. Raises ValueError unless it pads with zeros by numbers."""
-        if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-            raise ValueError(f"{layer}: padding must be zeros, and as many of them as two numbers say")
+        """The convolution of a layer on images of `size`.
+
+        Raises TypeError unless it is a Conv2d that computes what Conv2d does, ValueError unless it pads with zeros by
+        numbers.
+        """
+        if not isinstance(layer, nn.Conv2d):
+            raise KindError(f"layer must be a torch.nn.Conv2d, not {_called(layer)}")
+        _refuse_lazy(layer)
+        refuse_own_code(layer, nn.Conv2d)
+        if layer.padding_mode != "zeros":
+            raise ValueError(f"{layer}: padding_mode must be 'zeros', of no other is a bound known")
+        if isinstance(layer.padding, str):
+            raise ValueError(f"{layer}: padding must be given as numbers: build it with {_numbers_for(layer)}")
         return cls(layer.weight.detach(), size, layer.stride, layer.padding, layer.dilation, layer.groups)
 
     def to(self, place: torch.device | torch.dtype) -> "Convolution":
@@ -113,6 +168,64 @@ class Convolution:
         return FrameBounds(0.0 if wide else least, least, upper)
 
 
+def _check_weight(weight) -> None:
+    _check_real("weight", weight)
+    if weight.dtype not in PRECISIONS:
+        raise KindError(f"weight must be floating, float32 or float64, not {weight.dtype}: use weight.float()")
+    if weight.ndim != 4 or weight.numel() == 0:
+        cure = ": of a matrix use weight[..., None, None], of size (1, 1)" if weight.ndim == 2 else ""
+        raise ValueError(
+            "weight must be (filters, channels, kernel height, kernel width), each 1 or more, "
+            f"not {tuple(weight.shape)}{cure}"
+        )
+    if not weight.is_meta:
+        _check_finite("weight", weight)
+
+
+def _check_pair(name: str, pair, least: int) -> None:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise KindError(f"{name} must be two whole numbers, (height, width), not {pair!r}")
+    for value in pair:
+        arguments.check_whole(f"each number in {name}", value, least, "pixel")
+
+
+def _numbers_for(layer: nn.Conv2d) -> str:
+    """What to write in place of padding="same" or "valid"."""
+    if layer.padding == "valid":
+        return "padding=0"
+    around = [d * (k - 1) for k, d in zip(layer.kernel_size, layer.dilation, strict=True)]
+    if any(n % 2 for n in around):
+        return "a kernel of an odd side, as of an even one 'same' pads more on one side than on the other"
+    return f"padding={tuple(n // 2 for n in around)}, which pads as 'same' does"
+
+
+def _check_convolution(convolution) -> None:
+    if not isinstance(convolution, Convolution):
+        cure = "Convolution(weight, size)" if isinstance(convolution, Tensor) else "Convolution.of(layer, size)"
+        raise KindError(f"convolution must be a Convolution, not {_called(convolution)}: use {cure}")
+    refuse_autocast(convolution.weight.device)
+
+
+def _check_generator(generator) -> None:
+    if not isinstance(generator, torch.Generator) or generator.device.type != "cpu":
+        what = f"one on {generator.device}" if isinstance(generator, torch.Generator) else type(generator).__name__
+        raise KindError(
+            f"generator must be a torch.Generator on the CPU, not {what}: use torch.Generator().manual_seed(0)"
+        )
+
+
+def _unscaled(convolution: Convolution) -> tuple[Convolution, float]:
+    """The convolution divided by a power of two near its largest weight, and that power: no square leaves the range."""
+    power = _power_of_two(convolution.weight)
+    return replace(convolution, weight=convolution.weight / power), power
+
+
+def _power_of_two(values: Tensor) -> float:
+    """One near the largest of the values, dividing by which rounds nothing; 1 for zeros."""
+    most = math.frexp(torch.finfo(values.dtype).max)[1] - 8
+    return 2.0 ** min(max(math.frexp(float(values.detach().abs().max()))[1], -most), most)
+
+
 def largest_singular_value(
     convolution: Convolution, generator: torch.Generator, tolerance: float = 1e-5, max_steps: int = 1000
 ) -> float:
@@ -122,10 +235,16 @@ def largest_singular_value(
     <= tolerance times value; its error is then of the order of the tolerance's SQUARE over the gap to the next value.
 
     generator : on the CPU, for the start; tolerance : relative.
-    Raises RuntimeError if that takes more than `max_steps` applications of W and of its transpose.
+    Raises RuntimeError if that takes more than `max_steps` applications of W and of its transpose, TypeError and
+    ValueError for arguments that are not that.
 
     Reference: Golub & Kahan 1965; Golub & Van Loan, Matrix Computations, section 10.4.
     """
+    _check_convolution(convolution)
+    _check_generator(generator)
+    arguments.check_number("tolerance", tolerance)
+    arguments.check_whole("max_steps", max_steps, 1, "step")
+    convolution, scale = _unscaled(convolution)
     diagonal, above = [], []
     for step, (alpha, beta) in enumerate(_bidiagonalise(convolution, generator, max_steps), start=1):
         diagonal.append(alpha)
@@ -133,7 +252,7 @@ def largest_singular_value(
         if step % 5 == 0 or beta == 0:
             left, values, _ = torch.linalg.svd(_bidiagonal(diagonal, above[:-1]))
             if beta * abs(left[-1, 0]) <= tolerance * values[0]:
-                return float(values[0])
+                return scale * float(values[0])
     raise RuntimeError(f"the largest singular value was not found to a relative {tolerance} in {max_steps} steps")
 
 
@@ -142,17 +261,22 @@ def least_singular_value(convolution: Convolution, generator: torch.Generator, n
 
     Small ones are written down. Else it comes from `num_steps` steps of the same bidiagonalisation: attained by a
     vector, hence never too small; but a convolution's small singular values are crowded, and it comes down slowly.
+    Raises TypeError and ValueError for arguments that are not that.
     """
+    _check_convolution(convolution)
+    _check_generator(generator)
+    arguments.check_whole("num_steps", num_steps, 1, "step")
+    convolution, scale = _unscaled(convolution)
     num_inputs, num_outputs = math.prod(convolution.input_shape), math.prod(convolution.output_shape)
     if min(num_inputs, num_outputs) <= WRITTEN_DOWN:
-        return float(torch.linalg.svdvals(convolution.matrix())[-1])
+        return scale * float(torch.linalg.svdvals(convolution.matrix())[-1])
     recursion = _bidiagonalise(convolution, generator, num_steps, transposed=_is_wide(num_outputs, num_inputs))
     diagonal, above = (torch.tensor(entries, dtype=torch.float64) for entries in zip(*recursion, strict=True))
     # B'B, a tridiagonal matrix, has the squares of the singular values.
     squares = diagonal.square()
     squares[1:] += above[:-1].square()
     least = scipy.linalg.eigvalsh_tridiagonal(squares, (diagonal * above)[:-1], select="i", select_range=(0, 0))
-    return math.sqrt(max(float(least[0]), 0.0))
+    return scale * math.sqrt(max(float(least[0]), 0.0))
 
 
 def _bidiagonalise(convolution: Convolution, generator: torch.Generator, num_steps: int, transposed: bool = False):
@@ -218,10 +342,23 @@ def _torus_frequencies(convolution: Convolution, side: int) -> Tensor:
 
     Raises ValueError where the stride does not divide the side.
     """
-    if any(side % d for d in convolution.stride):
-        raise ValueError(f"a torus of side {side} has no grid of stride {convolution.stride}")
+    _check_side(convolution, side)
     steps = (torch.arange(side // d, dtype=torch.float64) for d in convolution.stride)
     return 2 * math.pi / side * torch.cartesian_prod(*steps)
+
+
+def _check_side(convolution: Convolution, side: int, least: int = 1) -> None:
+    """Raises unless `side` is a whole number from `least` on that all strides divide."""
+    _check_convolution(convolution)
+    arguments.check_whole("side", side, 1, "pixel")
+    grid = math.lcm(*convolution.stride)
+    if side % grid or side < least:
+        larger = -(-max(side, least) // grid) * grid
+        why = f"at least {least}, which the kernel reaches over, and " if side < least else ""
+        raise ValueError(
+            f"side must be {why}a multiple of the stride, {grid}, not {side}: use {larger}, or torus_side(convolution) "
+            "for a torus that is large enough for the image"
+        )
 
 
 def torus_side(convolution: Convolution) -> int:
@@ -230,6 +367,7 @@ def torus_side(convolution: Convolution) -> int:
     There the zero-padded operator is a part of the circular one, hence its norm at most the torus' norm. Kernels of a
     single pixel never meet themselves.
     """
+    _check_convolution(convolution)
     kernel, grid = convolution.weight.shape[2:], math.lcm(*convolution.stride)
     if max(kernel) == 1:
         return grid
@@ -243,6 +381,7 @@ def torus_spectrum(convolution: Convolution, side: int, batch: int = 256) -> Ten
     These are all but zeros that shape alone brings. Reference: Sedghi, Gupta and Long 2019 for stride 1.
     """
     frequencies = _torus_frequencies(convolution, side)
+    arguments.check_whole("batch", batch, 1, "frequency")
     # Weights are real: the frequencies -omega, all but the first half of the rows, give what omega gives.
     height, width = (side // d for d in convolution.stride)
     half = frequencies[: (height // 2 + 1) * width]
@@ -258,7 +397,9 @@ def _singular_values(matrices: Tensor) -> Tensor:
         matrices = matrices.real
     wide = matrices.shape[-2] < matrices.shape[-1]
     tall = (matrices.mH if wide else matrices).to(torch.complex128 if matrices.is_complex() else torch.float64)
-    return torch.linalg.eigvalsh(tall.mH @ tall).clamp_min(0).sqrt().flip(-1)
+    scale = _power_of_two(tall)
+    tall = tall / scale  # whose squares stay in range
+    return scale * torch.linalg.eigvalsh(tall.mH @ tall).clamp_min(0).sqrt().flip(-1)
 
 
 def torus_bounds(convolution: Convolution, side: int) -> FrameBounds:
@@ -275,10 +416,10 @@ def torus_matrix(convolution: Convolution, side: int) -> Tensor:
 
     Raises ValueError where the stride does not divide the side, or the kernel is longer than it.
     """
+    _check_convolution(convolution)
     weight, num_channels = convolution.weight, convolution.input_shape[0]
     reach = [d * (k - 1) for k, d in zip(weight.shape[2:], convolution.dilation, strict=True)]
-    if max(reach) >= side or any(side % d for d in convolution.stride):
-        raise ValueError(f"a kernel that reaches {reach} pixels by strides of {convolution.stride} on a side of {side}")
+    _check_side(convolution, side, least=1 + max(reach))
     images = torch.eye(num_channels * side**2, dtype=weight.dtype, device=weight.device)
     wrapped = F.pad(images.view(-1, num_channels, side, side), (0, reach[1], 0, reach[0]), mode="circular")
     maps = F.conv2d(wrapped, weight, None, convolution.stride, 0, convolution.dilation, convolution.groups)
@@ -295,6 +436,7 @@ def norm_on_kernel_grid(convolution: Convolution) -> float:
 
     The supremum is over a continuum; on so coarse a grid it comes out too small, unless it lies at frequency zero.
     """
+    _check_convolution(convolution)
     steps = (
         torch.arange(math.ceil(k / s), dtype=torch.float64) * 2 * math.pi / (k * d)
         for k, s, d in zip(convolution.weight.shape[2:], convolution.stride, convolution.dilation, strict=True)
@@ -310,8 +452,10 @@ def max_pool_lipschitz(kernel_size: int, stride: int) -> float:
 
     1, "contractive" as the paper says, for windows that do not overlap. Krizhevsky's do, 3 pixels wide every 2: a
     pixel in four of them can be the maximum of each, and a change of it by 1 changes four outputs by 1. Exact for maps
-    large enough to hold such a pixel.
+    large enough to hold such a pixel. Raises TypeError and ValueError unless both are whole numbers, 1 or more.
     """
+    arguments.check_whole("kernel_size", kernel_size, 1, "pixel")
+    arguments.check_whole("stride", stride, 1, "pixel")
     return float(math.ceil(kernel_size / stride))
 
 
@@ -319,10 +463,13 @@ def contrast_lipschitz(epsilon: float, gamma: float) -> float:
     """Lipschitz constant epsilon^-gamma of x / (epsilon + |x|^2)^gamma, attained at 0.
 
     At |x|^2 = t epsilon the Jacobian has the singular values epsilon^-gamma (1 + t)^-gamma, across x, and along x that
-    times |1 + (1 - 2 gamma) t| / (1 + t), which is at most 1. Raises ValueError for a gamma outside [0, 1].
+    times |1 + (1 - 2 gamma) t| / (1 + t), which is at most 1. Raises TypeError for what are no numbers, ValueError for
+    an epsilon that is not above 0 and a gamma outside [0, 1].
     """
-    if not 0 <= gamma <= 1:
-        raise ValueError(f"gamma must be in [0, 1], not {gamma}")
+    arguments.check_number("epsilon", epsilon, positive=True)
+    arguments.check_number("gamma", gamma)
+    if gamma > 1:
+        raise ValueError(f"gamma must be in [0, 1], not {gamma}: above 1 the constant is another one")
     return epsilon**-gamma
 
 
@@ -330,13 +477,100 @@ ACTIVATIONS = (nn.Sigmoid, nn.Tanh, nn.ReLU)  # of each unit by itself; never fa
 KNOWN = (nn.Linear, nn.Conv2d, nn.MaxPool2d, *ACTIVATIONS, nn.Dropout, nn.Identity, nn.Flatten, nn.Unflatten)
 
 
+# By whose settings it depends whether there is a bound.
+SETTINGS = {
+    nn.MaxPool2d: "kernel_size and stride each one whole number, dilation=1 and return_indices=False",
+    nn.Flatten: "start_dim a whole number from 1 on, as dimension 0 tells images apart",
+    nn.Unflatten: "dim a whole number from 1 on, as dimension 0 tells images apart",
+}
+OLD_HOOKS = {  # that keep their weights up to date by a hook, which no copy survives
+    "WeightNorm": "torch.nn.utils.remove_weight_norm(layer), or build it with torch.nn.utils.parametrizations",
+    "SpectralNorm": "torch.nn.utils.remove_spectral_norm(layer), or build it with torch.nn.utils.parametrizations",
+    "BasePruningMethod": "torch.nn.utils.prune.remove(layer, 'weight')",
+}
+COMPUTING = ("forward", "_conv_forward", "__call__", "_call_impl", "_wrapped_call_impl", "_slow_forward")
+HARMLESS = {"train", "eval", "extra_repr", "__repr__"}  # methods of a module that its results do not depend on
+
+
 def check_known(layer: nn.Module) -> None:
-    """Raises TypeError unless `layer` is one of KNOWN: with hooks or a forward of its own it may do anything."""
-    names = ", ".join(kind.__name__ for kind in KNOWN)
-    if getattr(getattr(layer, "forward", None), "__func__", None) not in {kind.forward for kind in KNOWN}:
-        raise TypeError(f"no bound is known here for {layer}; there are some for {names}")
-    if layer._forward_hooks or layer._forward_pre_hooks:
-        raise TypeError(f"{layer} has hooks, with which it may compute anything: remove them first")
+    """Raises TypeError unless `layer` is one of KNOWN: with hooks or code of its own it may do anything."""
+    kind = _kind_of(layer)
+    if kind is None:
+        for inner in ("_orig_mod", "module"):  # torch.compile's, DataParallel's
+            if isinstance(getattr(layer, inner, None), nn.Module):
+                raise KindError(f"no bound is known for {_called(layer)}: hand in its .{inner}, which it wraps")
+        names = ", ".join(kind.__name__ for kind in KNOWN)
+        raise KindError(
+            f"no bound is known for {_called(layer)}; there are some for {names}: build a torch.nn.Sequential of these "
+            "that computes the same (torch.nn.utils.fusion puts a batch norm in evaluation mode into the layer before)"
+        )
+    _refuse_lazy(layer)
+    refuse_own_code(layer, kind)
+    refuse_hooks(layer)
+
+
+def _kind_of(layer) -> type[nn.Module] | None:
+    return next((kind for kind in KNOWN if isinstance(layer, kind)), None)
+
+
+def _called(thing) -> str:
+    """What an error calls it: a layer with its settings, of a network no more than its class."""
+    if isinstance(thing, nn.Module):
+        return type(thing).__name__ if next(thing.children(), None) else repr(thing)
+    return getattr(thing, "__name__", type(thing).__name__)
+
+
+def _refuse_lazy(layer: nn.Module) -> None:
+    if isinstance(layer, nn.modules.lazy.LazyModuleMixin) and layer.has_uninitialized_params():
+        raise KindError(f"{layer} has no weights yet: call network(inputs[:1]) once, which makes them")
+
+
+def refuse_own_code(module: nn.Module, kind: type[nn.Module]) -> None:
+    """Raises TypeError unless `module` computes as `kind` does: no method is replaced, in its class or in it alone.
+
+    Parametrisations are not code in this sense: the weight that they make is the weight that is looked at.
+    """
+    of_class = [name for name in COMPUTING if getattr(type(module), name, None) is not getattr(kind, name, None)]
+    of_itself = [name for name in vars(module) if callable(getattr(kind, name, None)) and name not in HARMLESS]
+    if own := of_class + of_itself:
+        raise KindError(
+            f"{_called(module)} has a {' and a '.join(own)} of its own, so that it may compute something else than "
+            f"torch's {kind.__name__}, and no bound is known for that: take it out, or say what it does by other layers"
+        )
+
+
+def refuse_hooks(module: nn.Module) -> None:
+    """Raises TypeError where hooks may change what `module` takes or returns."""
+    hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+    for name in (base.__name__ for hook in hooks for base in type(hook).__mro__):
+        if name in OLD_HOOKS:
+            raise KindError(f"{_called(module)} has a weight that a hook ({name}) makes: use {OLD_HOOKS[name]}")
+    if hooks:
+        raise KindError(
+            f"{_called(module)} has hooks, with which it may compute anything: remove them first, by .remove() of what "
+            "register_forward_hook or register_forward_pre_hook returned"
+        )
+
+
+def _misfit(layer: nn.Module, shape: tuple[int, ...]) -> str:
+    """Why a layer of KNOWN cannot take inputs of `shape`, without the batch, and what to do; "" if it can."""
+    match layer:
+        case nn.Linear(in_features=wanted) if shape[-1:] != (wanted,):
+            cure = ": put a torch.nn.Flatten() before it" if math.prod(shape) == wanted else ""
+            return f"{layer} takes {wanted} numbers, not inputs of shape {tuple(shape)}{cure}"
+        case nn.Conv2d() if len(shape) != 3:
+            return (
+                f"{layer} takes images (channels, height, width), not inputs of shape {tuple(shape)}: unflatten them, "
+                f"by torch.nn.Unflatten(1, ({layer.in_channels}, height, width))"
+            )
+        case nn.Conv2d(in_channels=wanted) if shape[0] != wanted:
+            return f"{layer} takes images of {wanted} channels, (channels, height, width), not {tuple(shape)}"
+        case nn.MaxPool2d() if len(shape) not in (2, 3):
+            return f"{layer} takes maps (channels, height, width), not inputs of shape {tuple(shape)}"
+        case nn.Unflatten(dim=int(dim), unflattened_size=tuple(sizes)) if dim >= 1 and min(sizes) > 0:
+            if shape[dim - 1 : dim] != (math.prod(sizes),):
+                return f"{layer} makes {sizes} of {math.prod(sizes)} numbers, not of inputs of shape {tuple(shape)}"
+    return ""
 
 
 def lipschitz(layer: nn.Module, shape: tuple[int, ...]) -> float:
@@ -349,11 +583,14 @@ def lipschitz(layer: nn.Module, shape: tuple[int, ...]) -> float:
     ------
     TypeError : a layer that is not KNOWN, or known with other settings (pooling with dilation or oblong windows,
         reshaping that mixes images): no silent 1.
-    ValueError : dropout in training mode, weights that are not finite, a convolution on what are not images.
+    ValueError : dropout in training mode, weights that are not finite, a shape that the layer does not take.
     """
     check_known(layer)
-    if not all(parameter.isfinite().all() for parameter in layer.parameters()):
-        raise ValueError(f"{layer}: its weights must be finite")
+    check_weights(layer)
+    if not isinstance(shape, (tuple, list)):
+        raise KindError(f"shape must be a tuple of whole numbers, such as tuple(images.shape[1:]), not {shape!r}")
+    if words := _misfit(layer, tuple(shape)):
+        raise ValueError(f"shape must be one that layer takes, without the batch: {words}")
     match layer:
         case nn.Linear():
             return dense_bounds(layer.weight.detach()).upper
@@ -369,33 +606,93 @@ def lipschitz(layer: nn.Module, shape: tuple[int, ...]) -> float:
             return 1.0
         case nn.Flatten(start_dim=dim) | nn.Unflatten(dim=dim) if isinstance(dim, int) and dim >= 1:
             return 1.0
-    raise TypeError(f"no bound is known here for {layer} with these settings")
+    raise KindError(f"no bound is known for {layer} with these settings; there is one with {SETTINGS[_kind_of(layer)]}")
+
+
+def check_weights(layer: nn.Module) -> None:
+    """Raises unless the weights of a layer, as it computes with them, are real and finite."""
+    found = {name: getattr(layer, name, None) for name in ("weight", "bias")}
+    for name, values in found.items():
+        if isinstance(values, Tensor) and not values.is_meta:
+            if not values.is_floating_point():
+                raise KindError(f"{layer}: its {name} must be real floating numbers, not {values.dtype}")
+            if not values.isfinite().all():
+                raise ValueError(f"{layer}: its {name} must be finite, and holds nan or inf: did training diverge?")
 
 
 def _convolution_lipschitz(layer: nn.Conv2d, shape: tuple[int, ...]) -> float:
-    if len(shape) != 3:
-        raise ValueError(f"{layer} takes images (channels, height, width), not inputs of shape {shape}: unflatten them")
     convolution = Convolution.of(layer, shape[1:]).to(torch.float64)  # single precision may come out too small
     return torus_bounds(convolution, torus_side(convolution)).upper
 
 
 @torch.no_grad()
 def convolutions(network: nn.Module, image: Tensor) -> dict[str, Convolution]:
-    """The convolutions of a network under their names, each at the size at which it meets `image` (1, ...)."""
+    """The convolutions of a network under their names, each at the size at which it meets `image` (1, ...).
+
+    The network is left as it was, whatever happens: without hooks, its buffers and the random numbers as they were.
+
+    Raises
+    ------
+    TypeError : a network that is no Module, an image that is no Tensor, a convolution with code of its own.
+    ValueError : batch norm in training mode, other modules that change a buffer when they are asked; an image that is
+        not one, or not finite.
+    """
+    if not isinstance(network, nn.Module):
+        raise KindError(f"network must be a torch.nn.Module, whose layers can be seen, not {_called(network)}")
+    _refuse_training(network)
+    arguments.check_finite("image", image, network)
+    if len(image) != 1:
+        raise ValueError(
+            f"image must be one, (1, ...), not {tuple(image.shape)}: use images[:1], or of one image [None]"
+        )
     found: dict[str, Convolution] = {}
 
     def noting(name: str):
         def note(layer: nn.Conv2d, inputs: tuple[Tensor], _):
-            found[name] = Convolution.of(layer, tuple(inputs[0].shape[2:]))
+            found[name] = Convolution.of(layer, tuple(inputs[0].shape[-2:]))
 
         return note
 
     layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d)]
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
     hooks = [layer.register_forward_hook(noting(name)) for name, layer in layers]
-    network(image)
-    for hook in hooks:
-        hook.remove()
+    try:
+        with torch.random.fork_rng([image.device] if image.is_cuda else []):  # dropout may draw, and changes no size
+            network(image.clone())  # a rectifier may work in place
+    except Exception as error:
+        error.add_note(f"Raised by network, asked about image {tuple(image.shape)}, {image.dtype} on {image.device}.")
+        raise
+    finally:
+        for hook in hooks:
+            hook.remove()
+        changed = _put_back(network, before)
+    if changed:
+        raise ValueError(f"network changes its own buffer {changed[0]!r} when it is asked: call network.eval() first")
     return found
+
+
+def _refuse_training(network: nn.Module) -> None:
+    """Raises for what asking would change: batch norm in training mode, and lazy layers."""
+    for name, module in network.named_modules():
+        _refuse_lazy(module)
+        if module.training and getattr(module, "running_mean", None) is not None:
+            raise ValueError(
+                f"network's module {name!r}, {type(module).__name__}, is in training mode, in which asking it changes "
+                "its running mean: call network.eval() first, which reaches every module"
+            )
+
+
+def _put_back(network: nn.Module, before: dict[str, Tensor]) -> list[str]:
+    """Buffers as they were before, and the names of those that were not."""
+    now = dict(network.named_buffers())
+    changed = [name for name, buffer in before.items() if name in now and not _same(now[name], buffer)]
+    for name in changed:
+        now[name].copy_(before[name])
+    return changed
+
+
+def _same(values: Tensor, others: Tensor) -> bool:
+    return values.shape == others.shape and torch.allclose(values, others, rtol=0, atol=0, equal_nan=True)
 
 
 @torch.no_grad()
@@ -404,8 +701,28 @@ def layer_bounds(layers: Iterable[nn.Module], inputs: Tensor) -> list[tuple[nn.M
 
     Raises TypeError and ValueError as `lipschitz` does: for every layer that it has no bound for.
     """
+    _check_real("inputs", inputs)
     inputs, bounds = inputs.clone(), []  # a rectifier may work in place
     for layer in layers:
+        check_known(layer)
+        _refuse_misfit("inputs", layer, inputs)
         bounds.append((layer, lipschitz(layer, tuple(inputs.shape[1:]))))
-        inputs = layer(inputs)
+        inputs = after("inputs", layer, inputs)
     return bounds
+
+
+def after(name: str, layer: nn.Module, inputs: Tensor) -> Tensor:
+    """What a layer of KNOWN makes of `inputs`. Raises ValueError, of the argument `name`, where it cannot."""
+    _refuse_misfit(name, layer, inputs)
+    try:
+        return layer(inputs)
+    except RuntimeError as error:
+        given = f"{tuple(inputs.shape)}, {inputs.dtype} on {inputs.device}"
+        raise ValueError(
+            f"{name} must fit network, and {layer} cannot take what it is given, {given}: {error}"
+        ) from error
+
+
+def _refuse_misfit(name: str, layer: nn.Module, inputs: Tensor) -> None:
+    if words := _misfit(layer, tuple(inputs.shape[1:])):
+        raise ValueError(f"{name} must fit network: {words}")

@@ -1,12 +1,15 @@
 """Certificates hold: against exact optima, brute force, random images, and every adversarial example found."""
 
+import copy
 import itertools
+import math
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 
 from lib.attacks import exact, penalized, tight
 from lib.data import sources
@@ -76,9 +79,43 @@ def with_hook() -> nn.Linear:
     return layer
 
 
+class Called(nn.Linear):
+    """As a subclass may: what calls `forward` is replaced."""
+
+    def __call__(self, x):
+        return 5 * super().__call__(x)
+
+
+class Convolved(nn.Conv2d):
+    def _conv_forward(self, *arguments):
+        return 5 * super()._conv_forward(*arguments)
+
+
+def replaced(name: str, of_layer: bool, network: nn.Module | None = None) -> nn.Module:
+    """A network, or its first layer, in which a method is replaced in it alone."""
+    network = network or nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    setattr(network[0] if of_layer else network, name, lambda x: 5 * x[:, :2])
+    return network
+
+
 @pytest.mark.parametrize(
     ("network", "named"),
     [
+        (replaced("forward", of_layer=False), "Sequential has a forward of its own"),
+        (replaced("forward", of_layer=True), "Linear.* has a forward of its own"),
+        (replaced("_call_impl", of_layer=False), "_call_impl of its own"),
+        (replaced("_call_impl", of_layer=True), "_call_impl of its own"),
+        (nn.Sequential(replaced("forward", of_layer=False)), "Sequential has a forward of its own"),
+        (replaced("encode", False, mnist.AutoencoderClassifier((4, 3, 2), generator())), "encode of its own"),
+        (nn.Sequential(Called(4, 2)), "__call__ of its own"),
+        (nn.Sequential(nn.Unflatten(1, (1, 2, 2)), Convolved(1, 2, 2), nn.Flatten()), "_conv_forward of its own"),
+        (nn.Sequential(nn.LazyLinear(2)), r"has no weights yet: call network\(inputs"),
+        (nn.Sequential(prune.l1_unstructured(nn.Linear(4, 2), "weight", 2)), r"prune\.remove"),
+        (nn.Sequential(nn.Linear(4, 2, dtype=torch.complex64)), "real floating numbers"),
+        (lambda x: x, r"network must be a torch\.nn\.Module, .*not <lambda>: hand in the network itself"),
+        ([nn.Linear(4, 2)], r"use torch\.nn\.Sequential\(\*layers\)"),
+        (None, "not NoneType"),
+        (nn.DataParallel(nn.Linear(4, 2)), r"hand in its \.module"),
         (nn.Sequential(nn.Linear(4, 3), nn.GELU(), nn.Linear(3, 2)), "GELU"),
         (nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2)), "BatchNorm1d"),
         (nn.Sequential(nn.Linear(4, 3), nn.LeakyReLU(-9), nn.Linear(3, 2)), "LeakyReLU"),
@@ -104,6 +141,42 @@ def test_what_has_no_bound_is_refused_by_name(network, named):
             call()
 
 
+@pytest.mark.parametrize("name", ["weight_norm", "spectral_norm"])
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_weights_that_a_hook_makes_are_refused_and_those_of_a_parametrisation_taken(name):
+    with pytest.raises(TypeError, match=f"use torch.nn.utils.remove_{name}"):
+        certificates.as_layers(nn.Sequential(getattr(nn.utils, name)(nn.Linear(4, 2))))
+    network = nn.Sequential(getattr(parametrizations, name)(nn.Linear(4, 2))).double().eval()
+    x = torch.rand(3, 4, generator=generator(), dtype=torch.float64)
+    torch.testing.assert_close(certificates.as_layers(network)(x), network(x))
+    assert list(certificates.lipschitz_constants(network, x[:1])) == [PRODUCT, PAIRS]
+
+
+def test_weights_must_be_parameters():
+    for weight, words in ((torch.ones(2, 4), "not a plain Tensor"), (nn.Linear(4, 2).weight * 2, "deepcopy")):
+        layer = nn.Linear(4, 2)
+        del layer.weight
+        layer.weight = weight
+        with pytest.raises(TypeError, match=words):
+            certificates.as_layers(nn.Sequential(layer))
+
+
+def test_a_layer_that_does_not_leave_training_mode_is_taken_out_of_it_in_the_copy():
+    network = nn.Sequential(nn.Dropout(0.9), nn.Linear(4, 2))
+    network[0].train = lambda mode=True: network[0]
+    x = torch.ones(1, 4, dtype=torch.float64)
+    torch.testing.assert_close(certificates.as_layers(network)(x), network[1].double()(x))
+    assert network[0].training
+
+
+def test_hooks_on_gradients_change_no_slope():
+    network, x = sigmoid_network(4, 3, 2), torch.rand(2, 4, generator=generator())
+    first, second = torch.tensor([0, 0]), torch.tensor([1, 1])
+    slopes = certificates.slopes(network, x, first, second)
+    network[0].register_full_backward_hook(lambda layer, given, _: (100 * given[0],))
+    torch.testing.assert_close(certificates.slopes(network, x, first, second), slopes)
+
+
 def test_constants_need_logits_from_a_linear_layer_one_for_each_class():
     image = torch.zeros(1, 4)
     for layers in ([], [nn.Linear(4, 2), nn.ReLU()], [nn.Dropout()]):
@@ -118,13 +191,183 @@ def test_weights_that_are_not_finite_are_refused():
     network[0].weight[0, 0] = torch.nan
     with pytest.raises(ValueError, match="finite"):
         certificates.lipschitz_constants(network, torch.zeros(1, 4))
+    network[0].weight[0, 0] = torch.inf
+    with pytest.raises(ValueError, match="finite"):
+        certificates.certify(network, {PAIRS: torch.ones(2, 2)}, torch.zeros(1, 4), torch.tensor([0]), 1)
+
+
+BENT = sigmoid_network(12, 6, 4)
+FEW = torch.rand(6, 12, generator=generator())
+NOT_FIRST = BENT(FEW.double()).argsort(dim=1)[:, 1]
+CONSTANTS = certificates.lipschitz_constants(BENT, FEW[:1])
+
+
+@pytest.mark.parametrize(
+    ("constants", "words"),
+    [
+        ({}, r"one kind at least, and is empty: take lipschitz_constants\(network, inputs\[:1\]\)"),
+        (None, "constants must be a dict"),
+        ([CONSTANTS[PAIRS]], "constants must be a dict"),
+        (CONSTANTS[PAIRS], "constants must be a dict"),
+        ({PAIRS: CONSTANTS[PAIRS].tolist()}, r"not list in constants\['pairs of classes'\]"),
+        ({PAIRS: None}, "not NoneType"),
+        ({PAIRS: 3.0}, "not float"),
+        ({PAIRS: CONSTANTS[PAIRS].int()}, r"not torch\.int32"),
+        ({PAIRS: CONSTANTS[PAIRS] * 1j}, r"not torch\.complex128"),
+        ({PAIRS: CONSTANTS[PAIRS] * torch.nan}, "a negative one or nan"),
+        ({PAIRS: -CONSTANTS[PAIRS]}, "a negative one or nan"),
+        ({PAIRS: CONSTANTS[PAIRS], SLOPES: CONSTANTS[PAIRS][:3]}, r"must be \(4, 4\)"),
+        ({PAIRS: torch.zeros(4, 4)}, "upper bounds of this network's"),
+        ({PAIRS: CONSTANTS[AVERAGED] / 1000}, "upper bounds of this network's"),
+        ({PAIRS: CONSTANTS[PAIRS].to("meta")}, "constants must be on cpu"),
+    ],
+)
+def test_constants_are_upper_bounds_of_the_network_by_kind(constants, words):
+    with pytest.raises(ValueError, match=words):
+        certificates.certify(BENT, constants, FEW, NOT_FIRST, 1)
+
+
+def test_constants_of_single_precision_and_infinite_ones_are_taken():
+    found = certificates.certify(BENT, {PAIRS: CONSTANTS[PAIRS].float()}, FEW, NOT_FIRST, 0)
+    torch.testing.assert_close(found[PAIRS], certificates.certify(BENT, CONSTANTS, FEW, NOT_FIRST, 0)[PAIRS])
+    nothing = certificates.certify(BENT, {PAIRS: torch.full((4, 4), torch.inf)}, FEW, NOT_FIRST, 0)
+    assert (nothing[PAIRS] == 0).all()
+
+
+def test_logits_that_never_change_are_certified_everywhere_and_only_they():
+    network = nn.Sequential(nn.Linear(12, 6), nn.Tanh(), nn.Linear(6, 2)).requires_grad_(False)
+    network[-1].weight.zero_()
+    network[-1].bias.copy_(torch.tensor([1.0, 0.0]))
+    targets = torch.tensor([0, 1, 1])
+    distances = certificates.certify(network, certificates.lipschitz_constants(network, FEW[:1]), FEW[:3], targets, 3)
+    assert list(distances) == [PRODUCT, PAIRS, AVERAGED, ENCLOSED]
+    for distance in distances.values():
+        assert distance.tolist() == [0, torch.inf, torch.inf]
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_certificates_know_no_unit_of_logits_also_where_squares_leave_the_range(scale):
+    distances = certified(BENT, FEW, NOT_FIRST)
+    scaled = copy.deepcopy(BENT)
+    for parameter in scaled[-1].parameters():
+        parameter.mul_(scale)
+    for kind, distance in certified(scaled, FEW, NOT_FIRST).items():
+        torch.testing.assert_close(distance, distances[kind], rtol=1e-3, atol=0)
+
+
+def test_products_of_norms_beyond_float64_certify_nothing():
+    network = randomised(
+        [nn.Unflatten(1, (2, 6)), *(nn.Linear(6, 6) for _ in range(6)), nn.Flatten(), nn.Linear(12, 4)], 0, 1e60
+    )
+    constants = certificates.lipschitz_constants(network, FEW[:1])
+    assert (constants[PAIRS].diagonal() == 0).all()
+    assert (constants[PAIRS][0, 1:] == torch.inf).all()
+    with pytest.raises(ValueError, match="logits, and some are nan or inf"):
+        certificates.certify(network, constants, FEW, NOT_FIRST, 1)
+    dense = nn.Sequential(*network[1:-2])
+    with pytest.raises(ValueError, match=r"products stay in torch\.float64"):
+        certificates.lipschitz_constants(dense, FEW[:1, :6])
+
+
+def test_no_image_need_be_enclosed():
+    found = certificates.certify(BENT, CONSTANTS, FEW, NOT_FIRST, 0)
+    assert found[ENCLOSED].isnan().all()
+    share = certificates.largest_share(found[ENCLOSED], torch.ones(6))
+    assert math.isnan(share.value)
+    assert share.n == 0
+
+
+ASKED = {
+    "constants": lambda n, x, t, e: certificates.lipschitz_constants(n, x[:1]),
+    "certify": lambda n, x, t, e: certificates.certify(n, CONSTANTS, x, t, 2),
+    "slopes": lambda n, x, t, e: certificates.slopes(n, x, t, t),
+    "linear_estimate": lambda n, x, t, e: certificates.linear_estimate(n, x, t),
+    "enclose": lambda n, x, t, e: certificates.enclose(n, x, e),
+    "enclosed_distance": lambda n, x, t, e: certificates.enclosed_distance(n, x, t, e),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_images_of_another_shape_than_the_networks_are_refused_in_words(name):
+    for images in (torch.rand(6, 13), torch.rand(6, 3, 4)):
+        with pytest.raises(ValueError, match=r"(image|inputs) must fit network.* takes 12 numbers"):
+            ASKED[name](BENT, images, NOT_FIRST, torch.ones(6))
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_certificates_are_the_same_under_inference_mode(name):
+    """Whether that is where they are asked, or where all that they are about was made."""
+    expected = ASKED[name](BENT, FEW, NOT_FIRST, torch.full((6,), 0.1))
+    with torch.inference_mode():
+        made = copy.deepcopy(BENT), FEW.clone(), NOT_FIRST.clone(), torch.full((6,), 0.1)
+        inside = ASKED[name](*made)
+    for found in (inside, ASKED[name](*made)):
+        torch.testing.assert_close(parts(found), parts(expected), equal_nan=True)
+
+
+def parts(found) -> list[torch.Tensor]:
+    """The tensors of an answer."""
+    match found:
+        case torch.Tensor():
+            return [found]
+        case certificates.Enclosure():
+            return [found.centre, found.slope, found.noise]
+        case dict():
+            return list(found.values())
+    return list(found)
+
+
+LENGTHS = [
+    (torch.ones(6) * 1j, "must hold real numbers"),
+    (torch.ones(6).bool(), "must hold real numbers"),
+    (1.0, r"must be a torch\.Tensor"),
+    (torch.ones(()), r"\.expand\(6\)"),
+    (torch.ones(5), r"not of shape \(5,\)"),
+    (-torch.ones(6), "negative or nan"),
+    (torch.full((6,), torch.nan), "negative or nan"),
+    (torch.ones(6, device="meta"), "must be on cpu"),
+]
+
+
+@pytest.mark.parametrize(("lengths", "words"), [*LENGTHS, (torch.full((6,), torch.inf), "radius must be finite")])
+def test_radii_are_finite_distances(lengths, words):
+    with pytest.raises(ValueError, match=words):
+        certificates.enclose(BENT, FEW, lengths)
+
+
+@pytest.mark.parametrize(("lengths", "words"), LENGTHS)
+def test_starts_are_distances(lengths, words):
+    with pytest.raises(ValueError, match=words):
+        certificates.enclosed_distance(BENT, FEW, NOT_FIRST, lengths)
+
+
+@pytest.mark.parametrize(
+    "start", [torch.ones(6, dtype=torch.int64), torch.full((6,), 10**8), torch.full((6,), torch.inf)]
+)
+def test_a_distance_is_no_less_than_its_start_whatever_that_is(start):
+    assert (certificates.enclosed_distance(BENT, FEW, NOT_FIRST, start) >= start).all()
+
+
+def test_classes_that_a_network_does_not_have_are_refused():
+    with pytest.raises(ValueError, match="targets must be classes, 0 to 3"):
+        certificates.enclosed_distance(BENT, FEW, NOT_FIRST + 4, torch.ones(6))
+    with pytest.raises(ValueError, match="targets must be classes, 0 to 3"):
+        certificates.shuts_out(certificates.enclose(BENT, FEW, torch.ones(6)), NOT_FIRST + 4)
+
+
+def test_a_network_of_one_logit_has_nothing_to_certify():
+    single = nn.Sequential(nn.Linear(12, 1))
+    with pytest.raises(ValueError, match="at least two classes"):
+        certificates.lipschitz_constants(single, FEW[:1])
+    with pytest.raises(ValueError, match="at least two classes"):
+        certificates.certify(single, CONSTANTS, FEW, 0 * NOT_FIRST, 1)
 
 
 def test_only_dense_networks_are_enclosed():
     rows = nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Linear(2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 2))
     pooled = nn.Sequential(nn.Unflatten(1, (1, 2, 2)), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1, 2))
     for network in (rows, pooled):
-        with pytest.raises(TypeError, match="enclosed"):
+        with pytest.raises(TypeError, match="network must be dense to be enclosed"):
             certificates.enclose(network, torch.zeros(1, 4), torch.ones(1))
 
 
@@ -177,6 +420,37 @@ def test_rounding_makes_certificates_shorter_and_never_longer():
     logits, constants = torch.tensor([[1.0, 0.0]], dtype=torch.float64), torch.ones(2, 2, dtype=torch.float64)
     (distance,) = certificates.certified_distance(logits, torch.tensor([1]), constants).tolist()
     assert 1 - 1e-8 < distance < 1 - 1e-10
+
+
+@pytest.mark.parametrize(
+    ("logits", "targets", "constants", "words"),
+    [
+        (torch.full((1, 2), torch.inf), torch.tensor([1]), torch.ones(2, 2), "logits must be finite"),
+        ([[1.0, 0.0]], torch.tensor([1]), torch.ones(2, 2), r"logits must be a torch\.Tensor"),
+        (torch.ones(1, 2), torch.tensor([2]), torch.ones(2, 2), "targets must be classes, 0 to 1"),
+        (torch.ones(1, 2), torch.tensor([1.0]), torch.ones(2, 2), "targets must be integers"),
+        (torch.ones(1, 2), torch.tensor([1]), torch.ones(3, 3), r"constants must be \(2, 2\)"),
+        (torch.ones(1, 2), torch.tensor([1]), -torch.ones(2, 2), "negative"),
+        (torch.ones(1, 2), torch.tensor([1]), 1.0, "not float"),
+    ],
+)
+def test_a_distance_comes_from_finite_logits_classes_and_constants(logits, targets, constants, words):
+    with pytest.raises(ValueError, match=words):
+        certificates.certified_distance(logits, targets, constants)
+
+
+@pytest.mark.parametrize("compare", [certificates.orders_short, certificates.largest_share])
+def test_distances_are_compared_with_one_length_each(compare):
+    ones = torch.ones(3)
+    for distances, lengths in (
+        ([1.0], ones),
+        (ones[:, None], ones),
+        (ones, ones[:2]),
+        (-ones, ones),
+        (ones, ones * torch.nan),
+    ):
+        with pytest.raises(ValueError, match="distances"):
+            compare(distances, lengths)
 
 
 def test_orders_of_magnitude_by_hand():
@@ -366,9 +640,21 @@ def test_linear_layers_in_a_row_are_averaged_as_the_one_that_they_are():
     torch.testing.assert_close(linear[AVERAGED], certificates.pair_norms(matrix))
 
 
-def test_averaged_constants_want_a_slope_for_each_matrix():
-    with pytest.raises(ValueError, match="steepest"):
-        certificates.averaged_constants([torch.eye(3), torch.eye(3)], [0.25])
+@pytest.mark.parametrize(
+    ("weights", "steepest", "words"),
+    [
+        ([torch.eye(3), torch.eye(3)], [0.25], "steepest must be as many numbers as weights are matrices, 2, not 1"),
+        ([torch.eye(3)], [-1.0], r"steepest\[0\] must be 0 or more"),
+        ([torch.eye(3)], [torch.nan], r"steepest\[0\] must be 0 or more"),
+        ([], [], "weights must be a list"),
+        (torch.eye(3), [1.0], "weights must be a list"),
+        ([torch.eye(3), torch.eye(2)], [1, 1], "from the first layer to the last"),
+        ([torch.eye(3), torch.eye(3) / 0], [1, 1], r"weights\[1\] must be finite"),
+    ],
+)
+def test_averaged_constants_want_matrices_in_order_and_a_slope_for_each(weights, steepest, words):
+    with pytest.raises(ValueError, match=words):
+        certificates.averaged_constants(weights, steepest)
 
 
 def test_slopes_are_those_of_small_steps(inputs):
@@ -421,8 +707,15 @@ def test_on_a_short_interval_the_chord_is_a_tangent(activation, width):
 
 
 def test_no_chord_is_drawn_for_an_activation_that_nobody_knows():
-    with pytest.raises(TypeError, match="GELU"):
+    with pytest.raises(TypeError, match=r"one of torch\.nn's Sigmoid, Tanh, ReLU, not GELU"):
         certificates.chord(torch.zeros(1), torch.ones(1), nn.GELU())
+
+
+def test_a_chord_has_a_low_end_and_a_high_one():
+    with pytest.raises(ValueError, match="low nowhere above high"):
+        certificates.chord(torch.ones(1), torch.zeros(1), nn.Tanh())
+    with pytest.raises(TypeError, match=r"low must be a floating torch\.Tensor"):
+        certificates.chord(0.0, 1.0, nn.Tanh())
 
 
 def assert_encloses(network: nn.Sequential, num_inputs: int) -> None:

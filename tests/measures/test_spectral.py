@@ -1,5 +1,6 @@
 """Every bound is the singular value it says: of matrices written down, by definition, and of what theory gives."""
 
+import copy
 import math
 import random
 import time
@@ -76,6 +77,30 @@ def test_a_wide_layer_has_the_lower_bound_zero_whatever_its_weights_are():
     assert transposed == pytest.approx((bounds.least, bounds.least, bounds.upper))
 
 
+@pytest.mark.parametrize(
+    ("weight", "words"),
+    [
+        (torch.eye(3) / 0, "weight must be finite"),
+        (torch.full((3, 3), torch.nan), "weight must be finite"),
+        (torch.eye(3) * 1j, r"weight must hold real numbers.*use weight\.real"),
+        ([[1.0]], r"not list: use torch\.as_tensor\(weight\)"),
+        (nn.Linear(2, 2), r"not Linear: hand in its \.weight"),
+        (torch.ones(3), r"use weight\[None\]"),
+        (torch.ones(2, 2, 2), "one matrix"),
+        (torch.ones(2, 2, 2, 2), r"Convolution\.of"),
+        (torch.ones(0, 3), r"not of shape \(0, 3\)"),
+    ],
+)
+def test_what_is_no_finite_real_matrix_has_no_bounds(weight, words):
+    with pytest.raises(ValueError, match=words):
+        spectral.dense_bounds(weight)
+
+
+def test_a_matrix_of_whole_numbers_and_one_in_training_have_bounds():
+    assert spectral.dense_bounds(torch.tensor([[3, 0], [0, 2]])) == pytest.approx((2, 2, 3))
+    assert spectral.dense_bounds(nn.Linear(3, 2).weight).upper > 0
+
+
 # --- The convolution as it is applied -------------------------------------------------------------
 
 
@@ -138,10 +163,91 @@ def test_a_layer_gives_its_convolution():
     torch.testing.assert_close(maps + layer.bias.detach()[:, None, None], layer(images).detach())
 
 
-@pytest.mark.parametrize("unusual", [{"padding": "same"}, {"padding": 1, "padding_mode": "circular"}])
-def test_other_paddings_are_refused(unusual):
-    with pytest.raises(ValueError, match="padding"):
-        Convolution.of(nn.Conv2d(1, 1, 3, **unusual), (8, 8))
+@pytest.mark.parametrize(
+    ("unusual", "words"),
+    [
+        ({"kernel_size": 3, "padding": "same"}, r"padding must be given as numbers: build it with padding=\(1, 1\)"),
+        ({"kernel_size": 4, "padding": "same"}, "kernel of an odd side"),
+        ({"kernel_size": 3, "padding": "valid"}, "build it with padding=0"),
+        ({"kernel_size": 3, "padding": 1, "padding_mode": "circular"}, "padding_mode must be 'zeros'"),
+    ],
+)
+def test_other_paddings_are_refused_with_what_to_write_instead(unusual, words):
+    with pytest.raises(ValueError, match=words):
+        Convolution.of(nn.Conv2d(1, 1, **unusual), (8, 8))
+
+
+def test_the_numbers_that_stand_for_same_pad_as_same_does():
+    same, numbers = nn.Conv2d(1, 1, (3, 5), padding="same"), nn.Conv2d(1, 1, (3, 5), padding=(1, 2))
+    numbers.load_state_dict(same.state_dict())
+    images = torch.rand(1, 1, 6, 7, generator=generator())
+    assert "padding=(1, 2)" in spectral._numbers_for(same)
+    torch.testing.assert_close(same(images), numbers(images))
+
+
+ONES = torch.ones(1, 1, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((ONES / 0, (8, 8)), "weight must be finite"),
+        ((ONES * 1j, (8, 8)), "weight must hold real numbers"),
+        ((ONES.half(), (8, 8)), r"float32 or float64.*weight\.float\(\)"),
+        (([1.0], (8, 8)), r"weight must be a torch\.Tensor"),
+        ((ONES[0, 0], (8, 8)), r"weight\[\.\.\., None, None\]"),
+        ((ONES, 8), "size must be two whole numbers"),
+        ((ONES, (8.0, 8)), "size must be a whole number"),
+        ((ONES, (2, 8)), "size must be at least the kernel's"),
+        ((ONES, (8, 8), (0, 1)), "stride must be at least 1"),
+        ((ONES, (8, 8), (1, 1), (-1, 0)), "padding must be at least 0"),
+        ((ONES, (8, 8), (1, 1), (0, 0), (1, 0)), "dilation must be at least 1"),
+        ((ONES, (8, 8), (1, 1), (0, 0), (1, 1), 2), "groups must divide"),
+    ],
+)
+def test_what_is_no_convolution_is_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        Convolution(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda c, g: spectral.largest_singular_value(c.weight, g), "convolution must be a Convolution, not Tensor"),
+        (lambda c, g: spectral.torus_side(nn.Conv2d(1, 1, 3)), r"use Convolution\.of\(layer, size\)"),
+        (lambda c, g: Convolution.of(nn.Linear(1, 1), (8, 8)), r"layer must be a torch\.nn\.Conv2d, not Linear"),
+        (lambda c, g: spectral.largest_singular_value(c, 0), "generator must be a torch.Generator on the CPU, not int"),
+        (lambda c, g: spectral.largest_singular_value(c, g, tolerance=math.nan), "tolerance must be 0 or more"),
+        (lambda c, g: spectral.largest_singular_value(c, g, max_steps=0), "max_steps must be at least 1"),
+        (lambda c, g: spectral.least_singular_value(c, g, 0), "num_steps must be at least 1"),
+        (lambda c, g: spectral.torus_spectrum(c, 8, batch=0), "batch must be at least 1"),
+        (lambda c, g: spectral.torus_bounds(c, 0), "side must be at least 1"),
+        (lambda c, g: spectral.norm_as_printed(c, 8.0), "side must be a whole number"),
+    ],
+)
+def test_the_norms_of_a_convolution_say_what_they_need(call, words):
+    with pytest.raises(ValueError, match=words):
+        call(Convolution(ONES, (8, 8)), generator())
+
+
+def test_under_autocast_no_norm_is_rounded_to_half_precision():
+    with torch.autocast("cpu"), pytest.raises(ValueError, match="autocast is on"):
+        spectral.torus_bounds(Convolution(ONES, (8, 8)), 8)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "exponent"), [(torch.float32, -90), (torch.float32, 90), (torch.float64, -700), (torch.float64, 700)]
+)
+def test_norms_grow_with_their_weights_also_where_squares_leave_the_range(dtype, exponent):
+    weight, scale = torch.randn(2, 2, 3, 3, generator=generator(), dtype=dtype), 2.0**exponent
+    here, there = Convolution(weight, (6, 6)), Convolution(weight * scale, (6, 6))
+    for norm in (
+        lambda c: spectral.largest_singular_value(c, generator()),
+        lambda c: spectral.least_singular_value(c, generator(), 5),
+        lambda c: spectral.torus_bounds(c, 8).upper,
+        spectral.norm_on_kernel_grid,
+    ):
+        assert norm(there) / scale == pytest.approx(norm(here), rel=1e-5)
 
 
 @pytest.mark.gpu
@@ -197,9 +303,9 @@ def test_a_kernel_of_one_pixel_fits_on_the_smallest_torus():
 
 def test_a_torus_has_a_grid_of_its_strides_only():
     convolution = Convolution(torch.ones(1, 1, 3, 3), (8, 8), stride=(2, 2))
-    with pytest.raises(ValueError, match="stride"):
+    with pytest.raises(ValueError, match="a multiple of the stride, 2, not 7: use 8"):
         spectral.torus_spectrum(convolution, 7)
-    with pytest.raises(ValueError, match="reaches"):
+    with pytest.raises(ValueError, match="at least 3, which the kernel reaches over"):
         spectral.torus_matrix(convolution, 2)
 
 
@@ -311,9 +417,24 @@ def test_contrast_normalisation_has_its_constant_and_attains_it_at_zero(seed, ep
     assert float(at_zero) == pytest.approx(bound)
 
 
-def test_the_constant_is_claimed_for_no_other_power():
+@pytest.mark.parametrize("gamma", [1.5, -0.1, math.nan, "1", 0.5j])
+def test_the_constant_is_claimed_for_no_other_power(gamma):
     with pytest.raises(ValueError, match="gamma"):
-        spectral.contrast_lipschitz(1.0, 1.5)
+        spectral.contrast_lipschitz(1.0, gamma)
+
+
+@pytest.mark.parametrize("epsilon", [-1.0, 0.0, math.inf, math.nan, None])
+def test_the_constant_needs_an_epsilon_above_0(epsilon):
+    with pytest.raises(ValueError, match="epsilon must be"):
+        spectral.contrast_lipschitz(epsilon, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "stride"), [(3, -1), (3, 0), (0, 1), (-3, 1), (3.0, 1), ((3, 3), 1), (True, 1)]
+)
+def test_windows_and_strides_are_whole_numbers_from_1_on(kernel_size, stride):
+    with pytest.raises(ValueError, match=r"must be (a whole number|at least 1 pixel)"):
+        spectral.max_pool_lipschitz(kernel_size, stride)
 
 
 def test_normalisation_over_windows_of_channels_is_no_steeper_as_far_as_climbing_finds():
@@ -366,7 +487,9 @@ def test_a_layer_it_does_not_know_is_an_error():
     with pytest.raises(TypeError, match=r"GELU.*Linear, Conv2d, .*Unflatten"):
         spectral.lipschitz(nn.GELU(), (3,))
     for pool in (nn.MaxPool2d(3, stride=2, dilation=2), nn.MaxPool2d((3, 2), stride=2)):
-        with pytest.raises(TypeError, match="MaxPool2d"):
+        with pytest.raises(
+            TypeError, match=r"MaxPool2d.*there is one with kernel_size and stride each one whole number"
+        ):
             spectral.lipschitz(pool, (1, 9, 9))
 
 
@@ -382,9 +505,91 @@ def test_dropout_has_a_bound_only_once_it_does_nothing():
     assert spectral.lipschitz(nn.Dropout(0.9).eval(), (3,)) == 1
 
 
-def test_a_convolution_on_what_is_no_image_is_an_error():
-    with pytest.raises(ValueError, match="unflatten"):
-        spectral.lipschitz(nn.Conv2d(1, 2, 3), (28, 28))
+@pytest.mark.parametrize(
+    ("layer", "shape", "words"),
+    [
+        (nn.Conv2d(1, 2, 3), (28, 28), "unflatten"),
+        (nn.Conv2d(2, 3, 3), (3, 5, 5), "takes images of 2 channels"),
+        (nn.Conv2d(2, 3, 3), (2, 2, 2), "size must be at least the kernel's"),
+        (nn.Conv2d(2, 3, 3), (2, -5, 5), "size must be at least 1"),
+        (nn.Linear(12, 2), (13,), "takes 12 numbers"),
+        (nn.Linear(12, 2), (3, 4), r"put a torch\.nn\.Flatten\(\) before it"),
+        (nn.Linear(12, 2), (), "takes 12 numbers"),
+        (nn.MaxPool2d(2), (12,), "takes maps"),
+        (nn.Unflatten(1, (3, 4)), (13,), "of 12 numbers"),
+        (nn.Linear(12, 2), 12, "shape must be a tuple"),
+    ],
+)
+def test_a_layer_has_no_bound_on_what_it_cannot_take(layer, shape, words):
+    with pytest.raises(ValueError, match=words):
+        spectral.lipschitz(layer, shape)
+
+
+def test_what_does_not_fit_a_chain_is_named_with_the_layer():
+    with pytest.raises(ValueError, match=r"inputs must fit network.*Linear\(in_features=12"):
+        spectral.layer_bounds([nn.Identity(), nn.Linear(12, 2)], torch.zeros(1, 13))
+    with pytest.raises(ValueError, match=r"inputs must fit network.*float64"):
+        spectral.layer_bounds([nn.Linear(12, 2)], torch.zeros(1, 12, dtype=torch.float64))
+    with pytest.raises(TypeError, match=r"inputs must be a torch\.Tensor"):
+        spectral.layer_bounds([nn.Linear(12, 2)], [[0.0] * 12])
+
+
+class Counting(nn.Module):
+    """Counts how often it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("asked", torch.zeros(()))
+
+    def forward(self, x):
+        self.asked += 1
+        return x
+
+
+class Standardised(nn.Conv2d):
+    """A convolution by other weights than its own."""
+
+    def _conv_forward(self, x, weight, bias):
+        return super()._conv_forward(x, weight - weight.mean(), bias)
+
+
+IMAGE = torch.rand(1, 1, 9, 9)
+
+
+@pytest.mark.parametrize(
+    ("network", "image", "words"),
+    [
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)), IMAGE, r"module '1', BatchNorm2d, is in training mode"),
+        (nn.Sequential(nn.Conv2d(1, 2, 3), Counting()), IMAGE, r"changes its own buffer '1\.asked'"),
+        (nn.Sequential(nn.LazyConv2d(2, 3)), IMAGE, "has no weights yet"),
+        (nn.Sequential(Standardised(1, 2, 3)), IMAGE, "_conv_forward of its own"),
+        (nn.Sequential(nn.Conv2d(1, 2, 3)), IMAGE.expand(2, -1, -1, -1), "image must be one"),
+        (nn.Sequential(nn.Conv2d(1, 2, 3)), IMAGE / 0, "image must be finite"),
+        (nn.Sequential(nn.Conv2d(1, 2, 3)), [0], r"image must be a torch\.Tensor"),
+        (torch.relu, IMAGE, r"network must be a torch\.nn\.Module"),
+    ],
+)
+def test_convolutions_are_read_off_what_can_be_asked_without_a_change(network, image, words):
+    kept = copy.deepcopy(network)
+    with pytest.raises(ValueError, match=words):
+        spectral.convolutions(network, image)
+    if isinstance(network, nn.Module):
+        assert all(map(torch.equal, network.buffers(), kept.buffers()))
+
+
+def test_reading_convolutions_off_leaves_no_hooks_and_draws_no_numbers():
+    broken = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Dropout(), nn.Conv2d(3, 2, 3))
+    with pytest.raises(RuntimeError, match="channels"):
+        spectral.convolutions(broken, IMAGE)
+    assert not any(layer._forward_hooks for layer in broken.modules())
+    state = torch.get_rng_state()
+    assert list(spectral.convolutions(broken[:2], IMAGE)) == ["0"]
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_convolutions_of_a_network_in_evaluation_mode_are_those_that_it_has():
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(inplace=True), nn.Conv2d(2, 2, 3)).eval()
+    assert [c.input_shape for c in spectral.convolutions(network, IMAGE).values()] == [(1, 9, 9), (2, 7, 7)]
 
 
 def test_a_convolution_in_single_precision_is_bounded_in_double():
