@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from lib.attacks import arguments
 from lib.attacks.arguments import KindError
-from lib.measures import spectral
+from lib.measures import known, spectral
 from lib.measures.intervals import Estimate
 from lib.networks import mnist
 
@@ -42,11 +42,11 @@ def as_layers(network: nn.Module) -> nn.Sequential:
     """
     found = _chain(network)
     for layer in found:
-        spectral.check_known(layer)
+        known.check_known(layer)
     layers = _copied(found).double().eval()
     for layer in layers:
         layer.training = False  # whatever its own eval does
-        spectral.check_weights(layer)
+        known.check_weights(layer)
         _check_double(layer)
         layer._backward_hooks.clear()  # that change gradients, and nothing that a network says
         layer._backward_pre_hooks.clear()
@@ -65,8 +65,8 @@ def _chain(network: nn.Module) -> list[nn.Module]:
     kind = type(network)  # not a subclass, which may compute anything
     if kind not in (mnist.AutoencoderClassifier, mnist.ConvNetwork, nn.Sequential):
         return [network]
-    spectral.refuse_own_code(network, kind)
-    spectral.refuse_hooks(network)
+    known.refuse_own_code(network, kind)
+    known.refuse_hooks(network)
     if kind is mnist.AutoencoderClassifier:
         parts = [network.encoder, nn.Sigmoid(), network.classifier]
     elif kind is mnist.ConvNetwork:
@@ -121,7 +121,7 @@ def certify(
     _check_constants(constants, layers, inputs[:1], logits)
     arguments.warn_of_targets_given(logits.argmax(dim=1) == targets)
     found = {kind: certified_distance(logits, targets, constant) for kind, constant in constants.items()}
-    if _is_dense(layers, inputs) and any(isinstance(layer, spectral.ACTIVATIONS) for layer in layers):
+    if _is_dense(layers, inputs) and any(isinstance(layer, known.ACTIVATIONS) for layer in layers):
         few = slice(0, num_enclosed)
         start = list(found.values())[-1]  # the sharpest
         found[ENCLOSED] = torch.full_like(start, torch.nan)
@@ -331,8 +331,8 @@ def _is_dense(layers: Sequence[nn.Module], images: Tensor) -> bool:
     """
     linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
     widths = [math.prod(images.shape[1:]), *(layer.out_features for layer in linear)]
-    known = all(isinstance(layer, (nn.Linear, *spectral.ACTIVATIONS)) or _is_idle(layer) for layer in layers)
-    return known and [layer.in_features for layer in linear] == widths[:-1]
+    dense = all(isinstance(layer, (nn.Linear, *known.ACTIVATIONS)) or _is_idle(layer) for layer in layers)
+    return dense and [layer.in_features for layer in linear] == widths[:-1]
 
 
 def _weights_and_slopes(layers: Sequence[nn.Module]) -> tuple[list[Tensor], list[float]]:
@@ -498,7 +498,7 @@ def _checked_dense(network: nn.Module, inputs) -> nn.Sequential:
     if not _is_dense(layers, inputs):
         raise KindError(
             "network must be dense to be enclosed: torch.nn.Linear layers, each of which takes all numbers at once, "
-            f"with {', '.join(kind.__name__ for kind in spectral.ACTIVATIONS)} between them. For inputs of shape "
+            f"with {', '.join(kind.__name__ for kind in known.ACTIVATIONS)} between them. For inputs of shape "
             f"{tuple(inputs.shape)} that is not so of {layers}: its constants are certificates all the same"
         )
     return layers
@@ -574,7 +574,7 @@ def enclose(layers: nn.Sequential, inputs: Tensor, radius: Tensor) -> Enclosure:
     for layer in layers:
         if isinstance(layer, nn.Linear):
             units = _linear_of(layer, units)
-        elif isinstance(layer, spectral.ACTIVATIONS):
+        elif isinstance(layer, known.ACTIVATIONS):
             units = _activation_of(layer, units)
     return replace(units, slope=units.slope.expand(len(centre), -1, -1))
 
@@ -597,8 +597,8 @@ def chord(low: Tensor, high: Tensor, activation: nn.Module) -> tuple[Tensor, Ten
 
     Raises TypeError for another activation or what is no Tensor, ValueError where low is above high.
     """
-    if not isinstance(activation, spectral.ACTIVATIONS):
-        names = ", ".join(kind.__name__ for kind in spectral.ACTIVATIONS)
+    if not isinstance(activation, known.ACTIVATIONS):
+        names = ", ".join(kind.__name__ for kind in known.ACTIVATIONS)
         raise KindError(f"activation must be one of torch.nn's {names}, not {activation}")
     for name, values in {"low": low, "high": high}.items():
         if not isinstance(values, Tensor) or not values.is_floating_point():

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from lib.attacks import arguments
 from lib.attacks.arguments import PRECISIONS, KindError, refuse_autocast
+from lib.measures import known
 
 Pair = tuple[int, int]
 WRITTEN_DOWN = 1024  # rows or columns up to which an operator's least singular value is that of its matrix
@@ -118,9 +119,9 @@ class Convolution:
         numbers.
         """
         if not isinstance(layer, nn.Conv2d):
-            raise KindError(f"layer must be a torch.nn.Conv2d, not {_called(layer)}")
-        _refuse_lazy(layer)
-        refuse_own_code(layer, nn.Conv2d)
+            raise KindError(f"layer must be a torch.nn.Conv2d, not {known.called(layer)}")
+        known.refuse_lazy(layer)
+        known.refuse_own_code(layer, nn.Conv2d)
         if layer.padding_mode != "zeros":
             raise ValueError(f"{layer}: padding_mode must be 'zeros', of no other is a bound known")
         if isinstance(layer.padding, str):
@@ -202,7 +203,7 @@ def _numbers_for(layer: nn.Conv2d) -> str:
 def _check_convolution(convolution) -> None:
     if not isinstance(convolution, Convolution):
         cure = "Convolution(weight, size)" if isinstance(convolution, Tensor) else "Convolution.of(layer, size)"
-        raise KindError(f"convolution must be a Convolution, not {_called(convolution)}: use {cure}")
+        raise KindError(f"convolution must be a Convolution, not {known.called(convolution)}: use {cure}")
     refuse_autocast(convolution.weight.device)
 
 
@@ -473,106 +474,6 @@ def contrast_lipschitz(epsilon: float, gamma: float) -> float:
     return epsilon**-gamma
 
 
-ACTIVATIONS = (nn.Sigmoid, nn.Tanh, nn.ReLU)  # of each unit by itself; never falling, and as steep as `lipschitz` says
-KNOWN = (nn.Linear, nn.Conv2d, nn.MaxPool2d, *ACTIVATIONS, nn.Dropout, nn.Identity, nn.Flatten, nn.Unflatten)
-
-
-# By whose settings it depends whether there is a bound.
-SETTINGS = {
-    nn.MaxPool2d: "kernel_size and stride each one whole number, dilation=1 and return_indices=False",
-    nn.Flatten: "start_dim a whole number from 1 on, as dimension 0 tells images apart",
-    nn.Unflatten: "dim a whole number from 1 on, as dimension 0 tells images apart",
-}
-OLD_HOOKS = {  # that keep their weights up to date by a hook, which no copy survives
-    "WeightNorm": "torch.nn.utils.remove_weight_norm(layer), or build it with torch.nn.utils.parametrizations",
-    "SpectralNorm": "torch.nn.utils.remove_spectral_norm(layer), or build it with torch.nn.utils.parametrizations",
-    "BasePruningMethod": "torch.nn.utils.prune.remove(layer, 'weight')",
-}
-COMPUTING = ("forward", "_conv_forward", "__call__", "_call_impl", "_wrapped_call_impl", "_slow_forward")
-HARMLESS = {"train", "eval", "extra_repr", "__repr__"}  # methods of a module that its results do not depend on
-
-
-def check_known(layer: nn.Module) -> None:
-    """Raises TypeError unless `layer` is one of KNOWN: with hooks or code of its own it may do anything."""
-    kind = _kind_of(layer)
-    if kind is None:
-        for inner in ("_orig_mod", "module"):  # torch.compile's, DataParallel's
-            if isinstance(getattr(layer, inner, None), nn.Module):
-                raise KindError(f"no bound is known for {_called(layer)}: hand in its .{inner}, which it wraps")
-        names = ", ".join(kind.__name__ for kind in KNOWN)
-        raise KindError(
-            f"no bound is known for {_called(layer)}; there are some for {names}: build a torch.nn.Sequential of these "
-            "that computes the same (torch.nn.utils.fusion puts a batch norm in evaluation mode into the layer before)"
-        )
-    _refuse_lazy(layer)
-    refuse_own_code(layer, kind)
-    refuse_hooks(layer)
-
-
-def _kind_of(layer) -> type[nn.Module] | None:
-    return next((kind for kind in KNOWN if isinstance(layer, kind)), None)
-
-
-def _called(thing) -> str:
-    """What an error calls it: a layer with its settings, of a network no more than its class."""
-    if isinstance(thing, nn.Module):
-        return type(thing).__name__ if next(thing.children(), None) else repr(thing)
-    return getattr(thing, "__name__", type(thing).__name__)
-
-
-def _refuse_lazy(layer: nn.Module) -> None:
-    if isinstance(layer, nn.modules.lazy.LazyModuleMixin) and layer.has_uninitialized_params():
-        raise KindError(f"{layer} has no weights yet: call network(inputs[:1]) once, which makes them")
-
-
-def refuse_own_code(module: nn.Module, kind: type[nn.Module]) -> None:
-    """Raises TypeError unless `module` computes as `kind` does: no method is replaced, in its class or in it alone.
-
-    Parametrisations are not code in this sense: the weight that they make is the weight that is looked at.
-    """
-    of_class = [name for name in COMPUTING if getattr(type(module), name, None) is not getattr(kind, name, None)]
-    of_itself = [name for name in vars(module) if callable(getattr(kind, name, None)) and name not in HARMLESS]
-    if own := of_class + of_itself:
-        raise KindError(
-            f"{_called(module)} has a {' and a '.join(own)} of its own, so that it may compute something else than "
-            f"torch's {kind.__name__}, and no bound is known for that: take it out, or say what it does by other layers"
-        )
-
-
-def refuse_hooks(module: nn.Module) -> None:
-    """Raises TypeError where hooks may change what `module` takes or returns."""
-    hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
-    for name in (base.__name__ for hook in hooks for base in type(hook).__mro__):
-        if name in OLD_HOOKS:
-            raise KindError(f"{_called(module)} has a weight that a hook ({name}) makes: use {OLD_HOOKS[name]}")
-    if hooks:
-        raise KindError(
-            f"{_called(module)} has hooks, with which it may compute anything: remove them first, by .remove() of what "
-            "register_forward_hook or register_forward_pre_hook returned"
-        )
-
-
-def _misfit(layer: nn.Module, shape: tuple[int, ...]) -> str:
-    """Why a layer of KNOWN cannot take inputs of `shape`, without the batch, and what to do; "" if it can."""
-    match layer:
-        case nn.Linear(in_features=wanted) if shape[-1:] != (wanted,):
-            cure = ": put a torch.nn.Flatten() before it" if math.prod(shape) == wanted else ""
-            return f"{layer} takes {wanted} numbers, not inputs of shape {tuple(shape)}{cure}"
-        case nn.Conv2d() if len(shape) != 3:
-            return (
-                f"{layer} takes images (channels, height, width), not inputs of shape {tuple(shape)}: unflatten them, "
-                f"by torch.nn.Unflatten(1, ({layer.in_channels}, height, width))"
-            )
-        case nn.Conv2d(in_channels=wanted) if shape[0] != wanted:
-            return f"{layer} takes images of {wanted} channels, (channels, height, width), not {tuple(shape)}"
-        case nn.MaxPool2d() if len(shape) not in (2, 3):
-            return f"{layer} takes maps (channels, height, width), not inputs of shape {tuple(shape)}"
-        case nn.Unflatten(dim=int(dim), unflattened_size=tuple(sizes)) if dim >= 1 and min(sizes) > 0:
-            if shape[dim - 1 : dim] != (math.prod(sizes),):
-                return f"{layer} makes {sizes} of {math.prod(sizes)} numbers, not of inputs of shape {tuple(shape)}"
-    return ""
-
-
 def lipschitz(layer: nn.Module, shape: tuple[int, ...]) -> float:
     """An upper bound of the Lipschitz constant of one layer on inputs of `shape`, without the batch.
 
@@ -581,15 +482,15 @@ def lipschitz(layer: nn.Module, shape: tuple[int, ...]) -> float:
 
     Raises
     ------
-    TypeError : a layer that is not KNOWN, or known with other settings (pooling with dilation or oblong windows,
+    TypeError : a layer that is not known.KNOWN, or known with other settings (pooling with dilation or oblong windows,
         reshaping that mixes images): no silent 1.
     ValueError : dropout in training mode, weights that are not finite, a shape that the layer does not take.
     """
-    check_known(layer)
-    check_weights(layer)
+    known.check_known(layer)
+    known.check_weights(layer)
     if not isinstance(shape, (tuple, list)):
         raise KindError(f"shape must be a tuple of whole numbers, such as tuple(images.shape[1:]), not {shape!r}")
-    if words := _misfit(layer, tuple(shape)):
+    if words := known.misfit(layer, tuple(shape)):
         raise ValueError(f"shape must be one that layer takes, without the batch: {words}")
     match layer:
         case nn.Linear():
@@ -606,18 +507,9 @@ def lipschitz(layer: nn.Module, shape: tuple[int, ...]) -> float:
             return 1.0
         case nn.Flatten(start_dim=dim) | nn.Unflatten(dim=dim) if isinstance(dim, int) and dim >= 1:
             return 1.0
-    raise KindError(f"no bound is known for {layer} with these settings; there is one with {SETTINGS[_kind_of(layer)]}")
-
-
-def check_weights(layer: nn.Module) -> None:
-    """Raises unless the weights of a layer, as it computes with them, are real and finite."""
-    found = {name: getattr(layer, name, None) for name in ("weight", "bias")}
-    for name, values in found.items():
-        if isinstance(values, Tensor) and not values.is_meta:
-            if not values.is_floating_point():
-                raise KindError(f"{layer}: its {name} must be real floating numbers, not {values.dtype}")
-            if not values.isfinite().all():
-                raise ValueError(f"{layer}: its {name} must be finite, and holds nan or inf: did training diverge?")
+    raise KindError(
+        f"no bound is known for {layer} with these settings; there is one with {known.SETTINGS[known.kind_of(layer)]}"
+    )
 
 
 def _convolution_lipschitz(layer: nn.Conv2d, shape: tuple[int, ...]) -> float:
@@ -638,7 +530,7 @@ def convolutions(network: nn.Module, image: Tensor) -> dict[str, Convolution]:
         not one, or not finite.
     """
     if not isinstance(network, nn.Module):
-        raise KindError(f"network must be a torch.nn.Module, whose layers can be seen, not {_called(network)}")
+        raise KindError(f"network must be a torch.nn.Module, whose layers can be seen, not {known.called(network)}")
     _refuse_training(network)
     arguments.check_finite("image", image, network)
     if len(image) != 1:
@@ -674,7 +566,7 @@ def convolutions(network: nn.Module, image: Tensor) -> dict[str, Convolution]:
 def _refuse_training(network: nn.Module) -> None:
     """Raises for what asking would change: batch norm in training mode, and lazy layers."""
     for name, module in network.named_modules():
-        _refuse_lazy(module)
+        known.refuse_lazy(module)
         if module.training and getattr(module, "running_mean", None) is not None:
             raise ValueError(
                 f"network's module {name!r}, {type(module).__name__}, is in training mode, in which asking it changes "
@@ -704,7 +596,7 @@ def layer_bounds(layers: Iterable[nn.Module], inputs: Tensor) -> list[tuple[nn.M
     _check_real("inputs", inputs)
     inputs, bounds = inputs.clone(), []  # a rectifier may work in place
     for layer in layers:
-        check_known(layer)
+        known.check_known(layer)
         _refuse_misfit("inputs", layer, inputs)
         bounds.append((layer, lipschitz(layer, tuple(inputs.shape[1:]))))
         inputs = after("inputs", layer, inputs)
@@ -712,7 +604,7 @@ def layer_bounds(layers: Iterable[nn.Module], inputs: Tensor) -> list[tuple[nn.M
 
 
 def after(name: str, layer: nn.Module, inputs: Tensor) -> Tensor:
-    """What a layer of KNOWN makes of `inputs`. Raises ValueError, of the argument `name`, where it cannot."""
+    """What a layer of known.KNOWN makes of `inputs`. Raises ValueError, of the argument `name`, where it cannot."""
     _refuse_misfit(name, layer, inputs)
     try:
         return layer(inputs)
@@ -724,5 +616,5 @@ def after(name: str, layer: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def _refuse_misfit(name: str, layer: nn.Module, inputs: Tensor) -> None:
-    if words := _misfit(layer, tuple(inputs.shape[1:])):
+    if words := known.misfit(layer, tuple(inputs.shape[1:])):
         raise ValueError(f"{name} must fit network: {words}")

@@ -179,9 +179,7 @@ def check_programme(slopes, bounds, lower, upper, start, tolerance, max_iteratio
     for name, (value, shape) in others.items():
         _check_tensor(name, value)
         if tuple(value.shape) != shape:
-            raise ValueError(
-                f"{name} must be {shape}, as slopes are {tuple(slopes.shape)}, not {tuple(value.shape)}"
-            )
+            raise ValueError(f"{name} must be {shape}, as slopes are {tuple(slopes.shape)}, not {tuple(value.shape)}")
         if value.dtype != slopes.dtype or value.device != slopes.device:
             raise ValueError(f"{name} must be {slopes.dtype} on {slopes.device} as slopes are: use {name}.to(slopes)")
     refuse_autocast(slopes.device)
@@ -193,8 +191,6 @@ def check_programme(slopes, bounds, lower, upper, start, tolerance, max_iteratio
             "of a point x in the box [a, b] it is [a - x, b - x]"
         )
     if start is not None and not (start >= 0).all():
-        raise ValueError(
-            "start, multipliers of the rows of slopes, must be 0 or more: leave it out to begin at 0"
-        )
+        raise ValueError("start, multipliers of the rows of slopes, must be 0 or more: leave it out to begin at 0")
     check_number("tolerance", tolerance)
     check_whole("max_iterations", max_iterations, 1, "step")

@@ -163,9 +163,7 @@ def test_a_margin_in_logits_is_told_from_a_fraction():
 @pytest.mark.parametrize("config", [AttackConfig, TightConfig])
 @pytest.mark.parametrize("name", ["confidence", "kappa"])
 def test_what_other_libraries_call_a_margin_is_told_apart_from_ours(config, name):
-    with pytest.raises(
-        TypeError, match=f"^{config.__name__} has no {name}, but a margin_fraction: it is a"
-    ):
+    with pytest.raises(TypeError, match=f"^{config.__name__} has no {name}, but a margin_fraction: it is a"):
         config(**{name: 5.0})
 
 
