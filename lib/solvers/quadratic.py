@@ -72,13 +72,52 @@ def solve(
     max_iterations: int = 100,
 ) -> Projection:
     """`project` for programmes that are known to be in order, and for those with nan or infinite slopes: nan."""
-    norms, slopes, bounds, lower, upper, unit = _normalised(slopes, bounds, lower, upper)
-    unknown = (~norms.isfinite() | bounds.isnan()).any(dim=1)
-    if unknown.any():
-        slopes, bounds = slopes.masked_fill(unknown[:, None, None], 0), bounds.masked_fill(unknown[:, None], 0)
-    multipliers = torch.zeros_like(bounds) if start is None else start * (norms / unit)
+    norms, slopes, bounds = _normalised(slopes, bounds, lower, upper)
+    unknown = (~norms.isfinite() | bounds.isnan()).any(dim=1).nonzero()[:, 0]
+    if len(unknown):
+        slopes, bounds = slopes.index_fill(0, unknown, 0), bounds.index_fill(0, unknown, 0)
+    multipliers = torch.zeros_like(bounds) if start is None else start * norms
+    unit = _unit(bounds, lower, upper)
+    if unit is not None:
+        bounds, lower, upper, multipliers = (values / unit for values in (bounds, lower, upper, multipliers))
     multipliers = multipliers * (bounds > 0).any(dim=1, keepdim=True)  # r = 0 is at once right where it is allowed
-    rows, part = torch.arange(len(bounds), device=bounds.device), (slopes, bounds, lower, upper)
+    _ascend(multipliers, (slopes, bounds, lower, upper), tolerance, max_iterations)
+    perturbation = _primal(multipliers, slopes, lower, upper)
+    violation = _violation(multipliers, bounds - apply(slopes, perturbation), perturbation.norm(dim=1))
+    if unit is not None:
+        perturbation, multipliers = perturbation * unit, multipliers * unit
+    if len(unknown):
+        perturbation[unknown], violation[unknown] = torch.nan, torch.nan
+    return Projection(perturbation, multipliers / norms, violation)
+
+
+def _normalised(slopes: Tensor, bounds: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The lengths of rows, (N, k), and slopes and bounds divided by them, so that slack is a distance.
+
+    No r of the box is further away than its corner: bounds beyond twice that, infinite ones, say nothing more.
+    """
+    tiny = torch.finfo(slopes.dtype).tiny
+    norms = euclidean_norms(slopes.flatten(0, 1)).view_as(bounds).clamp_min(tiny)  # a row of zeros stays one
+    limit = 2 * euclidean_norms(torch.maximum(-lower, upper))[:, None].clamp_min(tiny)
+    return norms, slopes / norms[..., None], torch.clamp(bounds / norms, -limit, limit)
+
+
+def _unit(bounds: Tensor, lower: Tensor, upper: Tensor) -> Tensor | None:
+    """A power of two, (N, 1), in which no square of a length over- or underflows; None where they do not in 1, either.
+
+    r is at least as long as its furthest constraint is away, and mostly not much longer.
+    """
+    furthest, widest = bounds.amax(dim=1, keepdim=True), torch.maximum(-lower, upper).amax(dim=1, keepdim=True)
+    limit = 2.0 ** (math.frexp(torch.finfo(bounds.dtype).max)[1] // 4)
+    far = ((furthest > 0) & (furthest < 1 / limit)) | (furthest > limit) | (widest > limit)
+    if not far.any():
+        return None
+    return torch.where(far, power_of_two(torch.where(furthest > 0, furthest, widest)), 1)
+
+
+def _ascend(multipliers: Tensor, part: tuple[Tensor, ...], tolerance: float, max_iterations: int) -> None:
+    """Move the multipliers up the dual of the programmes (slopes, bounds, lower, upper), in place, to its top."""
+    rows = torch.arange(len(multipliers), device=multipliers.device)
     dual = _dual(multipliers, *part)
     for _ in range(max_iterations):
         unsolved = _violation(multipliers[rows], dual.slack, dual.length) > tolerance
@@ -97,33 +136,6 @@ def solve(
             torch.where(unsolved[:, None], new.slack, dual.slack),
             torch.lerp(dual.inside, new.inside, unsolved[:, None].to(dual.inside)),
         )
-    perturbation = _primal(multipliers, slopes, lower, upper)
-    perturbation[unknown] = torch.nan
-    violation = _violation(multipliers, bounds - apply(slopes, perturbation), perturbation.norm(dim=1))
-    return Projection(perturbation * unit, multipliers / norms * unit, violation)
-
-
-def _normalised(slopes: Tensor, bounds: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, ...]:
-    """The lengths of rows, (N, k); slopes and bounds divided by them, so that slack is a distance; and in a unit (N, 1)
-    in which the squares of such distances neither over- nor underflow, the bounds and the box.
-
-    No r of the box is further away than its corner: bounds beyond twice that, infinite ones, say nothing more.
-    """
-    tiny = torch.finfo(slopes.dtype).tiny
-    norms = euclidean_norms(slopes.flatten(0, 1)).view_as(bounds).clamp_min(tiny)  # a row of zeros stays one
-    corner = euclidean_norms(torch.maximum(-lower, upper))[:, None].clamp_min(tiny)
-    bounds = torch.clamp(bounds / norms, -2 * corner, 2 * corner)
-    unit = _unit(bounds, corner)
-    return norms, slopes / norms[..., None], bounds / unit, lower / unit, upper / unit, unit
-
-
-def _unit(bounds: Tensor, corner: Tensor) -> Tensor:
-    """A power of two, (N, 1): r is about as long as its furthest constraint is away. 1 where that will do, too."""
-    furthest = bounds.amax(dim=1, keepdim=True).clamp_min(0)
-    length = torch.where(furthest > 0, furthest, corner)
-    limit = 2.0 ** (math.frexp(torch.finfo(bounds.dtype).max)[1] // 4)
-    moderate = (length > 1 / limit) & (corner < limit)
-    return torch.where(moderate | ~length.isfinite(), 1, power_of_two(length))
 
 
 @dataclass(frozen=True)
