@@ -4,8 +4,9 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
-from benchmarks import peers, report, scaling
+from benchmarks import paired, peers, report, scaling
 from benchmarks.attack import Counted, compare, measure, ratio, table
 from lib.attacks import exact, penalized
 from lib.data import dataset, sources
@@ -115,3 +116,16 @@ def test_resizing_there_and_back_keeps_the_image():
     smooth = torch.nn.functional.avg_pool2d(images, 5, stride=1, padding=2, count_include_pad=False).flatten(1)
     back = scaling.resized(scaling.resized(smooth, 28, 56), 56, 28)
     assert (back - smooth).abs().max() < 0.1
+
+
+def test_a_tree_beside_itself_finds_the_same(tmp_path):
+    network = nn.Linear(784, 10).eval().requires_grad_(False)
+    inputs = torch.rand(4, 784, generator=torch.Generator().manual_seed(0))
+    targets = network(inputs).topk(2).indices[:, 1]
+    torch.save({"networks": {"linear": network}, "inputs": inputs, "targets": targets}, tmp_path / "networks.pt")
+    first, again = (paired.in_tree(report.HERE.parent, tmp_path / "networks.pt") for _ in range(2))
+    assert first.keys() == {"linear, attack", "linear, tight"}
+    for case, found in first.items():
+        assert found["success"] == 4
+        assert found["distortion"] == again[case]["distortion"]
+        assert paired.ratios([(first, again)], case)[0] > 0

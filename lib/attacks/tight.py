@@ -256,7 +256,8 @@ def _linearize(
     slopes = [torch.autograd.grad(margin.sum(), images, retain_graph=True)[0] for margin in margins.unbind(1)]
     problem.num_evaluations[rows] += rivals.shape[1]
     margins, slopes = margins.detach(), torch.stack(slopes, dim=1).flatten(2)
-    slopes[margins == torch.inf] = 0
+    if (masked := margins == torch.inf).any():
+        slopes[masked] = 0
     return margins, slopes, rivals
 
 
