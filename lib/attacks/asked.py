@@ -56,8 +56,8 @@ def asked(network, inputs: Tensor) -> Asked:
         _check_modules(root, direct=root is network)
     images = inputs[:2].detach().clone().requires_grad_()
     logits, in_place = _first_answer(network, roots, images)
-    for root in roots:
-        _check_mode(root, direct=root is network)
+    if isinstance(network, nn.Module):
+        _check_mode(network)
     _refuse_neighbours(network, images.detach(), logits.detach())
     if logits.grad_fn is None or not _leads_to(logits.grad_fn, images):
         raise ValueError(
@@ -86,11 +86,11 @@ def _check_modules(root: nn.Module, direct: bool) -> None:
             )
 
 
-def _check_mode(root: nn.Module, direct: bool) -> None:
-    """Raises for a root of which nothing has ever been put into evaluation mode, though none of it acts by that."""
-    leaves = [module for module in root.modules() if next(module.children(), None) is None]
+def _check_mode(network: nn.Module) -> None:
+    """Raises for a network that was never put into evaluation mode, though nothing of it acts by that: it may once."""
+    leaves = [module for module in network.modules() if next(module.children(), None) is None]
     if all(map(_is_training, leaves)):
-        raise _in_training(_named(root, "", root, direct), direct)
+        raise _in_training("network", direct=True)
 
 
 def _in_training(what: str, direct: bool) -> ValueError:

@@ -226,8 +226,13 @@ def test_what_acts_by_its_mode_is_refused_in_training_mode(module):
 
 @pytest.mark.parametrize(
     "network",
-    [nn.DataParallel(NETWORK), nn.Sequential(NETWORK, nn.Identity()), scripted(NETWORK, frozen=True)],
-    ids=["DataParallel", "Sequential", "TorchScript"],
+    [
+        nn.DataParallel(NETWORK),
+        nn.Sequential(NETWORK, nn.Identity()),
+        scripted(NETWORK, frozen=True),
+        lambda x, last=nn.Identity(): last(NETWORK(x)),
+    ],
+    ids=["DataParallel", "Sequential", "TorchScript", "a function"],
 )
 def test_what_is_around_a_network_in_evaluation_mode_may_be_in_any(network):
     assert_found(NETWORK, find_adversarial(network, INPUTS, TARGETS))
