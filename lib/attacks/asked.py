@@ -11,6 +11,7 @@ from lib.solvers.arguments import KindError, warn
 
 SURELY = 0.1  # of the largest logit: half precision is off by a tenth of that
 ROUNDED = 1e-2  # by which probabilities can miss a sum of 1
+SEED_OF_TWINS, NUM_OTHERS = 0, 8
 FEWEST = 16  # numbers that all lie in [0, 1] by chance in fewer than one of 60,000 networks
 
 
@@ -19,11 +20,15 @@ class ProbabilitiesWarning(UserWarning):
 
 
 class Asked:
-    """The caller's network: logits (N, K) for images (N, ...), in the images' dtype. One that works in place, as its
-    first answer tells, is asked on copies."""
+    """The caller's network: logits (N, K) for images (N, ...), in the images' dtype.
 
-    def __init__(self, network: Callable[[Tensor], Tensor], num_classes: int, in_place: bool):
+    in_place : whether it changes its argument; then it is asked on copies.
+    twins : (K,), classes that are always as an earlier one is; of such a network says the first, and theirs are -inf.
+    """
+
+    def __init__(self, network: Callable[[Tensor], Tensor], num_classes: int, in_place: bool, twins: Tensor):
         self.network, self.num_classes, self.in_place = network, num_classes, in_place
+        self.twins = twins if twins.any() else None
 
     def __call__(self, images: Tensor) -> Tensor:
         version = images._version
@@ -36,7 +41,8 @@ class Asked:
             raise ValueError(
                 f"network must return as many logits each time: {self.num_classes} at first, then {logits.shape[1]}"
             )
-        return logits.to(images.dtype)
+        logits = logits.to(images.dtype)
+        return logits if self.twins is None else logits.masked_fill(self.twins, -torch.inf)
 
 
 def asked(network, inputs: Tensor) -> Asked:
@@ -65,7 +71,7 @@ def asked(network, inputs: Tensor) -> Asked:
             ".detach() and .data out of its forward"
         )
     _warn_of_probabilities(logits.detach())
-    return Asked(network, logits.shape[1], in_place)
+    return Asked(network, logits.shape[1], in_place, _twins(network, images.detach(), logits.detach()))
 
 
 # --- Its modules ----------------------------------------------------------------------------------
@@ -214,6 +220,25 @@ def _differ(logits, others: Tensor) -> bool:
     finite = others.isfinite()
     close = (logits - others).abs() <= SURELY * others[finite].abs().amax() if finite.any() else finite
     return not (close | ~finite).all()
+
+
+@torch.no_grad()
+def _twins(network, images: Tensor, logits: Tensor) -> Tensor:
+    """Whether a class has the very logits of an earlier one, (K,) bool: on the images, and on others drawn here."""
+    twins = _repeated(logits)
+    if twins.any():
+        dice = torch.Generator().manual_seed(SEED_OF_TWINS)
+        others = torch.rand(NUM_OTHERS, *images.shape[1:], generator=dice, dtype=images.dtype).to(images.device)
+        twins = _repeated(torch.cat([logits, _as_logits(network(others), others)]))
+    return twins
+
+
+def _repeated(columns: Tensor) -> Tensor:
+    """Whether a column of (n, K) equals an earlier one, (K,) bool."""
+    _, group = torch.unique(columns, dim=1, return_inverse=True)
+    places = torch.arange(len(group), device=group.device)
+    first = torch.full_like(group, len(group)).scatter_reduce(0, group, places, "amin")
+    return places > first[group]
 
 
 def _warn_of_probabilities(logits: Tensor) -> None:

@@ -171,6 +171,17 @@ def test_a_rival_that_is_there_twice_changes_no_optimum(problem, which):
     assert_as_near(tightly(twice), tightly(problem), tolerance=5e-4)
 
 
+@both_attacks
+@examples(12)
+@given(problem=problems())
+def test_classes_that_are_all_there_twice_change_nothing(attack, problem):
+    """The target's twin follows it, and of equals the first is said. As near; the twin alone is never said."""
+    twice = problem.with_network(lambda logits: torch.cat([logits, logits], dim=1))
+    assert_as_near(attack(twice), attack(problem))
+    twins = Problem(problem.kind, twice.network, problem.inputs, problem.targets + problem.num_classes)
+    assert not attack(twins).success.any()
+
+
 @examples(20)
 @given(problem=problems(num_rows=5), exponent=st.integers(-40, 40))
 def test_logits_in_another_unit_are_tightened_to_the_same_image(problem, exponent):
