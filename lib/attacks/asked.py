@@ -1,7 +1,8 @@
 """The caller's network, and how it is asked: never in training mode, for logits, about images that stay as they are."""
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from lib.attacks import behind
 from lib.solvers.arguments import KindError, warn
 
-SURELY = 0.1  # of the largest logit: half precision is off by a tenth of that
+SURELY = 0.2  # of what tells classes apart
 ROUNDED = 1e-2  # by which probabilities can miss a sum of 1
 SEED_OF_TWINS, NUM_OTHERS = 0, 8
 FEWEST = 16  # numbers that all lie in [0, 1] by chance in fewer than one of 60,000 networks
@@ -58,10 +59,10 @@ def asked(network, inputs: Tensor) -> Asked:
             "network first?"
         )
     roots = list(behind.modules(network))
-    for root in roots:
-        _check_modules(root, direct=root is network)
+    wrong = {module: error for root in roots for module, error in _wrong(root, direct=root is network)}
     images = inputs[:2].detach().clone().requires_grad_()
-    logits, in_place = _first_answer(network, roots, images)
+    with _refusing(wrong):
+        logits, in_place = _first_answer(network, roots, images)
     if isinstance(network, nn.Module):
         _check_mode(network)
     _refuse_neighbours(network, images.detach(), logits.detach())
@@ -77,19 +78,43 @@ def asked(network, inputs: Tensor) -> Asked:
 # --- Its modules ----------------------------------------------------------------------------------
 
 
-def _check_modules(root: nn.Module, direct: bool) -> None:
-    """Raises for a module that answers at random, or by an image's neighbours; direct : the root was handed in."""
+def _wrong(root: nn.Module, direct: bool) -> Iterator[tuple[nn.Module, ValueError]]:
+    """The modules that no call may come to, since they answer at random or by an image's neighbours, and what to say.
+
+    direct : the root was handed in itself.
+    """
     for name, module in root.named_modules():
         what = _named(root, name, module, direct)
         if any(isinstance(part, nn.parameter.UninitializedTensorMixin) for part in module.parameters(recurse=False)):
-            raise ValueError(f"{what} is lazy and has no weights yet: call network on an image first")
-        if _is_training(module) and _acts_by_mode(module):
-            raise _in_training(what, direct)
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
-            raise ValueError(
-                f"{what} has no running statistics, so that an image's logits depend on its neighbours in the "
-                "batch: build it with track_running_stats=True"
+            yield module, ValueError(f"{what} is lazy and has no weights yet: call network on an image first")
+        elif _is_training(module) and _acts_by_mode(module):
+            yield module, _in_training(what, direct)
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
+            yield (
+                module,
+                ValueError(
+                    f"{what} has no running statistics, so that an image's logits depend on its neighbours in the "
+                    "batch: build it with track_running_stats=True"
+                ),
             )
+
+
+@contextmanager
+def _refusing(wrong: Mapping[nn.Module, ValueError]) -> Iterator[None]:
+    """Raises as soon as a call comes to one of these modules, before it runs; those that it passes by do not matter."""
+
+    def refuse(module: nn.Module, _) -> None:
+        raise wrong[module]
+
+    for module, error in wrong.items():
+        if isinstance(module, torch.jit.ScriptModule):  # of which nobody is told when it runs
+            raise error
+    hooks = [module.register_forward_pre_hook(refuse, prepend=True) for module in wrong]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _check_mode(network: nn.Module) -> None:
@@ -121,15 +146,16 @@ def _is_training(module: nn.Module) -> bool:
 
 def _acts_by_mode(module: nn.Module) -> bool:
     """Whether the module may do something else in training mode, its parts aside."""
-    if isinstance(module, (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase, nn.RReLU)):
-        return True
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return module.p > 0
+    if isinstance(module, (nn.modules.batchnorm._NormBase, nn.RReLU)):
+        return getattr(module, "track_running_stats", True) or isinstance(module, nn.modules.batchnorm._BatchNorm)
     if isinstance(module, torch.jit.ScriptModule):
         return any(word in module.original_name for word in ("Drop", "Norm", "RReLU"))
     if (rate := getattr(module, "dropout", 0)) and isinstance(rate, float):  # recurrent layers and attention
         return True
-    forward = type(module).forward
-    own = isinstance(forward, types.FunctionType) and not behind.is_torchs(type(module))
-    return own and "training" in behind.named_in(forward.__code__)
+    own = [part for kind in type(module).__mro__ if not behind.is_torchs(kind) for part in vars(kind).values()]
+    return any("training" in behind.named_in(part.__code__) for part in own if isinstance(part, types.FunctionType))
 
 
 # --- Its first answer -----------------------------------------------------------------------------
@@ -137,8 +163,9 @@ def _acts_by_mode(module: nn.Module) -> bool:
 
 def _first_answer(network, roots: list[nn.Module], images: Tensor) -> tuple[Tensor, bool]:
     """Logits, and whether the network works in place; what it changed of itself is put back, and an error."""
-    buffers = {name: buffer for root in roots for name, buffer in root.named_buffers()}
-    before = {name: buffer.clone() for name, buffer in buffers.items()}
+    owners = [(root, *path.rpartition(".")[::2]) for root in roots for path, _ in root.named_buffers()]
+    buffers = [(root.get_submodule(path), name) for root, path, name in owners]
+    before = [(buffer := owner._buffers[name], buffer.clone()) for owner, name in buffers]
     handed = images.clone()
     try:
         with torch.enable_grad():
@@ -148,15 +175,24 @@ def _first_answer(network, roots: list[nn.Module], images: Tensor) -> tuple[Tens
     except Exception as error:
         _explain(error, roots, images)
         raise
-    for name, buffer in buffers.items():
-        if not _is_same(buffer, before[name]):
-            with torch.no_grad():
-                buffer.copy_(before[name])
-            raise ValueError(
-                f"network changes its own buffer {name!r} when it is asked, so that an answer depends on the questions "
-                "before: an attack needs one that stays as it is"
-            )
+    changed = [
+        _put_back(owner, name, *was)
+        for (owner, name), was in zip(buffers, before, strict=True)
+        if not _is_same(owner._buffers[name], was[1])
+    ]
+    if changed:
+        raise ValueError(
+            f"network changes its own buffer {changed[0]!r} when it is asked, so that an answer depends on the "
+            "questions before: an attack needs one that stays as it is"
+        )
     return logits, handed._version > 0 or not torch.equal(handed, images)
+
+
+@torch.no_grad()
+def _put_back(owner: nn.Module, name: str, buffer: Tensor, values: Tensor) -> str:
+    """The buffer that there was, with the values that it had; the name of it."""
+    owner._buffers[name] = buffer.copy_(values)
+    return name
 
 
 def _is_same(first: Tensor, second: Tensor) -> bool:
@@ -208,17 +244,26 @@ def _refuse_neighbours(network, images: Tensor, logits: Tensor) -> None:
         alone = network(images[:1].clone())
     except Exception as error:
         raise ValueError("network answers to two images and fails on one: an attack asks about any number") from error
-    if _differ(alone, logits[:1]) and not _differ(network(images.clone()), logits):
+    if _differ(alone, logits[:1], SURELY) and not _differ(network(images.clone()), logits, 0):
         raise ValueError(
             "network gives an image other logits beside another image than alone, as batch norm in training does: an "
             "attack needs one that looks at each image by itself, network.eval() or F.batch_norm(..., training=False)"
         )
 
 
-def _differ(logits, others: Tensor) -> bool:
-    """By more than any rounding."""
+def _differ(logits, others: Tensor, fraction: float) -> bool:
+    """Where they are finite by more than rounding, and more than a fraction of what tells classes apart.
+
+    That is their distance from the row's median, as three in four of them have it or less: a constant that all share,
+    and a class that is masked, have no part in it.
+    """
+    eps, others = torch.finfo(others.dtype).eps, others.double()
     finite = others.isfinite()
-    close = (logits - others).abs() <= SURELY * others[finite].abs().amax() if finite.any() else finite
+    if not finite.any():
+        return False
+    away = (others - others.median(dim=1, keepdim=True).values)[finite].abs().sort().values
+    spread = away[3 * (len(away) - 1) // 4]
+    close = (logits - others).abs() <= fraction * spread + 64 * eps * others.abs()
     return not (close | ~finite).all()
 
 

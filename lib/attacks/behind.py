@@ -6,9 +6,9 @@ import inspect
 import types
 from collections.abc import Iterator
 
-from torch import nn
+from torch import Tensor, nn
 
-MOST_SEEN = 10_000  # objects that are looked through
+MOST_SEEN = 10_000  # places that are looked at
 
 # Something that a call may lead to, and the names in the code that leads there: which of its attributes are followed.
 Place = tuple[object, frozenset[str]]
@@ -16,24 +16,29 @@ Place = tuple[object, frozenset[str]]
 
 def modules(network) -> Iterator[nn.Module]:
     """The modules that calling `network` leads to, as far as that can be seen; each once, the outermost first."""
-    seen: dict[int, object] = {}  # kept, or another object might get the same id
+    seen: dict[tuple[int, frozenset[str]], object] = {}  # the objects are kept, or others might get the same id
+    told: set[int] = set()
     pending: list[Place] = [(network, frozenset())]
     while pending and len(seen) < MOST_SEEN:
-        value, names = pending.pop()
-        if id(value) not in seen:
-            seen[id(value)] = value
-            if isinstance(value, nn.Module):
-                seen |= {id(part): part for part in value.modules()}
-                yield value
-            pending += _behind(value, names)
+        value, names = pending.pop(0)
+        if (id(value), names) in seen or isinstance(value, (str, bytes, int, float, complex, Tensor, type(None))):
+            continue
+        seen[id(value), names] = value
+        if isinstance(value, nn.Module) and id(value) not in told:
+            told |= {id(part) for part in value.modules()}
+            yield value
+        pending += _behind(value, names)
 
 
 def _behind(value, names: frozenset[str]) -> list[Place]:
     """Where it leads in one step: functions to what they hold, collections to all, objects to what the code names."""
     match value:
         case nn.Module():
-            ours = [part for part in value.modules() if not is_torchs(type(part))]
-            return [(types.MethodType(type(part).forward, part), names) for part in ours]
+            ours = [part for part in value.modules() if not is_torchs(type(part)) or "forward" in vars(part)]
+            hooks = [hook for part in value.modules() for hook in _hooks(part)]
+            return [(step, names) for step in (*(part.forward for part in ours), *hooks)]
+        case types.FunctionType(_torchdynamo_orig_callable=function):
+            return [(function, names)]
         case types.FunctionType():
             return [] if is_torchs(value) else [(held, named_in(value.__code__)) for held in _held(value)]
         case types.MethodType(__func__=types.FunctionType(__code__=code), __self__=owner):
@@ -48,6 +53,10 @@ def _behind(value, names: frozenset[str]) -> list[Place]:
     called = vars(type(value)).get("__call__")
     of_class = [(types.MethodType(called, value), names)] if isinstance(called, types.FunctionType) else []
     return [*_attributes(value, names), *of_class]
+
+
+def _hooks(module: nn.Module) -> list:
+    return [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
 
 
 def is_torchs(thing) -> bool:
@@ -65,7 +74,7 @@ def _held(function: types.FunctionType) -> list:
     named, known = named_in(function.__code__), function.__globals__
     enclosed = [cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType()]
     defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    return [*enclosed, *(known[name] for name in named if name in known), *defaults]
+    return [*enclosed, *(known[name] for name in sorted(named) if name in known), *defaults]
 
 
 def _attributes(owner, names: frozenset[str]) -> list[Place]:

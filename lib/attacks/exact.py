@@ -11,6 +11,8 @@ from lib.solvers import lbfgs, quadratic
 from lib.solvers.arguments import KindError
 from lib.solvers.quadratic import TOLERANCE, Projection
 
+MOST_STEPS = 2000  # mostly a dozen; rows of very different lengths that nearly contradict each other take longest
+
 
 def minimum_perturbation(network: nn.Linear, inputs: Tensor, targets: Tensor) -> Projection:
     """D(x, l) - x for a linear network, in float64: the shortest r with x + r in [0, 1]^n and given class `targets`.
@@ -32,19 +34,20 @@ def minimum_perturbation(network: nn.Linear, inputs: Tensor, targets: Tensor) ->
     slopes = weight[targets][:, None] - weight[rivals]
     # Differences first: next to a large bias the logits themselves would be rounded.
     to_make_up = bias[rivals] - bias[targets][:, None] - quadratic.apply(slopes, x)
-    found = quadratic.project(slopes, to_make_up, -x, 1 - x)
+    found = quadratic.project(slopes, to_make_up, -x, 1 - x, max_iterations=MOST_STEPS)
     logits = (x + found.perturbation) @ weight.T + bias
     # A tie may be missed by as much as the programme misses it, and by the rounding of logits.
     behind = logits.gather(1, rivals) - logits.gather(1, targets[:, None])
     steepness = lbfgs.norms(slopes.flatten(0, 1)).view_as(behind)
     allowed = TOLERANCE * found.perturbation.norm(dim=1, keepdim=True) * steepness
-    size = bias.abs().amax() + lbfgs.norms(weight).amax() * x.norm(dim=1, keepdim=True)
+    reach, length = lbfgs.norms(weight), x.norm(dim=1, keepdim=True)
+    size = sum(bias[k].abs() + reach[k] * length for k in (rivals, targets[:, None]))
     given = (behind <= allowed + 32 * torch.finfo(size.dtype).eps * size).all(dim=1)
     unsolved = int((~(given & (found.violation <= TOLERANCE))).sum())  # nan is no solution, either
     if unsolved:
         raise ValueError(
-            f"{unsolved} of {len(x)} inputs have no solution that was found: most likely there is no image in [0, 1] "
-            "that the network gives their target"
+            f"{unsolved} of {len(x)} inputs have no solution that was found in {MOST_STEPS} steps: most likely there "
+            "is no image in [0, 1] that the network gives their target"
         )
     arguments.warn_of_targets_given((found.perturbation == 0).all(dim=1))
     return found

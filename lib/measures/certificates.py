@@ -230,7 +230,8 @@ def largest_share(distances: Tensor, lengths: Tensor) -> Estimate:
     """
     _check_measured(distances, lengths)
     certified = ~distances.isnan()
-    shares = torch.where(distances == 0, 0, distances / lengths)[certified]  # 0 / 0: x has the target class already
+    nothing = (distances == 0) | lengths.isinf()  # x has the target class already; or no image was found that has
+    shares = torch.where(nothing, 0, distances / lengths)[certified]
     largest = float(shares.max()) if len(shares) else math.nan
     return Estimate(largest, largest, largest, len(shares))
 

@@ -31,7 +31,7 @@ def percent(successes: int, n: int) -> Estimate:
 def root_mean_square(values: np.ndarray) -> Estimate:
     """Root of the mean square of values (n,), with the interval of the mean square. Errors as in `mean`."""
     squared = mean(np.square(np.asarray(values, dtype=float)))
-    return Estimate(*(float(max(v, 0)) ** 0.5 for v in squared[:3]), squared.n)
+    return Estimate(*(float(np.maximum(v, 0)) ** 0.5 for v in squared[:3]), squared.n)
 
 
 def pooled(percents: Iterable[Estimate]) -> Estimate:
@@ -45,9 +45,14 @@ def pooled(percents: Iterable[Estimate]) -> Estimate:
 
 
 def mean(values: np.ndarray) -> Estimate:
-    """Mean of values (n,) with Student's t interval. Raises ValueError for fewer than two values."""
+    """Mean of values (n,) with Student's t interval; fewer than two have none, and all of it is nan.
+
+    Raises ValueError for what is no vector.
+    """
     values = np.asarray(values, dtype=float)
-    if values.ndim != 1 or len(values) < 2:
-        raise ValueError(f"a mean's interval needs a vector of at least two values, got shape {values.shape}")
+    if values.ndim != 1:
+        raise ValueError(f"a mean needs a vector of values, got shape {values.shape}")
+    if len(values) < 2:
+        return Estimate(np.nan, np.nan, np.nan, len(values))
     half = scipy.stats.t.ppf(0.975, len(values) - 1) * scipy.stats.sem(values)
     return Estimate(float(values.mean()), float(values.mean() - half), float(values.mean() + half), len(values))

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.attacks import tight
+from lib.attacks import asked, tight
 from lib.attacks.arguments import AlreadyTargetsWarning
 from lib.attacks.asked import ProbabilitiesWarning
 from lib.attacks.penalized import find_adversarial, find_nearest_adversarial
@@ -27,6 +27,7 @@ from tests.doors import (
     N,
     assert_consistent,
     assert_found,
+    generator,
     images,
 )
 
@@ -245,6 +246,87 @@ def test_a_module_that_the_call_does_not_lead_to_is_nobodys_business():
     other = in_training("dropout")
     both = SimpleNamespace(network=NETWORK, other=other)
     assert_found(NETWORK, find_adversarial(lambda x: both.network(x), INPUTS, TARGETS))
+
+
+class Helped(nn.Module):
+    """Looks at its mode in a method that its forward calls."""
+
+    def _drop(self, images):
+        return F.dropout(images, 0.5, self.training)
+
+    def forward(self, images):
+        return self._drop(images)
+
+
+def test_a_mode_that_a_helper_looks_at_counts():
+    network = nn.Sequential(Helped(), NETWORK).eval()
+    network[0].training = True
+    with pytest.raises(ValueError, match=r"network's module '0', Helped, is in training mode"):
+        find_adversarial(network, INPUTS, TARGETS)
+
+
+@pytest.mark.parametrize("idle", [nn.Dropout(0.0), nn.InstanceNorm1d(3)], ids=lambda module: type(module).__name__)
+def test_what_does_the_same_in_either_mode_may_be_in_any(idle):
+    network = nn.Sequential(NETWORK, nn.Unflatten(1, (1, NUM_CLASSES)), nn.Identity(), nn.Flatten()).eval()
+    if isinstance(idle, nn.Dropout):
+        network[2] = idle
+    else:
+        network.add_module("idle", nn.Identity())
+        network[2].extra = idle
+    assert_found(NETWORK, find_adversarial(network, INPUTS, TARGETS))
+
+
+def test_a_module_that_the_call_passes_by_does_not_matter():
+    gan = nn.ModuleDict({"network": NETWORK, "other": nn.Dropout()})
+    gan["other"].train()
+    assert_found(NETWORK, find_adversarial(lambda x: gan["network"](x), INPUTS, TARGETS))
+    assert not gan["other"]._forward_pre_hooks
+
+
+class Averaging(nn.Module):
+    """Assigns a new tensor to its buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(NUM_PIXELS))
+
+    def forward(self, images):
+        self.mean = 0.9 * self.mean + 0.1 * images.detach().mean(dim=0)
+        return NETWORK(images - self.mean)
+
+
+def test_a_buffer_that_is_assigned_anew_is_put_back_too():
+    network = Averaging().eval()
+    before = network.mean
+    with pytest.raises(ValueError, match="changes its own buffer 'mean'"):
+        find_adversarial(network, INPUTS, TARGETS)
+    assert network.mean is before
+    assert not before.any()
+
+
+@pytest.mark.parametrize("value", [0.0, -1e3, -1e9, -torch.inf])
+@pytest.mark.parametrize("constant", [0.0, 1e4])
+def test_neighbours_are_seen_beside_a_class_that_is_masked_and_a_constant(value, constant):
+    def coupled(images):
+        logits = NETWORK(images - images.mean(dim=0)) + constant
+        return torch.cat([logits, torch.full_like(logits[:, :1], value)], dim=1)
+
+    with pytest.raises(ValueError, match="other logits beside another image"):
+        find_adversarial(coupled, INPUTS, TARGETS)
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.2, 0.5, 2.0])
+def test_random_logits_are_nobodys_neighbours(noise):
+    dice = generator(3)
+    for _ in range(50):
+        asked.asked(lambda x: NETWORK(x) + noise * torch.randn(len(x), NUM_CLASSES, generator=dice), INPUTS)
+
+
+def test_logits_that_are_inf_are_no_answer_for_any_attack():
+    infinite = torch.tensor([0, torch.inf, 0, 0])
+    for find in FINDERS.values():
+        with pytest.raises(ValueError, match="not finite"):
+            find(lambda x: NETWORK(x) + infinite, INPUTS, torch.zeros_like(TARGETS))
 
 
 def never_empty(images):

@@ -127,6 +127,34 @@ def test_an_empty_closure_and_a_circle_end_the_search():
     assert list(behind.modules(lambda x: owner.itself.itself.model(x))) == [INNER]
 
 
+def test_an_object_is_followed_by_every_name_that_leads_there():
+    """Whichever is met first."""
+    both = SimpleNamespace(first=INNER, second=OTHER)
+
+    def one(images):
+        return both.first(images)
+
+    def other(images):
+        return both.second(images)
+
+    for network in (lambda x: other(one(x)), lambda x: one(other(x))):
+        assert set(behind.modules(network)) == {INNER, OTHER}
+
+
+def test_what_is_no_object_of_interest_uses_nothing_up():
+    names = [f"class {i}" for i in range(2 * behind.MOST_SEEN)]
+    assert list(behind.modules(lambda x: (names, INNER(x)))) == [INNER]
+
+
+def test_hooks_own_forwards_and_compiled_functions_are_followed():
+    hooked, own = nn.Identity(), nn.Identity()
+    hooked.register_forward_hook(lambda module, images, output: INNER(output))
+    own.forward = lambda images: INNER(images)
+    compiled = torch.compile(lambda x: INNER(x), backend="eager")
+    for network in (hooked, own, compiled):
+        assert any(module is INNER for module in behind.modules(network))
+
+
 def test_nothing_of_the_callers_runs():
     class Touchy:
         @property

@@ -1,12 +1,16 @@
 """The exact optimum is feasible, meets the conditions of optimality, and is what other solvers and geometry give."""
 
 import copy
+import warnings
 
+import numpy as np
 import pytest
+import scipy.optimize
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lib.attacks.arguments import AlreadyTargetsWarning
 from lib.attacks.exact import minimum_perturbation
 
 pytestmark = pytest.mark.numerical
@@ -178,3 +182,25 @@ def test_a_network_that_is_not_finite_is_refused(problem, value):
     network.bias.data[0] = value
     with pytest.raises(ValueError, match="network must have finite"):
         minimum_perturbation(network, inputs, targets)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_rows_of_very_different_lengths_are_solved_wherever_an_image_exists(seed):
+    """Margins as a linear programme finds them: where one is clear there is an image, and the optimum is found."""
+    source = torch.Generator().manual_seed(seed)
+    weight = torch.randn(20, 30, generator=source, dtype=torch.float64)
+    weight *= 10 ** (6 * torch.rand(20, 1, generator=source, dtype=torch.float64) - 3)
+    inputs, network = torch.rand(20, 30, generator=source, dtype=torch.float64), linear(weight, None)
+    for target in range(20):
+        others = torch.arange(20) != target
+        slopes = (weight[target] - weight[others]).numpy()
+        slopes /= np.linalg.norm(slopes, axis=1, keepdims=True)
+        best = scipy.optimize.linprog(
+            [0] * 30 + [-1], np.hstack([-slopes, np.ones((19, 1))]), np.zeros(19), bounds=[(0, 1)] * 30 + [(None, None)]
+        )
+        if best.x[-1] > 0.05:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", AlreadyTargetsWarning)
+                found = minimum_perturbation(network, inputs[[target]], torch.tensor([target]))
+            image = inputs[[target]] + found.perturbation
+            assert (slopes @ image[0].numpy()).min() >= -1e-6

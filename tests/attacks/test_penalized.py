@@ -554,3 +554,9 @@ def test_gpu_equals_cpu(name, images, request):
     verify(on_gpu, inputs.cuda(), targets.cuda(), gpu)
     assert torch.equal(gpu.success.cpu(), cpu.success)
     torch.testing.assert_close(gpu.distortion.mean().cpu(), cpu.distortion.mean(), rtol=TOLERANCE, atol=0)
+
+
+def test_a_distortion_whose_square_is_no_number_is_one_all_the_same():
+    inputs = torch.zeros(2, 4)
+    adversarial = torch.tensor([[1e-30, 0, 0, 0], [0, 0, 0, 0]])
+    torch.testing.assert_close(penalized.distortion(adversarial, inputs), torch.tensor([0.5e-30, 0]), rtol=1e-5, atol=0)

@@ -464,6 +464,8 @@ def test_the_largest_share_by_hand():
     distances = torch.tensor([1.0, 0.0, torch.nan, 0.5, 3.0], dtype=torch.float64)
     lengths = torch.tensor([4.0, 0.0, 1.0, 0.8, torch.inf], dtype=torch.float64)
     assert certificates.largest_share(distances, lengths)[::3] == (0.625, 4)
+    beyond = certificates.largest_share(torch.tensor([torch.inf, 0.4]), torch.tensor([torch.inf, 0.2]))
+    assert beyond.value == 2  # where nothing was found nothing is refuted, and nothing hidden
     too_far = certificates.largest_share(torch.tensor([2.0]), torch.tensor([0.0]))
     assert too_far.value == torch.inf
 
