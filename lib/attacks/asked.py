@@ -254,15 +254,14 @@ def _refuse_neighbours(network, images: Tensor, logits: Tensor) -> None:
 def _differ(logits, others: Tensor, fraction: float) -> bool:
     """Where they are finite by more than rounding, and more than a fraction of what tells classes apart.
 
-    That is their distance from the row's median, as three in four of them have it or less: a constant that all share,
-    and a class that is masked, have no part in it.
+    That is how far half of a row is from its median, in the row where it is furthest: a constant that all share, and
+    classes that are masked, have no part in it.
     """
-    eps, others = torch.finfo(others.dtype).eps, others.double()
+    eps, others = max(torch.finfo(others.dtype).eps, torch.finfo(torch.float32).eps), others.double()
     finite = others.isfinite()
-    if not finite.any():
-        return False
-    away = (others - others.median(dim=1, keepdim=True).values)[finite].abs().sort().values
-    spread = away[3 * (len(away) - 1) // 4]
+    away = (others - others.median(dim=1, keepdim=True).values).abs().nan_to_num(nan=torch.inf).sort(dim=1).values
+    half = away[:, others.shape[1] // 2]
+    spread = half[half.isfinite()].amax() if half.isfinite().any() else 0
     close = (logits - others).abs() <= fraction * spread + 64 * eps * others.abs()
     return not (close | ~finite).all()
 
