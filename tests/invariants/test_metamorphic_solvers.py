@@ -462,7 +462,8 @@ def assert_same_r(found, reference, rows=slice(None), tolerance: float = 1e-6) -
     expected = reference.perturbation[rows]
     apart = (found.perturbation - expected).norm(dim=1)
     assert (apart <= tolerance * (1e-3 + expected.norm(dim=1))).all()
-    assert torch.equal(found.violation <= TOLERANCE, (reference.violation <= TOLERANCE)[rows])
+    # Twice: a step that leaves a violation of just the tolerance may be stated as a rounding more.
+    assert torch.equal(found.violation <= 2 * TOLERANCE, (reference.violation <= 2 * TOLERANCE)[rows])
 
 
 @examples(60)
