@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from torch import nn
 
 from benchmarks import paired, peers, report, scaling
 from benchmarks.attack import Counted, compare, measure, ratio, table
@@ -119,12 +118,13 @@ def test_resizing_there_and_back_keeps_the_image():
 
 
 def test_a_tree_beside_itself_finds_the_same(tmp_path):
-    network = nn.Linear(784, 10).eval().requires_grad_(False)
+    network = mnist.build(mnist.SPECS["softmax 1"], torch.Generator().manual_seed(1)).requires_grad_(False)
     inputs = torch.rand(4, 784, generator=torch.Generator().manual_seed(0))
     targets = network(inputs).topk(2).indices[:, 1]
-    torch.save({"networks": {"linear": network}, "inputs": inputs, "targets": targets}, tmp_path / "networks.pt")
-    first, again = (paired.in_tree(report.HERE.parent, tmp_path / "networks.pt") for _ in range(2))
-    assert first.keys() == {"linear, attack", "linear, tight"}
+    file = tmp_path / "networks.safetensors"
+    paired.save({"softmax 1": network}, {"inputs": inputs, "targets": targets}, file)
+    first, again = (paired.in_tree(report.HERE.parent, file) for _ in range(2))
+    assert first.keys() == {"softmax 1, attack", "softmax 1, tight"}
     for case, found in first.items():
         assert found["success"] == 4
         assert found["distortion"] == again[case]["distortion"]

@@ -44,18 +44,7 @@ CHOSEN = {name for setting in SETTINGS for name in setting.variables}  # what th
 
 
 def command(setting: Setting) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-m",
-        "numerical",
-        "-k",
-        SLOW,
-        *setting.options,
-        *sys.argv[1:],
-    ]
+    return [sys.executable, "-m", "pytest", "-q", "-m", "numerical", "-k", SLOW, *setting.options, *sys.argv[1:]]
 
 
 def run(setting: Setting) -> bool:

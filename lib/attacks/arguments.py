@@ -170,14 +170,6 @@ def check_known(name: str, classes: Tensor, num_classes: int) -> None:
         )
 
 
-def check_distances(name: str, values, inputs: Tensor) -> None:
-    """Raises unless `values` is a Tensor (N,) of a distance, 0 or more, for each of the inputs."""
-    if not isinstance(values, Tensor):
-        raise KindError(f"{name} must be a torch.Tensor, not {type(values).__name__}: use torch.as_tensor({name})")
-    if values.shape != (len(inputs),) or not (values >= 0).all():
-        raise ValueError(f"{name} must be a distance of 0 or more for each of {len(inputs)} inputs, ({len(inputs)},)")
-
-
 def check_prices(c, inputs: Tensor) -> None:
     """Raises unless c is a Tensor (N,), a finite number of 0 or more for each of the inputs."""
     num = len(inputs)

@@ -1,7 +1,7 @@
 """The caller's network, and how it is asked: never in training mode, for logits, about images that stay as they are."""
 
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -85,7 +85,7 @@ def _wrong(root: nn.Module, direct: bool) -> Iterator[tuple[nn.Module, ValueErro
     """
     for name, module in root.named_modules():
         what = _named(root, name, module, direct)
-        if any(isinstance(part, nn.parameter.UninitializedTensorMixin) for part in module.parameters(recurse=False)):
+        if behind.is_lazy(module):
             yield module, ValueError(f"{what} is lazy and has no weights yet: call network on an image first")
         elif _is_training(module) and _acts_by_mode(module):
             yield module, _in_training(what, direct)
@@ -163,9 +163,7 @@ def _acts_by_mode(module: nn.Module) -> bool:
 
 def _first_answer(network, roots: list[nn.Module], images: Tensor) -> tuple[Tensor, bool]:
     """Logits, and whether the network works in place; what it changed of itself is put back, and an error."""
-    owners = [(root, *path.rpartition(".")[::2]) for root in roots for path, _ in root.named_buffers()]
-    buffers = [(root.get_submodule(path), name) for root, path, name in owners]
-    before = [(buffer := owner._buffers[name], buffer.clone()) for owner, name in buffers]
+    before = kept_buffers(roots)
     handed = images.clone()
     try:
         with torch.enable_grad():
@@ -175,31 +173,48 @@ def _first_answer(network, roots: list[nn.Module], images: Tensor) -> tuple[Tens
     except Exception as error:
         _explain(error, roots, images)
         raise
-    changed = [
-        _put_back(owner, name, *was)
-        for (owner, name), was in zip(buffers, before, strict=True)
-        if not _is_same(owner._buffers[name], was[1])
-    ]
+    finally:
+        changed = put_back(before)
     if changed:
         raise ValueError(
-            f"network changes its own buffer {changed[0]!r} when it is asked, so that an answer depends on the "
-            "questions before: an attack needs one that stays as it is"
+            f"network changes its own buffer {changed[0].rpartition('.')[2]!r} when it is asked, so that an answer "
+            "depends on the questions before: an attack needs one that stays as it is"
         )
     return logits, handed._version > 0 or not torch.equal(handed, images)
 
 
+# A buffer: its path in its root, the module that has it, the tensor, and the values that it had.
+Kept = tuple[str, nn.Module, Tensor, Tensor]
+
+
+def kept_buffers(roots: Iterable[nn.Module]) -> list[Kept]:
+    """The buffers of the modules, to be `put_back` after these have been asked."""
+    return [
+        (path, root.get_submodule(path.rpartition(".")[0]), buffer, buffer.clone())
+        for root in roots
+        for path, buffer in root.named_buffers()
+    ]
+
+
 @torch.no_grad()
-def _put_back(owner: nn.Module, name: str, buffer: Tensor, values: Tensor) -> str:
-    """The buffer that there was, with the values that it had; the name of it."""
-    owner._buffers[name] = buffer.copy_(values)
-    return name
+def put_back(kept: Iterable[Kept]) -> list[str]:
+    """Give each buffer that was changed, or assigned anew, the tensor and values that it had. The paths of these."""
+    changed = []
+    for path, owner, buffer, values in kept:
+        name = path.rpartition(".")[2]
+        if not _is_same(owner._buffers[name], values):
+            owner._buffers[name] = buffer.copy_(values)
+            changed.append(path)
+    return changed
 
 
 def _is_same(first: Tensor, second: Tensor) -> bool:
     """The same numbers; nan is the same as nan, and of what has no numbers nothing is said."""
     if first.is_meta or first.layout != torch.strided:
         return True
-    return torch.equal(first, second) or bool(((first == second) | (first.isnan() & second.isnan())).all())
+    if first.shape != second.shape:
+        return False
+    return bool(((first == second) | (first.isnan() & second.isnan())).all())
 
 
 def _where_they_are(answer) -> str:

@@ -35,7 +35,7 @@ def _behind(value, names: frozenset[str]) -> list[Place]:
     match value:
         case nn.Module():
             ours = [part for part in value.modules() if not is_torchs(type(part)) or "forward" in vars(part)]
-            hooks = [hook for part in value.modules() for hook in _hooks(part)]
+            hooks = [hook for part in value.modules() for hook in hooks_of(part)]
             return [(step, names) for step in (*(part.forward for part in ours), *hooks)]
         case types.FunctionType(_torchdynamo_orig_callable=function):
             return [(function, names)]
@@ -55,8 +55,14 @@ def _behind(value, names: frozenset[str]) -> list[Place]:
     return [*_attributes(value, names), *of_class]
 
 
-def _hooks(module: nn.Module) -> list:
+def hooks_of(module: nn.Module) -> list:
+    """What runs before and after the module's forward."""
     return [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+
+
+def is_lazy(module: nn.Module) -> bool:
+    """Whether it has no weights of its own yet, and makes them when it is called."""
+    return any(isinstance(part, nn.parameter.UninitializedTensorMixin) for part in module.parameters(recurse=False))
 
 
 def is_torchs(thing) -> bool:

@@ -6,7 +6,7 @@
 import torch
 from torch import Tensor, nn
 
-from lib.attacks import arguments
+from lib.attacks import arguments, behind
 from lib.solvers import lbfgs, quadratic
 from lib.solvers.arguments import KindError
 from lib.solvers.quadratic import TOLERANCE, Projection
@@ -38,12 +38,12 @@ def minimum_perturbation(network: nn.Linear, inputs: Tensor, targets: Tensor) ->
     found = quadratic.project(slopes, to_make_up, -x, 1 - x, tolerance=TOLERANCE / 10, max_iterations=MOST_STEPS)
     logits = (x + found.perturbation) @ weight.T + bias
     # A tie may be missed by as much as the programme misses it, and by the rounding of logits.
-    behind = logits.gather(1, rivals) - logits.gather(1, targets[:, None])
-    steepness = lbfgs.norms(slopes.flatten(0, 1)).view_as(behind)
+    lacking = logits.gather(1, rivals) - logits.gather(1, targets[:, None])
+    steepness = lbfgs.norms(slopes.flatten(0, 1)).view_as(lacking)
     allowed = TOLERANCE * found.perturbation.norm(dim=1, keepdim=True) * steepness
     reach, length = lbfgs.norms(weight), x.norm(dim=1, keepdim=True)
     size = sum(bias[k].abs() + reach[k] * length for k in (rivals, targets[:, None]))
-    given = (behind <= allowed + 32 * torch.finfo(size.dtype).eps * size).all(dim=1)
+    given = (lacking <= allowed + 32 * torch.finfo(size.dtype).eps * size).all(dim=1)
     unsolved = int((~(given & (found.violation <= TOLERANCE))).sum())  # nan is no solution, either
     if unsolved:
         raise ValueError(
@@ -62,9 +62,9 @@ def _checked(network: nn.Linear, inputs: Tensor, targets: Tensor) -> Tensor:
             f"network must be one torch.nn.Linear, not {type(network).__name__}: of a chain that is linear pass its "
             "layer, network[0]; for all others there is a search, lib.attacks.tight"
         )
-    if any(isinstance(part, nn.parameter.UninitializedTensorMixin) for part in network.parameters()):
+    if behind.is_lazy(network):
         raise ValueError("network is lazy and has no weights yet: call it on an image first")
-    if network._forward_hooks or network._forward_pre_hooks:
+    if behind.hooks_of(network):
         raise KindError("network has hooks, with which it may compute anything: remove them first")
     if nn.utils.parametrize.is_parametrized(network) and network.training:
         raise ValueError("network makes its weights anew each time in training mode: call network.eval() first")

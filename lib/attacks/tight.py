@@ -268,7 +268,7 @@ def _linearized_optimum(problem: _Problem, rows, images, margins, slopes) -> Ten
     """
     x, config = problem.x[rows], problem.config
     bounds = problem.enough[rows, None] - margins + quadratic.apply(slopes, images - x)
-    found = quadratic.solve(slopes, bounds, -x, 1 - x, tolerance=config.tolerance / 10, max_iterations=30)
+    found = quadratic.solve(slopes, bounds, -x, 1 - x, None, config.tolerance / 10, max_iterations=30)
     return found.perturbation
 
 

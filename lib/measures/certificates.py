@@ -507,21 +507,22 @@ def _checked_dense(network: nn.Module, inputs) -> nn.Sequential:
 
 def _checked_lengths(name: str, values, inputs: Tensor) -> Tensor:
     """`values` in float64. Raises unless it is a real Tensor (N,), 0 or more for each input, on its device."""
-    if isinstance(values, Tensor) and (values.is_complex() or values.dtype == torch.bool):
+    if not isinstance(values, Tensor):
+        raise KindError(f"{name} must be a torch.Tensor, not {type(values).__name__}: use torch.as_tensor({name})")
+    if values.is_complex() or values.dtype == torch.bool:
         raise KindError(f"{name} must hold real numbers, distances, not {values.dtype}")
-    if isinstance(values, Tensor) and values.shape != (len(inputs),):
+    if values.shape != (len(inputs),):
         cure = f": of one number for all use {name}.expand({len(inputs)})" if values.numel() == 1 else ""
         raise ValueError(
             f"{name} must be a distance of 0 or more for each of {len(inputs)} inputs, ({len(inputs)},), not of shape "
             f"{tuple(values.shape)}{cure}"
         )
-    if isinstance(values, Tensor) and values.device != inputs.device:
+    if values.device != inputs.device:
         raise ValueError(
             f"{name} must be on {inputs.device} as inputs are, not on {values.device}: use {name}.to(inputs.device)"
         )
-    if isinstance(values, Tensor) and not (values >= 0).all():
+    if not (values >= 0).all():
         raise ValueError(f"{name} must be a distance of 0 or more for each of the inputs, and one is negative or nan")
-    arguments.check_distances(name, values, inputs)
     return values.detach().double()
 
 

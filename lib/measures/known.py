@@ -5,6 +5,7 @@ import math
 
 from torch import Tensor, nn
 
+from lib.attacks import behind
 from lib.attacks.arguments import KindError
 
 ACTIVATIONS = (nn.Sigmoid, nn.Tanh, nn.ReLU)  # of each unit by itself; never falling, and as steep as `lipschitz` says
@@ -55,7 +56,7 @@ def called(thing) -> str:
 
 
 def refuse_lazy(layer: nn.Module) -> None:
-    if isinstance(layer, nn.modules.lazy.LazyModuleMixin) and layer.has_uninitialized_params():
+    if behind.is_lazy(layer):
         raise KindError(f"{layer} has no weights yet: call network(inputs[:1]) once, which makes them")
 
 
@@ -75,7 +76,7 @@ def refuse_own_code(module: nn.Module, kind: type[nn.Module]) -> None:
 
 def refuse_hooks(module: nn.Module) -> None:
     """Raises TypeError where hooks may change what `module` takes or returns."""
-    hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+    hooks = behind.hooks_of(module)
     for name in (base.__name__ for hook in hooks for base in type(hook).__mro__):
         if name in OLD_HOOKS:
             raise KindError(f"{called(module)} has a weight that a hook ({name}) makes: use {OLD_HOOKS[name]}")

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib.attacks import arguments
+from lib.attacks import arguments, asked
 from lib.attacks.arguments import PRECISIONS, KindError, refuse_autocast
 from lib.measures import known
 
@@ -546,7 +546,7 @@ def convolutions(network: nn.Module, image: Tensor) -> dict[str, Convolution]:
         return note
 
     layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d)]
-    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    before = asked.kept_buffers([network])
     hooks = [layer.register_forward_hook(noting(name)) for name, layer in layers]
     try:
         with torch.random.fork_rng([image.device] if image.is_cuda else []):  # dropout may draw, and changes no size
@@ -557,7 +557,7 @@ def convolutions(network: nn.Module, image: Tensor) -> dict[str, Convolution]:
     finally:
         for hook in hooks:
             hook.remove()
-        changed = _put_back(network, before)
+        changed = asked.put_back(before)
     if changed:
         raise ValueError(f"network changes its own buffer {changed[0]!r} when it is asked: call network.eval() first")
     return found
@@ -572,19 +572,6 @@ def _refuse_training(network: nn.Module) -> None:
                 f"network's module {name!r}, {type(module).__name__}, is in training mode, in which asking it changes "
                 "its running mean: call network.eval() first, which reaches every module"
             )
-
-
-def _put_back(network: nn.Module, before: dict[str, Tensor]) -> list[str]:
-    """Buffers as they were before, and the names of those that were not."""
-    now = dict(network.named_buffers())
-    changed = [name for name, buffer in before.items() if name in now and not _same(now[name], buffer)]
-    for name in changed:
-        now[name].copy_(before[name])
-    return changed
-
-
-def _same(values: Tensor, others: Tensor) -> bool:
-    return values.shape == others.shape and torch.allclose(values, others, rtol=0, atol=0, equal_nan=True)
 
 
 @torch.no_grad()

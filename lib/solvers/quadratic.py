@@ -62,15 +62,7 @@ def project(
     return solve(slopes, bounds, lower, upper, start, tolerance, max_iterations)
 
 
-def solve(
-    slopes: Tensor,
-    bounds: Tensor,
-    lower: Tensor,
-    upper: Tensor,
-    start: Tensor | None = None,
-    tolerance: float = TOLERANCE,
-    max_iterations: int = 100,
-) -> Projection:
+def solve(slopes, bounds, lower, upper, start, tolerance, max_iterations) -> Projection:
     """`project` for programmes that are known to be in order, and for those with nan or infinite slopes: nan."""
     norms, slopes, bounds = _normalised(slopes, bounds, lower, upper)
     unknown = (~norms.isfinite() | bounds.isnan()).any(dim=1).nonzero()[:, 0]
