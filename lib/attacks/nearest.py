@@ -1,4 +1,4 @@
-"""Which class is nearest, for the price of one gradient a class: the distances that the network's linearisation gives."""
+"""Which class is nearest, for the price of one gradient a class: by the network's linearisation."""
 
 import torch
 from torch import Tensor

@@ -53,7 +53,8 @@ class Pictures:
     wnids : tuple of str, the WordNet identifiers of the K classes, sorted; ImageNet's own order
     words : tuple of str, what each class is called
     name : str, says what pictures these are
-    shorter_side : int, to which a picture is scaled before its centre, SIDE pixels square, is cut out
+    shorter_side : int, to which a picture is scaled before its centre is cut out
+    side : int, pixels a side of that centre
     """
 
     archive: Archive = field(repr=False)
@@ -63,6 +64,7 @@ class Pictures:
     words: tuple[str, ...] = field(repr=False)
     name: str
     shorter_side: int
+    side: int = SIDE
 
     def __len__(self) -> int:
         return len(self.members)
@@ -86,8 +88,12 @@ class Pictures:
         some = self.subset((self.labels < num).nonzero()[:, 0], f"{num} classes")
         return replace(some, wnids=self.wnids[:num], words=self.words[:num])
 
+    def at(self, side: int) -> "Pictures":
+        """The same pictures at another size: the whole shorter side brought to `side` pixels, for small networks."""
+        return replace(self, shorter_side=side, side=side)
+
     def inputs(self) -> Tensor:
-        """All of them, decoded: (N, 3, SIDE, SIDE), float32, values in [0, 1]. Raises DataError for a damaged one."""
+        """All of them, decoded: (N, 3, side, side), float32, values in [0, 1]. Raises DataError for a damaged one."""
         return torch.stack([self._decode(member) for member in self.members])
 
     def batches(self, size: int) -> Iterator[Tensor]:
@@ -98,14 +104,14 @@ class Pictures:
     @cached_property
     def identity(self) -> str:
         """sha256 of the archive, the members and what is done to them: what a stored artifact depends on."""
-        parts = [self.archive.identity, *self.members, str(self.shorter_side), str(SIDE)]
+        parts = [self.archive.identity, *self.members, str(self.shorter_side), str(self.side)]
         return checksum("\n".join(parts).encode())
 
     def _decode(self, member: str) -> Tensor:
         contents = self.archive.read(member)
         try:
             with PIL.Image.open(io.BytesIO(contents)) as image:
-                square = centre(scale(image.convert("RGB"), self.shorter_side), SIDE)
+                square = centre(scale(image.convert("RGB"), self.shorter_side), self.side)
         except (OSError, ValueError, SyntaxError) as error:  # Pillow's ways to say "no picture"
             raise self.archive.damaged(error, member) from None
         return torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 255

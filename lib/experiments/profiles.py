@@ -6,6 +6,7 @@ from lib.attacks.penalized import AttackConfig
 from lib.attacks.tight import TightConfig
 from lib.measures.units import UnitsConfig
 from lib.networks.autoencoder import AutoencoderConfig
+from lib.networks.quocnet import QuocNetConfig, RICAConfig
 from lib.networks.training import MinibatchConfig, TrainingConfig
 from lib.solvers.lbfgs import LBFGSConfig
 
@@ -24,6 +25,22 @@ class PhotographsConfig:
     num_train: int | None  # pictures that the linear layer on AlexNet's features is trained on
     attack: AttackConfig = field(default_factory=lambda: AttackConfig(tolerance=3e-3, chunk_size=16))
     tight: TightConfig = field(default_factory=TightConfig)
+
+
+@dataclass(frozen=True)
+class CarsConfig:
+    """QuocNet's sizes for pictures and for digits, and how many images it, its classifier and the attack are shown."""
+
+    pictures: QuocNetConfig
+    digits: QuocNetConfig
+    rica: RICAConfig
+    num_unlabelled: int | None
+    num_train: int  # of either class
+    num_test: int  # of either class
+    num_attacked: int
+    decays: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)  # among which the classifier's is chosen
+    attack: AttackConfig = field(default_factory=lambda: AttackConfig(tolerance=3e-3, chunk_size=32))
+    tight: TightConfig = field(default_factory=lambda: TightConfig(chunk_size=32))
 
 
 @dataclass(frozen=True)
@@ -47,6 +64,7 @@ class Profile:
     num_lanczos: int  # steps towards a convolution's least singular value
     units: UnitsConfig
     photographs: PhotographsConfig
+    cars: CarsConfig
     attack: AttackConfig = field(default_factory=AttackConfig)
 
 
@@ -90,6 +108,17 @@ _PROFILES = (
             ),
             tight=TightConfig(max_iterations=1, max_averages=1),
         ),
+        cars=CarsConfig(
+            pictures=QuocNetConfig(side=32, field=5, num_maps=4, pool=3, contrast=5),
+            digits=QuocNetConfig(side=28, num_channels=1, field=5, num_maps=4, pool=3, contrast=5),
+            rica=RICAConfig(batch_size=50),
+            num_unlabelled=500,
+            num_train=75,
+            num_test=50,
+            num_attacked=10,
+            attack=AttackConfig(tolerance=0.1, max_searches=4),
+            tight=TightConfig(max_iterations=3, max_averages=1),
+        ),
     ),
     Profile(
         name="paper",
@@ -121,6 +150,15 @@ _PROFILES = (
         ),
         photographs=PhotographsConfig(
             num_attacked=64, num_coarse=16, num_judged=None, num_classes=None, num_train=None
+        ),
+        cars=CarsConfig(
+            pictures=QuocNetConfig(side=64, field=8, pool=3, contrast=5),
+            digits=QuocNetConfig(side=28, num_channels=1, field=7, pool=3, contrast=5),
+            rica=RICAConfig(),
+            num_unlabelled=None,
+            num_train=1400,
+            num_test=600,
+            num_attacked=100,
         ),
     ),
 )

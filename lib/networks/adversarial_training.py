@@ -1,17 +1,18 @@
-"""Layer-wise adversarial training (section 4.2): a pool of adversarial examples for the input and for every layer's output.
+"""Layer-wise adversarial training (section 4.2): a pool of adversarial examples for the output of every layer.
 
-An example at layer j is made by the attack on the rest of the network, in the box of that layer's values, and trains the
-layers above j: it is a constant, so nothing below moves for it. The pools are mixed into the training set all the time,
-and before each epoch a random part of each is made anew.
+An example at layer j is made by the attack on the rest of the network, in the box of that layer's values, and trains
+the layers above j: it is a constant, so nothing below moves for it. The pools are mixed into the training set all the
+time, and before each epoch a random part of each is made anew.
 
-Layer 0 is the input, layer j the output of the j-th hidden layer of a `mnist.sigmoid_network`, whose values lie in [0, 1]
-as pixels do.
+Layer 0 is the input, layer j the output of the j-th hidden layer of a `mnist.sigmoid_network`, whose values lie in
+[0, 1] as pixels do.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 import torch
@@ -139,7 +140,7 @@ def fit(
     """Train a `mnist.sigmoid_network` in place until the budget is spent.
 
     inputs : Tensor (N, 784) in [0, 1]; labels : Tensor (N,), int64. judged : images and classes for the curve alone.
-    seed : of the order of images, of dropout and of what the pools hold. Raises TrainingError when the loss is not finite.
+    seed : of the order of images, of dropout and of what the pools hold. Raises TrainingError for a loss not finite.
     """
     began, generator = time.perf_counter(), torch.Generator().manual_seed(seed)
     network.eval()  # dropout's own layers, in `learner`, remain in training
@@ -182,7 +183,8 @@ def _with_dropout(network: nn.Sequential, rates: Sequence[float]) -> nn.Sequenti
         return network
     linear = [layer for layer in network if isinstance(layer, nn.Linear)]
     dropped = dict(zip(linear, map(nn.Dropout, rates), strict=True))
-    return nn.Sequential(*(part for layer in network for part in ([dropped[layer], layer] if layer in dropped else [layer])))
+    parts = ([dropped[layer], layer] if layer in dropped else [layer] for layer in network)
+    return nn.Sequential(*itertools.chain.from_iterable(parts))
 
 
 def _epoch(learner, network, optimizer, inputs, labels, pools, config: LayerwiseConfig, generator) -> float:

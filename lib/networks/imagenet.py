@@ -19,6 +19,8 @@ from lib.data.dataset import DataError
 from lib.data.downloads import MissingFileError, PublicFile
 
 NUM_CLASSES = 1000
+SIDE = 224  # pixels of the pictures that SqueezeNet was trained on
+CARS = (436, 511, 627, 817)  # beach wagon, convertible, limousine, sports car among ImageNet's classes
 CONTRAST = {"size": 5, "alpha": 5 * 1e-4, "beta": 0.75, "k": 2}  # of 2012; PyTorch divides alpha by the size
 
 ALEXNET = PublicFile(
@@ -238,6 +240,23 @@ class SqueezeNet(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.classifier(self.features(self.normalize(inputs))).flatten(1)
+
+
+class AnyOf(nn.Module):
+    """Two logits, for none and for any of some classes of a network that is shown small pictures (N, 3, side, side).
+
+    They are the logarithms of the summed probabilities, up to a constant. Pictures are enlarged to SIDE (bilinear).
+    """
+
+    def __init__(self, network: nn.Module, classes: Sequence[int]):
+        super().__init__()
+        self.network = network
+        self.register_buffer("classes", torch.tensor(classes), persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits = self.network(F.interpolate(inputs, size=(SIDE, SIDE), mode="bilinear"))
+        others = logits.index_fill(1, self.classes, -torch.inf)
+        return torch.stack([others.logsumexp(dim=1), logits[:, self.classes].logsumexp(dim=1)], dim=1)
 
 
 def alexnet(data_dir: str | Path | None = None, download: bool = True) -> AlexNet:

@@ -4,8 +4,11 @@ AlexNet's own fully connected layers are 240 megabytes that not everybody has. I
 know is enough for a classifier of other pictures: only the last layer is trained, by full-batch L-BFGS.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.networks import training
@@ -41,3 +44,35 @@ def fit_head(features: Tensor, labels: Tensor, num_classes: int, config: ProbeCo
     nn.init.zeros_(head.bias)
     result = training.fit(head, features / scale, labels, [config.decay], DecayRule.HALF, config.training)
     return FittedHead(scale, head.weight.detach(), head.bias.detach(), result)
+
+
+def fit_tuned(
+    features: Tensor, labels: Tensor, num_classes: int, decays: Sequence[float], generator: torch.Generator
+) -> FittedHead:
+    """`fit_head` with the decay that does best on a quarter of the features, held out and drawn by `generator`.
+
+    Of decays that do equally well the largest is taken; then all the features are learned from.
+    """
+    order = torch.randperm(len(labels), generator=generator).to(labels.device)
+    held_out, rest = order[: len(labels) // 4], order[len(labels) // 4 :]
+
+    def error(decay: float) -> float:
+        head = fit_head(features[rest], labels[rest], num_classes, replace(ProbeConfig(), decay=decay))
+        said = F.linear(features[held_out] / head.scale, head.weight, head.bias).argmax(dim=1)
+        return float((said != labels[held_out]).double().mean())
+
+    best = min(sorted(decays, reverse=True), key=error)
+    return fit_head(features, labels, num_classes, replace(ProbeConfig(), decay=best))
+
+
+class Headed(nn.Module):
+    """A network under a linear layer that was trained on what it makes of images: logits (N, K)."""
+
+    def __init__(self, base: nn.Module, head: FittedHead):
+        super().__init__()
+        self.base = base
+        for name in ("scale", "weight", "bias"):
+            self.register_buffer(name, getattr(head, name))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return F.linear(self.base(inputs) / self.scale, self.weight, self.bias)

@@ -1,7 +1,7 @@
 """Untied local filters: every place of an image has filters of its own, where a convolution has one set for all.
 
-Maps are (N, C, H, W). Filters are (rows, columns, field, field, C, M): M filters for each place, which see the square of
-`field` pixels whose upper left corner is the place. `respond` and `spread` are adjoint to each other:
+Maps are (N, C, H, W). Filters are (rows, columns, field, field, C, M): M filters for each place, which see the square
+of `field` pixels whose upper left corner is the place. `respond` and `spread` are adjoint to each other:
 
     <respond(x, w), z> = <x, spread(z, w)>  for every x and z
 

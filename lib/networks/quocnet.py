@@ -1,11 +1,11 @@
 """QuocNet (Le et al. 2012): three stages of untied local filters, learned without a single label.
 
 A stage filters its maps by local filters, pools squares over small neighbourhoods of each map, and normalises contrast.
-Its filters are learned by reconstruction ICA, stage by stage: whatever the filters W1 keep of x, W2 must restore x from,
-and pools must be quiet for most x.
+Its filters are learned by reconstruction ICA, stage by stage: from what the filters W1 keep of x, W2 must restore x, and
+pools must be quiet for most x.
 
-Reference: Le, Ranzato, Monga, Devin, Chen, Corrado, Dean, Ng, Building high-level features using large scale unsupervised
-learning, ICML 2012 (arXiv 1112.6209).
+Reference: Le, Ranzato, Monga, Devin, Chen, Corrado, Dean, Ng, Building high-level features using large scale
+unsupervised learning, ICML 2012 (arXiv 1112.6209).
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,8 @@ class QuocNetConfig:
         for number, (_, side) in enumerate(self.stage_shapes()[:-1], 1):
             if side < self.field + self.pool - 1:
                 raise ValueError(
-                    f"stage {number} sees {side} pixels a side, too few for fields of {self.field} and pools of {self.pool}"
+                    f"stage {number} sees {side} pixels a side, too few for fields of {self.field} and pools of "
+                    f"{self.pool}"
                 )
 
     def stage_shapes(self) -> list[tuple[int, int]]:

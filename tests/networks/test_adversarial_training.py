@@ -84,7 +84,9 @@ def test_an_example_lies_in_the_layers_box_and_fools_what_is_above(trained, digi
 def test_the_nearest_class_is_nearer_than_a_random_one(trained, digits):
     x, labels = digits.inputs[:60], digits.labels[:60]
     near, random = (
-        (make_examples(trained, 1, x, labels, replace(FEW, goal=goal), generator())[0] - below(trained, 1)(x)).norm(dim=1)
+        (make_examples(trained, 1, x, labels, replace(FEW, goal=goal), generator())[0] - below(trained, 1)(x)).norm(
+            dim=1
+        )
         for goal in (Goal.NEAREST, Goal.RANDOM)
     )
     assert near.mean() < 0.8 * random.mean()
@@ -92,7 +94,9 @@ def test_the_nearest_class_is_nearer_than_a_random_one(trained, digits):
 
 def test_half_the_reach_is_half_the_way(trained, digits):
     x, labels = digits.inputs[:20], digits.labels[:20]
-    whole, half = (make_examples(trained, 1, x, labels, replace(FEW, reach=reach), generator())[0] for reach in (1, 0.5))
+    whole, half = (
+        make_examples(trained, 1, x, labels, replace(FEW, reach=reach), generator())[0] for reach in (1, 0.5)
+    )
     values = below(trained, 1)(x)
     torch.testing.assert_close(half, values + (whole - values) / 2)
 
@@ -143,7 +147,7 @@ def test_a_pool_trains_the_layers_above_it_and_nothing_else(trained, digits, lay
 def test_the_budget_is_spent_and_hardly_exceeded(digits, config):
     _, fitted = train(digits, config)
     spent, num_pools = fitted.curve.spent, len(config.pools.layers) if config.pools else 0
-    most = (spent.diff().max() if len(spent) > 1 else 1 + num_pools)
+    most = spent.diff().max() if len(spent) > 1 else 1 + num_pools
     assert config.budget <= spent[-1] <= config.budget + most
     assert (spent.diff() >= 1 + num_pools).all()
     assert len(fitted.curve.loss) == len(fitted.curve.error) == len(spent)

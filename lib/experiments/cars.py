@@ -1,0 +1,255 @@
+"""Is there a car on it? A classifier of one class against the rest on QuocNet's features, and its rivals (Figure 6).
+
+Attacks know rows of pixels: images are flattened here, and unflattened in front of what looks at them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lib.attacks import penalized, perturbations, tight
+from lib.attacks.penalized import AttackResult
+from lib.data.photographs import Pictures
+from lib.experiments import seeds
+from lib.experiments.digits import Experiment
+from lib.experiments.profiles import CarsConfig
+from lib.measures import detectors, intervals
+from lib.networks import imagenet, linear_probe, quocnet
+from lib.networks.linear_probe import Headed
+from lib.networks.quocnet import QuocNet, QuocNetConfig
+from lib.record.ledger import Cells
+from lib.store.calls import Store
+
+CARS = ("n02814533", "n03100240", "n03670208", "n04285008")  # beach wagon, convertible, limousine, sports car
+DIGIT = 3  # stands for the car where there are no pictures
+YES, NO = 1, 0
+BATCH = 50  # images at once
+
+QUOCNET, UNTRAINED, PIXELS, PROJECTED = "QuocNet", "QuocNet, untrained", "pixels", "random projections"
+SQUEEZENET = "SqueezeNet 1.1"
+
+
+# --- The question ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Images as rows (N, C * side * side) in [0, 1]: without labels, to learn the classifier on, and to judge it by."""
+
+    config: QuocNetConfig
+    unlabelled: Tensor
+    train: Tensor
+    train_labels: Tensor  # YES or NO, as many of either
+    test: Tensor
+    test_labels: Tensor
+    word: str  # what is looked for
+    source: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.config.num_channels, self.config.side, self.config.side
+
+
+def of_pictures(pictures: Pictures, scale: CarsConfig, seed: int, device: torch.device) -> Material:
+    """Cars against a balanced draw of the other classes. What the classifiers are judged by nobody has seen before."""
+    pictures = pictures.at(scale.pictures.side)
+    cars = [pictures.wnids.index(wnid) for wnid in CARS]
+    is_car = torch.isin(pictures.labels, torch.tensor(cars))
+    parts = _drawn(is_car, scale, seed)
+
+    def pixels(rows: Tensor) -> Tensor:
+        return pictures.subset(rows).inputs().flatten(1).to(device)
+
+    return _material(scale.pictures, is_car, parts, pixels, "car", pictures.name)
+
+
+def of_digits(run: Experiment, scale: CarsConfig) -> Material:
+    """One digit against a balanced draw of the others, all from the training images."""
+    is_it = (run.train.labels == DIGIT).cpu()
+    parts = _drawn(is_it, scale, run.seeds.split)
+    return _material(scale.digits, is_it, parts, lambda rows: run.train.inputs[rows], f"{DIGIT}", run.train.name)
+
+
+def _drawn(is_it: Tensor, scale: CarsConfig, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Numbers of the images without labels, to learn and to judge on: of the last two as many with it as without."""
+    generator = seeds.generator(seed)
+    order = torch.randperm(len(is_it), generator=generator)
+    yes, no = order[is_it[order]], order[~is_it[order]]
+    num_train, num_test = _shared_out(min(len(yes), len(no)), scale)
+    test = torch.cat([yes[:num_test], no[:num_test]])
+    train = torch.cat([yes[num_test:][:num_train], no[num_test:][:num_train]])
+    rest = order[~torch.isin(order, test)]
+    return rest[: scale.num_unlabelled], train, test
+
+
+def _shared_out(num: int, scale: CarsConfig) -> tuple[int, int]:
+    """How many of `num` images of a class to learn and to judge on: what is asked for, or in that proportion."""
+    num_test = min(scale.num_test, num * scale.num_test // (scale.num_train + scale.num_test))
+    return min(scale.num_train, num - num_test), num_test
+
+
+def _material(config, is_it: Tensor, parts, pixels: Callable[[Tensor], Tensor], word: str, source: str) -> Material:
+    unlabelled, train, test = (pixels(rows) for rows in parts)
+    train_labels, test_labels = (is_it[rows].long().to(test.device) for rows in parts[1:])
+    return Material(config, unlabelled, train, train_labels, test, test_labels, word, source)
+
+
+# --- Who answers it -------------------------------------------------------------------------------
+
+
+def untrained(material: Material, seed: int) -> QuocNet:
+    """The network with its first filters."""
+    return QuocNet(material.config, seeds.generator(seed)).eval().requires_grad_(False).to(material.test.device)
+
+
+def learned(
+    material: Material, scale: CarsConfig, roles: seeds.Seeds, store: Store
+) -> tuple[QuocNet, dict[int, Tensor]]:
+    """QuocNet after its stages have learned from the images without labels, and each stage's costs."""
+    network, costs = untrained(material, roles.init), {}
+    images = material.unlabelled.unflatten(1, material.shape)
+    for number, stage in enumerate(tqdm(network.stages, desc="QuocNet", disable=None, leave=False)):
+        fitted = store.call(quocnet.fit_stage, network, number, images, scale.rica, roles.batches)
+        stage.filters.copy_(fitted.filters)
+        costs[number + 1] = fitted.costs
+    return network, costs
+
+
+def judges(
+    material: Material, network: QuocNet, found: Mapping[str, object], scale: CarsConfig, run: Experiment
+) -> dict[str, nn.Module]:
+    """The classifiers, rows of pixels to two logits: one linear layer each on the features of QuocNet, of the same
+    network untrained, on raw pixels, and on as many random projections of these; and SqueezeNet's own classes."""
+    unflatten, generator = nn.Unflatten(1, material.shape), seeds.generator(run.seeds.directions)
+    num_pixels = material.test.shape[1]
+    projection = nn.Linear(num_pixels, material.config.num_features, bias=False)
+    nn.init.normal_(projection.weight, std=num_pixels**-0.5, generator=generator)
+    bases = {
+        QUOCNET: nn.Sequential(unflatten, network),
+        UNTRAINED: nn.Sequential(unflatten, untrained(material, run.seeds.init)),
+        PIXELS: nn.Identity(),
+        PROJECTED: projection,
+    }
+    answering = {name: headed(base.to(run.device), material, scale, run) for name, base in bases.items()}
+    if material.word == "car" and SQUEEZENET in found:
+        any_car = imagenet.AnyOf(found[SQUEEZENET], imagenet.CARS)
+        answering[SQUEEZENET] = nn.Sequential(unflatten, any_car).to(run.device).eval()
+    return answering
+
+
+def headed(base: nn.Module, material: Material, scale: CarsConfig, run: Experiment) -> Headed:
+    """A linear classifier on what `base` makes of images, its decay chosen on a part of those it learns from."""
+    encoded = encodings(base, material.train)
+    order = seeds.generator(run.seeds.split)
+    head = run.store.call(linear_probe.fit_tuned, encoded, material.train_labels, 2, scale.decays, order)
+    return Headed(base, head).to(run.device).eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def encodings(base: nn.Module, images: Tensor) -> Tensor:
+    """What `base` makes of images, (N, num_features)."""
+    return torch.cat([base(batch) for batch in images.split(BATCH)])
+
+
+# --- The tables of the chapter --------------------------------------------------------------------
+
+
+def answers(network: nn.Module, images: Tensor) -> Tensor:
+    """YES or NO for each image, (N,)."""
+    return encodings(network, images).argmax(dim=1)
+
+
+def accuracy(material: Material, answering: Mapping[str, nn.Module]) -> Cells:
+    """How often each classifier is right (%), and in how many points it is ahead of pixels, image by image."""
+    right = {name: answers(network, material.test) == material.test_labels for name, network in answering.items()}
+    cells = {}
+    for name, hits in right.items():
+        cells[name, "accuracy (%)"] = intervals.percent(int(hits.sum()), len(hits))
+        if name != PIXELS:
+            ahead = 100.0 * (hits.double() - right[PIXELS].double())
+            cells[name, "ahead of pixels (points)"] = intervals.mean(ahead.cpu().numpy())
+    return cells
+
+
+def single_units(material: Material, bases: Mapping[str, nn.Module]) -> tuple[Cells, dict[str, int]]:
+    """The best single unit of each base as a detector, chosen on the images that are learned from; and its number."""
+    cells, best = {}, {}
+    for name, base in bases.items():
+        units, shown = encodings(base, material.train), encodings(base, material.test)
+        chosen = detectors.best(units, material.train_labels == YES)
+        best[name] = chosen.unit
+        hits = (shown[:, chosen.unit] > chosen.threshold) == (material.test_labels == YES)
+        cells[name, "best unit (%)"] = intervals.percent(int(hits.sum()), len(hits))
+    return cells, best
+
+
+def costs_told(costs: Mapping[int, Tensor], num_parts: int = 10) -> Cells:
+    """Each stage's cost over successive tenths of its training, {("stage 1", "part 1"): mean over its batches}."""
+    return {
+        (f"stage {stage}", f"part {part}"): intervals.mean(piece.numpy())
+        for stage, each in costs.items()
+        for part, piece in enumerate(each.tensor_split(num_parts), 1)
+    }
+
+
+# --- Figure 6 -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Turned:
+    """Images that a classifier recognised, rows, and what two attacks made of them so that it does not."""
+
+    inputs: Tensor
+    found: AttackResult
+    tight: tight.TightResult
+
+
+def recognised(material: Material, network: nn.Module, num: int) -> Tensor:
+    """The first `num` of the test images that show it and that the classifier says yes to."""
+    yes = material.test[material.test_labels == YES]
+    return yes[answers(network, yes) == YES][:num]
+
+
+def turned(
+    material: Material, answering: Mapping[str, nn.Module], scale: CarsConfig, store: Store
+) -> dict[str, Turned]:
+    """Both attacks on what each classifier recognises."""
+    found = {}
+    for name, network in tqdm(answering.items(), desc="turning", disable=None, leave=False):
+        inputs = recognised(material, network, scale.num_attacked)
+        targets = torch.full((len(inputs),), NO, device=inputs.device)
+        attacked = store.call(penalized.find_adversarial, network, inputs, targets, scale.attack).to(inputs.device)
+        closer = store.call(tight.tighten, network, inputs, targets, attacked.adversarial, scale.tight)
+        found[name] = Turned(inputs, attacked, closer.to(inputs.device))
+    return found
+
+
+def lengths(under_attack: Mapping[str, Turned]) -> Cells:
+    """Success and mean distortion of either attack, and how often noise of the same length does as well."""
+    cells = {}
+    for name, each in under_attack.items():
+        for prefix, result in {"": each.found, "tight ": each.tight}.items():
+            success = result.success
+            cells[name, f"{prefix}success (%)"] = intervals.percent(int(success.sum()), len(success))
+            cells[name, f"{prefix}distortion"] = intervals.mean(result.distortion[success].cpu().numpy())
+    return cells
+
+
+def transfers(answering: Mapping[str, nn.Module], under_attack: Mapping[str, Turned], noise: int) -> Cells:
+    """Of the images that both recognise, how many each classifier (column) no longer does (%).
+
+    Rows: what was made for each of them, and the same images with noise as long.
+    """
+    cells = {}
+    for name, made in under_attack.items():
+        drawn = perturbations.random_directions(made.inputs, made.found.adversarial, seeds.generator(noise)).clamp(0, 1)
+        for row, images in {name: made.found.adversarial, f"noise as long as {name}'s": drawn}.items():
+            for other, network in answering.items():
+                both = answers(network, made.inputs) == YES
+                lost = answers(network, images[both]) == NO
+                if both.any():
+                    cells[row, f"{other} (%)"] = intervals.percent(int(lost.sum()), len(lost))
+    return cells
