@@ -6,6 +6,7 @@ DATA    = auto
 DEVICE  = auto
 SEED    = 0
 JOBS    =
+SEEDS   =
 
 VENV = .venv
 BIN  = $(VENV)/bin
@@ -63,8 +64,8 @@ lab: setup  ## Open the chapters as notebooks in JupyterLab
 bench: $(VENV)/bench-installed  ## Time the attacks against SciPy, Foolbox and the exact optimum
 	$(BIN)/python -m benchmarks.attack
 
-spread: setup  ## Tables 1 to 4 from five seeds at the paper's scale: hours, resumable
-	$(BIN)/python -m tools.spread --data "$(DATA)" --device "$(DEVICE)"
+spread: setup  ## Tables 1 to 4 from five seeds at the paper's scale: hours, resumable; SEEDS="1 2": some of them
+	$(BIN)/python -m tools.spread --data "$(DATA)" --device "$(DEVICE)" $(if $(SEEDS),--seeds $(SEEDS))
 
 pictures: setup  ## Download ImageNet's networks and pictures (600 MB) for four chapters
 	@$(BIN)/python -m tools.fetch

@@ -1,17 +1,21 @@
 """Tables 1 to 4 from several seeds: which differences from the paper are noise.
 
-    make spread DATA_DIR=folder                  # at the paper's scale: hours; interrupted, it goes on where it was
+    make spread DATA_DIR=folder                  # five seeds at the paper's scale: hours
+    make spread DATA_DIR=folder SEEDS="3 4"      # some of them; what others gave stays
     python -m tools.spread --seeds 1 2 --profile quick
 
 Every seed draws first weights, halves, minibatches, targets and noise anew, and is measured on the same images as the
 recorded values, so that seed 0 gives these. Networks are trained and attacked first, on all cores; what was made lies
-in the store, so that a run which was killed repeats next to nothing. When all is done, and only at the paper's scale
-with the seeds that are the defaults here, results/ gets spread_table1.csv ... spread_table4.csv (mean, smallest and
-largest value, n seeds) and seeds.csv (each seed's value).
+in the store, so that a run which was killed repeats next to nothing.
+
+At the paper's scale what each seed gave is put into results/seeds.csv, in the place of what the same seed gave before;
+spread_table1.csv ... spread_table4.csv then tell mean, smallest and largest value over the n seeds that are there. They
+may be measured one after another, on several machines, but by the same commit.
 """
 
 import argparse
 import time
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -66,6 +70,38 @@ def spreads(values: pd.DataFrame) -> dict[str, Cells]:
     return found
 
 
+def record(values: pd.DataFrame, facts: dict, seconds: float) -> pd.DataFrame:
+    """Put what seeds gave into results/seeds.csv, and the spread over all that are there beside it.
+
+    Returns these all. Raises ValueError, and writes nothing, if the others were measured at another commit.
+    """
+    check_commit(values["seed"].unique(), facts["commit"])
+    everything = ledger.record_seeds(values)
+    for table, cells in spreads(everything).items():
+        ledger.record(f"spread_{table}", cells)
+    for seed in values["seed"].unique():
+        provenance.record_run(entry(seed), facts, seconds)
+    return everything
+
+
+def entry(seed: int) -> str:
+    """The name of a seed's run in results/run.json."""
+    return f"spread, seed {seed}"
+
+
+def check_commit(seeds: Iterable[int], commit: str) -> None:
+    """Raises ValueError if results/seeds.csv holds other seeds, which were measured at another commit."""
+    others = set(ledger.seeds()["seed"]) - set(seeds)
+    runs = ledger.read("run.json")
+    commits = {seed: runs.get(entry(seed), {}).get("commit", "unknown") for seed in others}
+    if wrong := {seed: other for seed, other in commits.items() if other != commit}:
+        named = ", ".join(f"seed {seed} at {other}" for seed, other in sorted(wrong.items()))
+        raise ValueError(
+            f"results/seeds.csv was measured at another commit ({named}; this one is {commit}), and a spread over code "
+            "as well as seeds tells nothing: check that commit out, or delete the file and begin anew"
+        )
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
@@ -77,22 +113,22 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments, began = parse_arguments(), time.perf_counter()
     each = [Settings(arguments.profile, arguments.data, arguments.device, seed) for seed in arguments.seeds]
+    at_scale = arguments.profile == "paper"
     try:
         run = plan.begin(each[0])
+        if at_scale:
+            check_commit(arguments.seeds, provenance.commit())
     except (ValueError, DataError) as error:
         raise SystemExit(str(error)) from None
     prepare.carry_out([step for one in each for step in plan.seed(one)], arguments.jobs)
     values = by_table({s.seed: tables(plan.begin(s)) for s in tqdm(each, desc="seeds", disable=None)})
-    found = spreads(values)
-    for table, cells in found.items():
+    if at_scale:
+        facts = provenance.describe(run.profile.name, run.split, str(run.device), run.seeds)
+        facts["seeds"] = arguments.seeds  # measured together, in the seconds that are told
+        values = record(values, facts, time.perf_counter() - began)
+    for table, cells in spreads(values).items():
         for (row, column), (mean, low, high, n) in cells.items():
             print(f"{table}  {row}, {column}: {mean:.4g} [{low:.4g}, {high:.4g}], {n} seeds")
-    if arguments.profile == "paper" and tuple(arguments.seeds) == SEEDS:
-        for table, cells in found.items():
-            ledger.record(f"spread_{table}", cells)
-        ledger.write("seeds.csv", values.to_csv(index=False, float_format="%.6g"))
-        facts = provenance.describe(run.profile.name, run.split, str(run.device), run.seeds)
-        provenance.record_run("spread", facts | {"seeds": arguments.seeds}, time.perf_counter() - began)
 
 
 if __name__ == "__main__":

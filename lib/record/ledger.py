@@ -17,6 +17,7 @@ from lib.store.files import ROOT
 PUBLISHED, RESULTS = ROOT / "paper", ROOT / "results"
 CELL = ["row", "column"]
 ESTIMATE = list(Estimate._fields)
+EACH_SEED = ["table", *CELL, "seed", "value"]
 
 Cells = Mapping[tuple[str, str], Estimate]
 
@@ -73,6 +74,26 @@ def record(table: str, cells: Cells) -> None:
         lines = sorted(known.items(), key=lambda line: order.get(line[0], len(order)))
         frame = pd.DataFrame([(*cell, *estimate) for cell, estimate in lines], columns=CELL + ESTIMATE)
         write(f"{table}.csv", frame.to_csv(index=False, float_format="%.6g"))
+
+
+def seeds() -> pd.DataFrame:
+    """What each seed gave, columns table, row, column, seed, value: a line for every cell; empty where none is kept."""
+    path = RESULTS / "seeds.csv"
+    if not path.exists():
+        return pd.DataFrame(columns=EACH_SEED)
+    return pd.read_csv(path, converters=dict.fromkeys(CELL, str))
+
+
+def record_seeds(values: pd.DataFrame) -> pd.DataFrame:
+    """Put what seeds gave into results/seeds.csv, replacing what the same seeds gave before. All that it then holds."""
+    RESULTS.mkdir(exist_ok=True)
+    with FileLock(RESULTS / ".seeds.lock"):
+        known = seeds()
+        kept = known[~known["seed"].isin(values["seed"].unique())]
+        both = pd.concat([kept, values]) if len(kept) else values
+        both = both.sort_values("seed", kind="stable", ignore_index=True)
+        write("seeds.csv", both.to_csv(index=False, float_format="%.6g"))
+    return seeds()
 
 
 def write(name: str, text: str) -> None:

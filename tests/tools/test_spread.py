@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 
 from lib.experiments import digits
+from lib.measures.intervals import Estimate
 from lib.networks import mnist
 from lib.networks.training import TrainingConfig
 from lib.record import ledger
@@ -80,3 +82,48 @@ def test_the_spread_is_of_every_cell_over_the_seeds(found):
         for cell, estimate in cells.items():
             mean, low, high, n = spreads[table][cell]
             assert (mean, low, high, n) == pytest.approx((estimate.value + 0.5, estimate.value, estimate.value + 1, 2))
+
+
+# --- Written down, seed by seed -------------------------------------------------------------------
+
+
+def some(seed: int, value: float) -> pd.DataFrame:
+    return spread.by_table({seed: {"table1": {("softmax 1", "distortion"): Estimate(value, 0.0, 0.0, 5)}}})
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    return tmp_path
+
+
+def test_seeds_that_are_measured_one_after_another_make_one_spread(results):
+    for seed, value in ((2, 5.0), (0, 1.0), (1, 3.0)):
+        spread.record(some(seed, value), {"commit": "abc"}, 1.0)
+    assert ledger.recorded("spread_table1") == {("softmax 1", "distortion"): (3.0, 1.0, 5.0, 3)}
+    assert ledger.seeds()["seed"].tolist() == [0, 1, 2]
+    assert set(ledger.read("run.json")) == {"spread, seed 0", "spread, seed 1", "spread, seed 2"}
+
+
+def test_a_seed_that_is_measured_again_counts_once(results):
+    for value in (1.0, 2.0):
+        everything = spread.record(some(0, value), {"commit": "abc"}, 1.0)
+    assert everything["value"].tolist() == [2.0]
+    assert ledger.recorded("spread_table1")["softmax 1", "distortion"].n == 1
+
+
+def test_seeds_of_two_commits_are_not_mixed(results):
+    spread.record(some(0, 1.0), {"commit": "abc"}, 1.0)
+    before = {path.name: path.read_bytes() for path in results.iterdir()}
+    with pytest.raises(ValueError, match=r"seed 0 at abc; this one is abd.*check that commit out"):
+        spread.record(some(1, 2.0), {"commit": "abd"}, 1.0)
+    assert {path.name: path.read_bytes() for path in results.iterdir()} == before
+    spread.record(some(0, 2.0), {"commit": "abd"}, 1.0)  # which replaces all that was measured before
+    assert ledger.read("run.json")["spread, seed 0"]["commit"] == "abd"
+
+
+def test_seeds_that_nobody_says_the_commit_of_are_not_added_to(results):
+    ledger.record_seeds(some(3, 1.0))
+    with pytest.raises(ValueError, match="seed 3 at unknown"):
+        spread.check_commit([0], "abc")
+    spread.check_commit([3], "abc")
