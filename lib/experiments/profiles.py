@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from lib.attacks.penalized import AttackConfig
 from lib.attacks.tight import TightConfig
 from lib.measures.units import UnitsConfig
+from lib.networks.adversarial_training import PoolsConfig
 from lib.networks.autoencoder import AutoencoderConfig
 from lib.networks.quocnet import QuocNetConfig, RICAConfig
 from lib.networks.training import MinibatchConfig, TrainingConfig
@@ -44,6 +45,18 @@ class CarsConfig:
 
 
 @dataclass(frozen=True)
+class PoolsScale:
+    """Chapter `adversarial_training`: how many networks, how long each learns, and what is asked of them."""
+
+    num_seeds: int
+    num_variant_seeds: int  # for what is changed of the pools
+    budget: float  # epochs' worth of gradients
+    pools: PoolsConfig
+    num_asked: int  # test images on which the networks are attacked
+    dropout: tuple[float, ...] = (0.1, 0.2, 0.2)
+
+
+@dataclass(frozen=True)
 class Profile:
     """The scale of everything. None means all there are."""
 
@@ -65,6 +78,7 @@ class Profile:
     units: UnitsConfig
     photographs: PhotographsConfig
     cars: CarsConfig
+    pools: PoolsScale
     attack: AttackConfig = field(default_factory=AttackConfig)
 
 
@@ -119,6 +133,13 @@ _PROFILES = (
             attack=AttackConfig(tolerance=0.1, max_searches=4),
             tight=TightConfig(max_iterations=3, max_averages=1),
         ),
+        pools=PoolsScale(
+            num_seeds=2,
+            num_variant_seeds=1,
+            budget=12,
+            pools=PoolsConfig(size=200, reach=0.5),
+            num_asked=50,
+        ),
     ),
     Profile(
         name="paper",
@@ -159,6 +180,13 @@ _PROFILES = (
             num_train=1400,
             num_test=600,
             num_attacked=100,
+        ),
+        pools=PoolsScale(
+            num_seeds=5,
+            num_variant_seeds=3,
+            budget=120,
+            pools=PoolsConfig(reach=0.5),
+            num_asked=1000,
         ),
     ),
 )

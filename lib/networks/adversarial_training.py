@@ -8,6 +8,7 @@ Layer 0 is the input, layer j the output of the j-th hidden layer of a `mnist.si
 [0, 1] as pixels do.
 """
 
+import copy
 import itertools
 import math
 import time
@@ -137,13 +138,14 @@ def fit(
     config: LayerwiseConfig,
     seed: int,
 ) -> FittedLayerwise:
-    """Train a `mnist.sigmoid_network` in place until the budget is spent.
+    """Train a copy of a `mnist.sigmoid_network` until the budget is spent.
 
     inputs : Tensor (N, 784) in [0, 1]; labels : Tensor (N,), int64. judged : images and classes for the curve alone.
     seed : of the order of images, of dropout and of what the pools hold. Raises TrainingError for a loss not finite.
     """
     began, generator = time.perf_counter(), torch.Generator().manual_seed(seed)
-    network.eval()  # dropout's own layers, in `learner`, remain in training
+    # Dropout's own layers, in `learner`, remain in training.
+    network = copy.deepcopy(network).requires_grad_().eval()
     pools = _first_pools(network, inputs, labels, config.pools, generator)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
     learner, spent, curve = _with_dropout(network, config.dropout), 0.0, []

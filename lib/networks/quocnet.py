@@ -1,8 +1,8 @@
 """QuocNet (Le et al. 2012): three stages of untied local filters, learned without a single label.
 
 A stage filters its maps by local filters, pools squares over small neighbourhoods of each map, and normalises contrast.
-Its filters are learned by reconstruction ICA, stage by stage: from what the filters W1 keep of x, W2 must restore x, and
-pools must be quiet for most x.
+Its filters are learned by reconstruction ICA, stage by stage: from what the filters W1 keep of x, W2 must restore x,
+and pools must be quiet for most x.
 
 Reference: Le, Ranzato, Monga, Devin, Chen, Corrado, Dean, Ng, Building high-level features using large scale
 unsupervised learning, ICML 2012 (arXiv 1112.6209).

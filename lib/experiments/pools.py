@@ -1,0 +1,136 @@
+"""100-100-10 with pools of adversarial examples, and what they are compared with, from several seeds (section 4.2).
+
+Every network gets the same budget of gradients, those of the attacks that fill its pools included.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor, nn
+
+from lib.attacks import tight
+from lib.experiments import seeds
+from lib.experiments.digits import Experiment
+from lib.experiments.profiles import PoolsScale
+from lib.measures import certified, intervals, transfer
+from lib.measures.certificates import PRODUCT
+from lib.networks import adversarial_training, mnist
+from lib.networks.adversarial_training import Curve, Goal, LayerwiseConfig
+from lib.record.ledger import Cells
+
+NETWORK = "100-100-10"
+DECAY, DROPOUT, ALL = "weight decay", "dropout", "pools: all"
+SINGLE = {"pool: input": 0, "pool: hidden 1": 1, "pool: hidden 2": 2}
+ERROR, DISTORTION = "test error (%)", "tight distortion"
+FOREIGN, CERTIFIED = "errs on what was made for another (%)", "certified distance"
+NUM_POINTS = 20  # of a curve
+
+
+def ways(scale: PoolsScale) -> dict[str, LayerwiseConfig]:
+    """What is compared: how each network is trained."""
+    plain = LayerwiseConfig(scale.budget)
+    pools = {name: replace(plain, pools=replace(scale.pools, layers=(layer,))) for name, layer in SINGLE.items()}
+    return {
+        DECAY: plain,
+        DROPOUT: replace(plain, dropout=scale.dropout),
+        **pools,
+        ALL: replace(plain, pools=scale.pools),
+    }
+
+
+def variants(scale: PoolsScale) -> dict[str, LayerwiseConfig]:
+    """All pools, with one thing changed."""
+    pools, plain = scale.pools, LayerwiseConfig(scale.budget)
+    return {
+        "random classes": replace(plain, pools=replace(pools, goal=Goal.RANDOM)),
+        "the whole way": replace(plain, pools=replace(pools, reach=1.0)),
+        "half the weight": replace(plain, pools=replace(pools, weight=pools.weight / 2)),
+        "twice the weight": replace(plain, pools=replace(pools, weight=pools.weight * 2)),
+        "pools ten times as large": replace(plain, pools=replace(pools, size=10 * pools.size)),
+        "renewed as a whole": replace(plain, pools=replace(pools, renewed=1.0)),
+        "one step for all losses": replace(plain, pools=pools, alternating=False),
+        "no weight decay": replace(plain, pools=pools, decay=(0.0, 0.0, 0.0)),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """One network, and how its training went."""
+
+    network: nn.Module
+    curve: Curve
+
+
+def train(run: Experiment, config: LayerwiseConfig, seed: int) -> Trained:
+    """The network of one seed, trained on the training images and watched on the test images."""
+    roles = seeds.Seeds.derive(seed)
+    network = mnist.build(mnist.SPECS[NETWORK], seeds.generator(roles.init)).to(run.device)
+    judged = run.test.inputs, run.test.labels
+    arguments = network, run.train.inputs, run.train.labels, judged, config, roles.batches
+    fitted = run.store.call(adversarial_training.fit, *arguments)
+    network.load_state_dict(fitted.state)
+    return Trained(network.requires_grad_(False), fitted.curve)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The networks of every way of training, seed by seed."""
+
+    run: Experiment
+    trained: dict[str, list[Trained]]
+
+    @classmethod
+    def of(cls, run: Experiment, configs: Mapping[str, LayerwiseConfig], num_seeds: int) -> "Comparison":
+        return cls(run, {name: [train(run, config, s) for s in range(num_seeds)] for name, config in configs.items()})
+
+    @cached_property
+    def errors(self) -> Cells:
+        """The test error (%) at the end: mean over seeds with Student's interval, n seeds."""
+        return {(name, ERROR): over_seeds(100 * e.curve.error[-1] for e in each) for name, each in self.trained.items()}
+
+    def curves(self) -> Cells:
+        """The test error (%) when each twentieth of the budget is spent, mean over seeds."""
+        shares = np.linspace(0, 1, NUM_POINTS + 1)[1:]
+        cells = {}
+        for name, each in self.trained.items():
+            drawn = np.stack([at(one.curve, shares) for one in each])
+            for share, values in zip(shares, drawn.T, strict=True):
+                cells[name, f"at {share:.0%}"] = over_seeds(values)
+        return cells
+
+    def hardness(self, foreign: Tensor, num: int) -> Cells:
+        """How hard the networks are to attack, on the first `num` test images, means over seeds.
+
+        foreign : Tensor (num, 784), the same images made adversarial for another network.
+        """
+        images, cells = self.run.test.take(num), {}
+        targets = self.run.targets(images)
+        for name, each in self.trained.items():
+            found = [self._asked(one.network, images.inputs, images.labels, targets, foreign) for one in each]
+            for column in found[0]:
+                cells[name, column] = over_seeds(one[column] for one in found)
+        return cells
+
+    def _asked(self, network: nn.Module, inputs, labels, targets, foreign) -> dict[str, float]:
+        store = self.run.store
+        attacked = store.call(tight.find_adversarial, network, inputs, targets)
+        known = store.call(certified.certify, network, inputs, targets, 0)
+        fooled = transfer.predictions(network, foreign) != labels
+        return {
+            DISTORTION: float(attacked.distortion[attacked.success].mean()),
+            FOREIGN: 100 * float(fooled.double().mean()),
+            CERTIFIED: float(known.distances[PRODUCT].mean()) / inputs.shape[1] ** 0.5,  # as distortions are
+        }
+
+
+def over_seeds(values) -> intervals.Estimate:
+    """Mean over seeds with Student's interval; n seeds."""
+    return intervals.mean(np.array([float(value) for value in values]))
+
+
+def at(curve: Curve, shares: np.ndarray) -> np.ndarray:
+    """The error (%) of a curve at shares of its end, interpolated."""
+    spent = (curve.spent / curve.spent[-1]).numpy()
+    return np.interp(shares, spent, 100 * curve.error.numpy())
