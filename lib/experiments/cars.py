@@ -227,10 +227,18 @@ def turned(
     return found
 
 
-def lengths(under_attack: Mapping[str, Turned]) -> Cells:
+def with_noise(made: Turned, noise: int) -> Tensor:
+    """The images of `made`, each as far away as the attack's, in a random direction, clipped to [0, 1]."""
+    drawn = perturbations.random_directions(made.inputs, made.found.adversarial, seeds.generator(noise))
+    return drawn.clamp(0, 1)
+
+
+def lengths(answering: Mapping[str, nn.Module], under_attack: Mapping[str, Turned], noise: int) -> Cells:
     """Success and mean distortion of either attack, and how often noise of the same length does as well."""
     cells = {}
     for name, each in under_attack.items():
+        lost = answers(answering[name], with_noise(each, noise)) == NO
+        cells[name, "turned by noise as long (%)"] = intervals.percent(int(lost.sum()), len(lost))
         for prefix, result in {"": each.found, "tight ": each.tight}.items():
             success = result.success
             cells[name, f"{prefix}success (%)"] = intervals.percent(int(success.sum()), len(success))
@@ -241,12 +249,12 @@ def lengths(under_attack: Mapping[str, Turned]) -> Cells:
 def transfers(answering: Mapping[str, nn.Module], under_attack: Mapping[str, Turned], noise: int) -> Cells:
     """Of the images that both recognise, how many each classifier (column) no longer does (%).
 
-    Rows: what was made for each of them, and the same images with noise as long.
+    Rows: what was made for each of them, and the same images with noise that is as long.
     """
     cells = {}
     for name, made in under_attack.items():
-        drawn = perturbations.random_directions(made.inputs, made.found.adversarial, seeds.generator(noise)).clamp(0, 1)
-        for row, images in {name: made.found.adversarial, f"noise as long as {name}'s": drawn}.items():
+        shown = {name: made.found.adversarial, f"{name}, noise": with_noise(made, noise)}
+        for row, images in shown.items():
             for other, network in answering.items():
                 both = answers(network, made.inputs) == YES
                 lost = answers(network, images[both]) == NO

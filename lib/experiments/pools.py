@@ -18,12 +18,12 @@ from lib.measures import certified, intervals, transfer
 from lib.measures.certificates import PRODUCT
 from lib.networks import adversarial_training, mnist
 from lib.networks.adversarial_training import Curve, Goal, LayerwiseConfig
+from lib.record.claims import ALL, DECAY, DROPOUT, ERROR, FIRST, INPUT, SECOND
 from lib.record.ledger import Cells
 
 NETWORK = "100-100-10"
-DECAY, DROPOUT, ALL = "weight decay", "dropout", "pools: all"
-SINGLE = {"pool: input": 0, "pool: hidden 1": 1, "pool: hidden 2": 2}
-ERROR, DISTORTION = "test error (%)", "tight distortion"
+SINGLE = {INPUT: 0, FIRST: 1, SECOND: 2}  # the layers of the ways with one pool
+DISTORTION = "tight distortion"
 FOREIGN, CERTIFIED = "errs on what was made for another (%)", "certified distance"
 NUM_POINTS = 20  # of a curve
 

@@ -87,6 +87,18 @@ def exact(attack: float) -> dict:
     return everywhere({"attack": about(attack, 1e-4), "exact optimum": about(0.05, 1e-4)}, claims.LINEAR)
 
 
+def turned(distortion: float, noise: float) -> dict:
+    lengths = {"distortion": about(distortion, 1e-3, 64), "turned by noise as long (%)": about(noise, 1, 64)}
+    return everywhere(lengths | {"success (%)": about(100, 3, 64)}, ("QuocNet",))
+
+
+def trainings(**errors: float) -> dict:
+    """Test errors of the six ways of training, in this order: the name's parts joined by underscores."""
+    usual = {"decay": 1.6, "dropout": 1.4, "input": 1.7, "first": 1.5, "second": 1.3, "all": 1.1} | errors
+    rows = (claims.DECAY, claims.DROPOUT, claims.INPUT, claims.FIRST, claims.SECOND, claims.ALL)
+    return {(row, "test error (%)"): about(e, 0.02, 5) for row, e in zip(rows, usual.values(), strict=True)}
+
+
 @pytest.fixture
 def few_draws(monkeypatch) -> None:
     """Where only the word matters."""
@@ -109,11 +121,16 @@ TABLES = {
     "photographs-adversarial": ("figure5", photographs(0.002), photographs(0.009), PARTLY),
     "photographs-distortion": ("figure5", photographs(0.0063), photographs(0.002), NOT_REPRODUCED),
     "noise-harmless": ("figure7", noise(48), noise(70), NOT_REPRODUCED),
+    "quocnet-turned": ("quocnet", turned(0.01, 1.0), turned(0.06, 30.0), NOT_REPRODUCED),
     "cross-model": ("controls", controls(30), controls(3), NOT_REPRODUCED),
     "cross-model-rank": ("table2", as_printed("table2"), backwards("table2"), NOT_REPRODUCED),
     "cross-model-rates": ("table2", as_printed("table2"), backwards("table2"), NOT_REPRODUCED),
     "cross-training": ("table4", table4(), table4(1.0), NOT_REPRODUCED),
     "cross-training-rank": ("table4", as_printed("table4"), backwards("table4"), NOT_REPRODUCED),
+    "pools-help": ("adversarial_training", trainings(), trainings(all=1.8), NOT_REPRODUCED),
+    "pools-error": ("adversarial_training", trainings(), trainings(all=1.3), NOT_REPRODUCED),
+    "pools-every-layer": ("adversarial_training", trainings(), trainings(all=1.7, input=1.2), NOT_REPRODUCED),
+    "pools-higher": ("adversarial_training", trainings(), trainings(second=1.9, first=1.8), NOT_REPRODUCED),
     "table5-upper": (
         "table5",
         bounds(1.0),
