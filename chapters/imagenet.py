@@ -94,7 +94,7 @@ attacked = {
 
 # %% mystnb={"figure": {"caption": "Figure 5, with this build's pictures. In each block: the original, which the network classifies correctly; ten times the difference, around grey; the adversarial picture, and what the network says of it.", "name": "fig-ostriches"}, "image": {"alt": "Rows of photographs in blocks of three columns: a photograph, a grey square with faint coloured noise, and a photograph that looks the same as the first; or a note that this build has none."}} tags=["hide-input"]
 title = "Left and right look alike; the network disagrees"
-grids.originals_differences_adversarials(photographs.panels(attacked, num=5), title)
+grids.triples(photographs.panels(attacked, num=5), title)
 # %% [markdown]
 # Look for the difference between left and right. The middle column has it ten times larger and shifted to grey, as the
 # paper shows it. Nothing in it says "ostrich".

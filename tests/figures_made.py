@@ -14,6 +14,7 @@ torch.set_num_threads(1)
 
 IMAGES = torch.rand(16, 784, generator=torch.Generator().manual_seed(0))
 PHOTO = IMAGES[:12].view(3, 56, 56)
+TRIPLE = [(PHOTO, "cat"), (PHOTO, ""), (PHOTO, "dog")]
 NEAR = (IMAGES + 0.01).clamp(max=1)
 LABELS = torch.arange(16) % 10
 DISTORTIONS = {"softmax 1": IMAGES[:, 0], "AE400-10": IMAGES[:, 1]}
@@ -38,10 +39,12 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     ),
     "pairs_panels": lambda: grids.pairs_panels({"attack": (IMAGES, NEAR), "noise": (NEAR, IMAGES)}, 2, "Title"),
     "attack_strip": lambda: grids.attack_strip(IMAGES[:3], NEAR[:3], LABELS[:3], LABELS[1:4], "Title"),
-    "originals_differences_adversarials": lambda: grids.originals_differences_adversarials(
-        {"net": [(PHOTO, PHOTO, PHOTO, "cat", "dog")] * 2, "other": [(PHOTO, PHOTO, PHOTO, "cat", "bus")]}, "Title"
+    "triples": lambda: grids.triples({"net": [TRIPLE] * 2, "other": [TRIPLE]}, "Title"),
+    "triples, none": lambda: grids.triples({}, "Title"),
+    "learning": lambda: curves.learning(
+        {"plain": ([0.5, 1.0], [3.0, 2.0]), "pools": ([0.5, 1.0], [2.5, 1.5])}, "test error (%)", "Title", published=1.2
     ),
-    "originals_differences_adversarials, none": lambda: grids.originals_differences_adversarials({}, "Title"),
+    "learning, none": lambda: curves.learning({}, "cost", "Title"),
     "estimates": lambda: comparisons.estimates(
         {"mean": {"a": Estimate(0.1, 0.05, 0.2, 9)}, "rms": {"b": Estimate(0.2, 0.1, 0.3, 9)}}, 0.1, "size", "Title"
     ),

@@ -3,7 +3,7 @@
 Attacks know rows of pixels: images are flattened here, and unflattened in front of what looks at them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from lib.attacks import penalized, perturbations, tight
 from lib.attacks.penalized import AttackResult
-from lib.data.photographs import Pictures
+from lib.data.photographs import Pictures, tiny_imagenet
 from lib.experiments import seeds
 from lib.experiments.digits import Experiment
 from lib.experiments.profiles import CarsConfig
@@ -21,6 +21,7 @@ from lib.networks import imagenet, linear_probe, quocnet
 from lib.networks.linear_probe import Headed
 from lib.networks.quocnet import QuocNet, QuocNetConfig
 from lib.record.ledger import Cells
+from lib.record.tables import Told
 from lib.store.calls import Store
 
 CARS = ("n02814533", "n03100240", "n03670208", "n04285008")  # beach wagon, convertible, limousine, sports car
@@ -30,6 +31,7 @@ BATCH = 50  # images at once
 
 QUOCNET, UNTRAINED, PIXELS, PROJECTED = "QuocNet", "QuocNet, untrained", "pixels", "random projections"
 SQUEEZENET = "SqueezeNet 1.1"
+WANTED = {SQUEEZENET: imagenet.squeezenet, "Tiny ImageNet": tiny_imagenet}  # and who reads it
 
 
 # --- The question ---------------------------------------------------------------------------------
@@ -51,6 +53,13 @@ class Material:
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.config.num_channels, self.config.side, self.config.side
+
+
+def material(run: Experiment, found: Mapping[str, object]) -> Material:
+    """Pictures with cars and without, where Tiny ImageNet is there; else digits."""
+    if "Tiny ImageNet" not in found:
+        return of_digits(run, run.profile.cars)
+    return of_pictures(found["Tiny ImageNet"].train, run.profile.cars, run.seeds.split, run.device)
 
 
 def of_pictures(pictures: Pictures, scale: CarsConfig, seed: int, device: torch.device) -> Material:
@@ -118,34 +127,37 @@ def learned(
     return network, costs
 
 
-def judges(
-    material: Material, network: QuocNet, found: Mapping[str, object], scale: CarsConfig, run: Experiment
-) -> dict[str, nn.Module]:
+def judges(material: Material, network: QuocNet, found: Mapping[str, object], run: Experiment) -> dict[str, nn.Module]:
     """The classifiers, rows of pixels to two logits: one linear layer each on the features of QuocNet, of the same
     network untrained, on raw pixels, and on as many random projections of these; and SqueezeNet's own classes."""
     unflatten, generator = nn.Unflatten(1, material.shape), seeds.generator(run.seeds.directions)
     num_pixels = material.test.shape[1]
     projection = nn.Linear(num_pixels, material.config.num_features, bias=False)
     nn.init.normal_(projection.weight, std=num_pixels**-0.5, generator=generator)
-    bases = {
+    looking = {
         QUOCNET: nn.Sequential(unflatten, network),
         UNTRAINED: nn.Sequential(unflatten, untrained(material, run.seeds.init)),
         PIXELS: nn.Identity(),
         PROJECTED: projection,
     }
-    answering = {name: headed(base.to(run.device), material, scale, run) for name, base in bases.items()}
+    answering = {name: headed(base.to(run.device), material, run) for name, base in looking.items()}
     if material.word == "car" and SQUEEZENET in found:
         any_car = imagenet.AnyOf(found[SQUEEZENET], imagenet.CARS)
         answering[SQUEEZENET] = nn.Sequential(unflatten, any_car).to(run.device).eval()
     return answering
 
 
-def headed(base: nn.Module, material: Material, scale: CarsConfig, run: Experiment) -> Headed:
+def headed(base: nn.Module, material: Material, run: Experiment) -> Headed:
     """A linear classifier on what `base` makes of images, its decay chosen on a part of those it learns from."""
     encoded = encodings(base, material.train)
     order = seeds.generator(run.seeds.split)
-    head = run.store.call(linear_probe.fit_tuned, encoded, material.train_labels, 2, scale.decays, order)
+    head = run.store.call(linear_probe.fit_tuned, encoded, material.train_labels, 2, run.profile.cars.decays, order)
     return Headed(base, head).to(run.device).eval().requires_grad_(False)
+
+
+def bases(answering: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """What the classifiers that were learned here look at images with."""
+    return {name: network.base for name, network in answering.items() if isinstance(network, Headed)}
 
 
 @torch.no_grad()
@@ -192,6 +204,17 @@ def costs_told(costs: Mapping[int, Tensor], num_parts: int = 10) -> Cells:
         (f"stage {stage}", f"part {part}"): intervals.mean(piece.numpy())
         for stage, each in costs.items()
         for part, piece in enumerate(each.tensor_split(num_parts), 1)
+    }
+
+
+def relative_costs(told: Mapping[tuple[str, str], float]) -> dict[str, tuple[list[float], list[float]]]:
+    """Each stage's costs as `curves.learning` takes them: shares of the training, costs over the first."""
+    lines: dict[str, list[float]] = {}
+    for (stage, _), cost in told.items():
+        lines.setdefault(stage, []).append(cost)
+    return {
+        stage: ([(i + 0.5) / len(each) for i in range(len(each))], [cost / each[0] for cost in each])
+        for stage, each in lines.items()
     }
 
 
@@ -261,3 +284,35 @@ def transfers(answering: Mapping[str, nn.Module], under_attack: Mapping[str, Tur
                 if both.any():
                     cells[row, f"{other} (%)"] = intervals.percent(int(lost.sum()), len(lost))
     return cells
+
+
+def beside_noise(told: Mapping[tuple[str, str], float], names: Sequence[str]) -> dict[str, tuple]:
+    """The two halves of `transfers` as `comparisons.matrices` takes them."""
+    columns = [f"{name} (%)" for name in names]
+    rows = {"made for it": names, "noise as long": [f"{name}, noise" for name in names]}
+    return {half: (names, names, Told(told).grid(each, columns)) for half, each in rows.items()}
+
+
+# --- For the figures ------------------------------------------------------------------------------
+
+
+def panel(material: Material, made: Turned, num: int) -> list[list[tuple[Tensor, str]]]:
+    """Figure 6's rows: recognised, no longer recognised, and the absolute difference at the scale of its largest."""
+    x, x_adv = (rows[:num].unflatten(1, material.shape) for rows in (made.inputs, made.found.adversarial))
+    size = (x_adv - x).abs()
+    size = size / size.amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
+    words = material.word, f"no {material.word}", ""
+    return [list(zip(row, words, strict=True)) for row in zip(x, x_adv, size, strict=True)]
+
+
+def first_filters(network: QuocNet, num: int) -> Tensor:
+    """`num` filters of the first stage, (num, C, field, field), drawn at equal distances; each with 0 at mid-grey."""
+    filters = network.stages[0].filters.permute(0, 1, 5, 4, 2, 3).flatten(0, 2)
+    some = filters[torch.arange(num) * len(filters) // num]
+    return 0.5 + some / some.abs().amax(dim=(1, 2, 3), keepdim=True) / 2
+
+
+def favourites(material: Material, base: nn.Module, unit: int, num: int) -> Tensor:
+    """The test images that a unit responds to most, (num, C, side, side)."""
+    order = encodings(base, material.test)[:, unit].argsort(descending=True)
+    return material.test[order[:num]].unflatten(1, material.shape)

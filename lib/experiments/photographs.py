@@ -322,8 +322,8 @@ def provenance(under_attack: Mapping[str, Subject]) -> dict[str, dict]:
 # --- For its figures ------------------------------------------------------------------------------
 
 
-def panels(attacked: Mapping[str, Attacked], num: int) -> dict[str, list[tuple]]:
-    """Figure 5's rows: original, ten times the difference, adversarial, and what the network says of both.
+def panels(attacked: Mapping[str, Attacked], num: int) -> dict[str, list[list[tuple[Tensor, str]]]]:
+    """Figure 5's rows: original, ten times the difference, adversarial, with what the network says of both.
 
     Of every network with one target for all, the first `num` pictures, each (3, SIDE, SIDE).
     """
@@ -331,8 +331,9 @@ def panels(attacked: Mapping[str, Attacked], num: int) -> dict[str, list[tuple]]
     return {case.rsplit(", ", 1)[0]: _rows(found) for case, found in fixed.items()}
 
 
-def _rows(found: Attacked) -> list[tuple]:
+def _rows(found: Attacked) -> list[list[tuple[Tensor, str]]]:
     words = found.subject.words
     x, x_adv = (rows.unflatten(1, SHAPE) for rows in (found.subject.inputs, found.result.adversarial))
     said = [[words[i] for i in classes] for classes in (found.subject.labels, found.targets)]
-    return list(zip(x, perturbations.magnified(x, x_adv), x_adv, *said, strict=True))
+    rows = zip(x, perturbations.magnified(x, x_adv), x_adv, *said, strict=True)
+    return [[(before, word), (difference, ""), (after, other)] for before, difference, after, word, other in rows]

@@ -21,7 +21,7 @@ from lib.networks.adversarial_training import Curve, Goal, LayerwiseConfig
 from lib.record.claims import ALL, DECAY, DROPOUT, ERROR, FIRST, INPUT, SECOND
 from lib.record.ledger import Cells
 
-NETWORK = "100-100-10"
+NETWORK, FOREIGNER = "100-100-10", "200-200-10"  # what is trained, and whom it is shown adversarial images of
 SINGLE = {INPUT: 0, FIRST: 1, SECOND: 2}  # the layers of the ways with one pool
 DISTORTION = "tight distortion"
 FOREIGN, CERTIFIED = "errs on what was made for another (%)", "certified distance"
@@ -134,3 +134,13 @@ def at(curve: Curve, shares: np.ndarray) -> np.ndarray:
     """The error (%) of a curve at shares of its end, interpolated."""
     spent = (curve.spent / curve.spent[-1]).numpy()
     return np.interp(shares, spent, 100 * curve.error.numpy())
+
+
+def lines(told: Mapping[tuple[str, str], float]) -> dict[str, tuple[list[float], list[float]]]:
+    """The cells of `Comparison.curves` as `curves.learning` takes them."""
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for (name, column), error in told.items():
+        shares, errors = found.setdefault(name, ([], []))
+        shares.append(float(column.removeprefix("at ").removesuffix("%")) / 100)
+        errors.append(error)
+    return found

@@ -23,6 +23,25 @@ def training_curves(curves: Mapping[str, Sequence[float]], title: str) -> Figure
     return finished(figure)
 
 
+def learning(
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    ylabel: str,
+    title: str,
+    published: float | None = None,
+) -> Figure:
+    """What falls while something is learned: per name (shares of the way, values); the paper's end as a line."""
+    figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    for (name, (shares, values)), style in zip(lines.items(), ["-", "--", "-.", ":"] * 3, strict=False):
+        ax.plot(100 * np.asarray(shares), values, style, marker=".", label=name)
+    if published is not None:
+        ax.axhline(published, color=VERMILION, linestyle="--", linewidth=1, label="the paper")
+    ax.set(xlabel="share of the training (%)", ylabel=ylabel, title=title)
+    ax.grid(True, which="major")
+    if ax.lines:
+        figure.legend(fontsize=8, loc="outside lower center", ncols=4)
+    return finished(figure)
+
+
 def toy_landscape(value: Callable[[Tensor], Tensor], path: Tensor, optimum: Tensor, title: str) -> Figure:
     """Level lines of a function of points (k, 2) near the unit square, and the iterates (k, 2) of a minimisation."""
     figure, ax = plt.subplots(figsize=(5, 4.6))

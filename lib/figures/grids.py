@@ -71,13 +71,10 @@ def attack_strip(inputs: Tensor, adversarial: Tensor, labels: Tensor, said: Tens
     return style.finished(figure)
 
 
-def originals_differences_adversarials(
-    panels: Mapping[str, Sequence[tuple[Tensor, Tensor, Tensor, str, str]]], title: str
-) -> Figure:
-    """Figure 5's layout: per panel rows of original, magnified difference, adversarial picture, each (3, H, W).
+def triples(panels: Mapping[str, Sequence[Sequence[tuple[Tensor, str]]]], title: str) -> Figure:
+    """The layout of Figures 5 and 6: per panel rows of three pictures (1 or 3, H, W), each with the words over it.
 
-    Each row also has the words for what is said of the original and of the adversarial picture. Where there is no
-    panel, the figure says why it shows nothing.
+    Where there is no panel, the figure says why it shows nothing.
     """
     num_rows = max((len(rows) for rows in panels.values()), default=1)
     figure = plt.figure(figsize=(7.4, 7.4 / (3.1 * max(len(panels), 1)) * num_rows * 1.12 + 0.7), layout="constrained")
@@ -87,10 +84,9 @@ def originals_differences_adversarials(
         axes = part.subplots(num_rows, 3, squeeze=False, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
         for ax in axes.flat:
             ax.set_axis_off()
-        for line, (*images, before, after) in zip(axes, rows, strict=False):
-            for ax, image in zip(line, images, strict=True):
-                ax.imshow(image.permute(1, 2, 0).cpu().numpy(), vmin=0, vmax=1)
-            for ax, words in ((line[0], before), (line[2], after)):
+        for line, row in zip(axes, rows, strict=False):
+            for ax, (picture, words) in zip(line, row, strict=True):
+                _image(ax, picture)
                 ax.set_title(words, fontsize=6.5, pad=2)
     if not panels:
         figure.add_subplot().set_axis_off()  # a notebook shows no figure that has no axes

@@ -218,9 +218,10 @@ def test_random_targets_are_told_apart_by_the_case(cases, attacked):
     assert photographs.at_random(cases) == {"linear": attacked}
     (name, rows), *others = photographs.panels(cases, num=2).items()
     assert (name, len(rows), others) == ("linear", 2, [])
-    original, difference, adversarial, before, after = rows[0]
+    (original, before), (difference, silent), (adversarial, after) = rows[0]
     assert original.shape == difference.shape == adversarial.shape == photographs.SHAPE
     assert {before, after} == {"no", "yes"}
+    assert silent == ""
 
 
 def test_lengths_are_those_of_the_result(cases, attacked):
