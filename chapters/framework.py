@@ -24,7 +24,7 @@ import torch
 from IPython.display import Markdown
 from myst_nb import glue
 
-from lib.experiments import digits, profiles, readings
+from lib.experiments import digits, live, profiles, readings
 from lib.figures import comparisons, curves, grids
 from lib.measures import transfer
 from lib.networks import mnist
@@ -184,6 +184,20 @@ Markdown(table1.show(readings.ERRORS, **shown))
 
 # %% [markdown]
 # Softmax 1 is the exception: with a decay that strong, no reading in {numref}`tab-decay` gives both of its errors.
+#
+# For your browser the recorded ones of these six networks are kept in `results/`, a byte a weight. What that costs:
+
+# %%
+in_bytes = live.packed(trained)
+rounded = run.table("rounded", live.lost(trained, live.networks(in_bytes), run))
+run.keep(live.FILE, in_bytes)
+tell(
+    rounded_source=rounded.source,
+    most_lost=(max(e.value for e in rounded.column(live.LOSS).values()), ".2f"),
+)
+
+# %% [markdown]
+# {glue:text}`rounded_source`, at most {glue:text}`most_lost` points of test error.
 #
 # ## Which autoencoder?
 #

@@ -95,5 +95,3 @@ Markdown(overview.of_runs(ledger.read("run.json")))
 # on a busy machine, stands in `results/fits.csv`. Where a claim's evidence names no seeds it rests on one trained network of
 # each kind, and no interval speaks of others. What it speaks of is what was counted: images as a rule; for section 3 units
 # and directions; for a correlation of ranks the cells of the table. Those of Table 5 are no samples but proven bounds.
-#
-# Adversarial training is still to come; its claims join the table with its chapter.

@@ -16,7 +16,7 @@ from lib.data.photographs import Pictures, tiny_imagenet
 from lib.experiments import seeds
 from lib.experiments.digits import Experiment
 from lib.experiments.profiles import CarsConfig
-from lib.measures import detectors, intervals
+from lib.measures import detectors, effects, intervals
 from lib.networks import imagenet, linear_probe, quocnet
 from lib.networks.linear_probe import Headed
 from lib.networks.quocnet import QuocNet, QuocNetConfig
@@ -58,11 +58,11 @@ class Material:
 def material(run: Experiment, found: Mapping[str, object]) -> Material:
     """Pictures with cars and without, where Tiny ImageNet is there; else digits."""
     if "Tiny ImageNet" not in found:
-        return of_digits(run, run.profile.cars)
-    return of_pictures(found["Tiny ImageNet"].train, run.profile.cars, run.seeds.split, run.device)
+        return _of_digits(run, run.profile.cars)
+    return _of_pictures(found["Tiny ImageNet"].train, run.profile.cars, run.seeds.split, run.device)
 
 
-def of_pictures(pictures: Pictures, scale: CarsConfig, seed: int, device: torch.device) -> Material:
+def _of_pictures(pictures: Pictures, scale: CarsConfig, seed: int, device: torch.device) -> Material:
     """Cars against a balanced draw of the other classes. What the classifiers are judged by nobody has seen before."""
     pictures = pictures.at(scale.pictures.side)
     cars = [pictures.wnids.index(wnid) for wnid in CARS]
@@ -75,7 +75,7 @@ def of_pictures(pictures: Pictures, scale: CarsConfig, seed: int, device: torch.
     return _material(scale.pictures, is_car, parts, pixels, "car", pictures.name)
 
 
-def of_digits(run: Experiment, scale: CarsConfig) -> Material:
+def _of_digits(run: Experiment, scale: CarsConfig) -> Material:
     """One digit against a balanced draw of the others, all from the training images."""
     is_it = (run.train.labels == DIGIT).cpu()
     parts = _drawn(is_it, scale, run.seeds.split)
@@ -140,16 +140,16 @@ def judges(material: Material, network: QuocNet, found: Mapping[str, object], ru
         PIXELS: nn.Identity(),
         PROJECTED: projection,
     }
-    answering = {name: headed(base.to(run.device), material, run) for name, base in looking.items()}
+    answering = {name: _headed(base.to(run.device), material, run) for name, base in looking.items()}
     if material.word == "car" and SQUEEZENET in found:
         any_car = imagenet.AnyOf(found[SQUEEZENET], imagenet.CARS)
         answering[SQUEEZENET] = nn.Sequential(unflatten, any_car).to(run.device).eval()
     return answering
 
 
-def headed(base: nn.Module, material: Material, run: Experiment) -> Headed:
+def _headed(base: nn.Module, material: Material, run: Experiment) -> Headed:
     """A linear classifier on what `base` makes of images, its decay chosen on a part of those it learns from."""
-    encoded = encodings(base, material.train)
+    encoded = _encodings(base, material.train)
     order = seeds.generator(run.seeds.split)
     head = run.store.call(linear_probe.fit_tuned, encoded, material.train_labels, 2, run.profile.cars.decays, order)
     return Headed(base, head).to(run.device).eval().requires_grad_(False)
@@ -161,7 +161,7 @@ def bases(answering: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
 
 
 @torch.no_grad()
-def encodings(base: nn.Module, images: Tensor) -> Tensor:
+def _encodings(base: nn.Module, images: Tensor) -> Tensor:
     """What `base` makes of images, (N, num_features)."""
     return torch.cat([base(batch) for batch in images.split(BATCH)])
 
@@ -171,7 +171,7 @@ def encodings(base: nn.Module, images: Tensor) -> Tensor:
 
 def answers(network: nn.Module, images: Tensor) -> Tensor:
     """YES or NO for each image, (N,)."""
-    return encodings(network, images).argmax(dim=1)
+    return _encodings(network, images).argmax(dim=1)
 
 
 def accuracy(material: Material, answering: Mapping[str, nn.Module]) -> Cells:
@@ -190,7 +190,7 @@ def single_units(material: Material, bases: Mapping[str, nn.Module]) -> tuple[Ce
     """The best single unit of each base as a detector, chosen on the images that are learned from; and its number."""
     cells, best = {}, {}
     for name, base in bases.items():
-        units, shown = encodings(base, material.train), encodings(base, material.test)
+        units, shown = _encodings(base, material.train), _encodings(base, material.test)
         chosen = detectors.best(units, material.train_labels == YES)
         best[name] = chosen.unit
         hits = (shown[:, chosen.unit] > chosen.threshold) == (material.test_labels == YES)
@@ -199,9 +199,9 @@ def single_units(material: Material, bases: Mapping[str, nn.Module]) -> tuple[Ce
 
 
 def costs_told(costs: Mapping[int, Tensor], num_parts: int = 10) -> Cells:
-    """Each stage's cost over successive tenths of its training, {("stage 1", "part 1"): mean over its batches}."""
+    """Each stage's cost over successive tenths of its training, {("stage 1", "part 1"): mean over n batches}."""
     return {
-        (f"stage {stage}", f"part {part}"): intervals.mean(piece.numpy())
+        (f"stage {stage}", f"part {part}"): effects.exactly(float(piece.mean()), len(piece))
         for stage, each in costs.items()
         for part, piece in enumerate(each.tensor_split(num_parts), 1)
     }
@@ -230,7 +230,7 @@ class Turned:
     tight: tight.TightResult
 
 
-def recognised(material: Material, network: nn.Module, num: int) -> Tensor:
+def _recognised(material: Material, network: nn.Module, num: int) -> Tensor:
     """The first `num` of the test images that show it and that the classifier says yes to."""
     yes = material.test[material.test_labels == YES]
     return yes[answers(network, yes) == YES][:num]
@@ -242,7 +242,7 @@ def turned(
     """Both attacks on what each classifier recognises."""
     found = {}
     for name, network in tqdm(answering.items(), desc="turning", disable=None, leave=False):
-        inputs = recognised(material, network, scale.num_attacked)
+        inputs = _recognised(material, network, scale.num_attacked)
         targets = torch.full((len(inputs),), NO, device=inputs.device)
         attacked = store.call(penalized.find_adversarial, network, inputs, targets, scale.attack).to(inputs.device)
         closer = store.call(tight.tighten, network, inputs, targets, attacked.adversarial, scale.tight)
@@ -314,5 +314,5 @@ def first_filters(network: QuocNet, num: int) -> Tensor:
 
 def favourites(material: Material, base: nn.Module, unit: int, num: int) -> Tensor:
     """The test images that a unit responds to most, (num, C, side, side)."""
-    order = encodings(base, material.test)[:, unit].argsort(descending=True)
+    order = _encodings(base, material.test)[:, unit].argsort(descending=True)
     return material.test[order[:num]].unflatten(1, material.shape)

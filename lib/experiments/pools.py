@@ -88,7 +88,9 @@ class Comparison:
     @cached_property
     def errors(self) -> Cells:
         """The test error (%) at the end: mean over seeds with Student's interval, n seeds."""
-        return {(name, ERROR): over_seeds(100 * e.curve.error[-1] for e in each) for name, each in self.trained.items()}
+        return {
+            (name, ERROR): _over_seeds(100 * e.curve.error[-1] for e in each) for name, each in self.trained.items()
+        }
 
     def curves(self) -> Cells:
         """The test error (%) when each twentieth of the budget is spent, mean over seeds."""
@@ -97,7 +99,7 @@ class Comparison:
         for name, each in self.trained.items():
             drawn = np.stack([at(one.curve, shares) for one in each])
             for share, values in zip(shares, drawn.T, strict=True):
-                cells[name, f"at {share:.0%}"] = over_seeds(values)
+                cells[name, f"at {share:.0%}"] = _over_seeds(values)
         return cells
 
     def hardness(self, foreign: Tensor, num: int) -> Cells:
@@ -110,7 +112,7 @@ class Comparison:
         for name, each in self.trained.items():
             found = [self._asked(one.network, images.inputs, images.labels, targets, foreign) for one in each]
             for column in found[0]:
-                cells[name, column] = over_seeds(one[column] for one in found)
+                cells[name, column] = _over_seeds(one[column] for one in found)
         return cells
 
     def _asked(self, network: nn.Module, inputs, labels, targets, foreign) -> dict[str, float]:
@@ -125,7 +127,7 @@ class Comparison:
         }
 
 
-def over_seeds(values) -> intervals.Estimate:
+def _over_seeds(values) -> intervals.Estimate:
     """Mean over seeds with Student's interval; n seeds."""
     return intervals.mean(np.array([float(value) for value in values]))
 

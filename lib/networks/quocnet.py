@@ -72,7 +72,7 @@ class Stage(nn.Module):
         self.pool, self.contrast = config.pool, config.contrast
         places = side - config.field + 1
         shape = (places, places, config.field, config.field, num_channels, config.num_maps)
-        self.filters = nn.Parameter(unit_length(torch.randn(shape, generator=generator)))
+        self.filters = nn.Parameter(_unit_length(torch.randn(shape, generator=generator)))
 
     def forward(self, maps: Tensor) -> Tensor:
         pools = pooled(local_filters.respond(maps, self.filters), self.pool)
@@ -98,7 +98,7 @@ class QuocNet(nn.Module):
         return maps
 
 
-def unit_length(filters: Tensor) -> Tensor:
+def _unit_length(filters: Tensor) -> Tensor:
     """Every filter, (..., field, field, C, M), divided by its length."""
     return F.normalize(filters, dim=(-4, -3, -2))
 
@@ -193,7 +193,7 @@ def fit_stage(network: QuocNet, number: int, images: Tensor, config: RICAConfig,
         cost.backward()
         optimizer.step()
         with torch.no_grad():
-            encoder.copy_(unit_length(encoder))
+            encoder.copy_(_unit_length(encoder))
         costs.append(cost.detach())
     if not (costs := torch.stack(costs).cpu()).isfinite().all():
         raise TrainingError(f"the cost of stage {number + 1} is {costs[-1].item()} at its end: see its inputs")
