@@ -4,8 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+from lib.experiments import live
+from lib.figures.attack_explorer import FOLDER
 
 AFTER_THE_THEME = 900
 
@@ -90,8 +94,26 @@ def glued(notebook: dict, name: str) -> str | None:
     return None
 
 
+class LiveAttack(SphinxDirective):
+    """`{live-attack}`: the attack on the recorded networks, in the reader's browser."""
+
+    def run(self):
+        self.env.note_reread()  # what is recorded is not known to Sphinx as a dependency
+        return [nodes.raw("", live.element("../" * self.env.docname.count("/")), format="html")]
+
+
+def write_networks(app: Sphinx, exception: Exception | None):
+    """What the live attack loads when it comes into sight."""
+    if not exception and (text := live.script()):
+        folder = Path(app.outdir, FOLDER)
+        folder.mkdir(parents=True, exist_ok=True)
+        Path(folder, "networks.js").write_text(text, encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict:
     app.add_directive("execution-table", ExecutionTable)
+    app.add_directive("live-attack", LiveAttack)
+    app.connect("build-finished", write_networks)
     for handler in (drop_thebe, point_at_script, offer_script):
         app.connect("html-page-context", handler, priority=AFTER_THE_THEME)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -175,7 +175,7 @@ def given(path: Path, name: str) -> bool:
 
 def test_nothing_is_dead():
     """What lib has is used by lib, a chapter, a tool or a benchmark; to be tested is not to be used."""
-    used = frozenset().union(*map(taken, python("lib", "chapters", "tools", "benchmarks")))
+    used = frozenset().union(*map(taken, python("lib", "chapters", "tools", "benchmarks", "_ext")))
     dead = {
         f"{dotted(path)}.{name}"
         for path in modules()
@@ -187,7 +187,7 @@ def test_nothing_is_dead():
 
 def test_what_only_its_own_module_uses_is_underscored():
     """Functions and classes. What a test asks of a module is used outside it."""
-    used = frozenset().union(*map(taken, python("lib", "chapters", "tools", "benchmarks", "tests")))
+    used = frozenset().union(*map(taken, python("lib", "chapters", "tools", "benchmarks", "_ext", "tests")))
     own = {
         f"{dotted(path)}.{name}"
         for path in modules()

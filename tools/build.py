@@ -32,7 +32,7 @@ from tools import machine
 BUILD = Path("_build")
 STAGE, HTML, FAILED, PARTIAL = (BUILD / name for name in ("stage", "html", "failed", "partial"))
 EXECUTE = Path("tools/execute.py")
-STAGED_FOLDERS = ("_static", "_vendor", "_ext")
+STAGED_FOLDERS = ("_static", "_vendor", "_extra", "_ext")
 SUMMARIES = ("verdict",)  # chapters that read what the others write into results/
 DATA_FOLDERS = ("mnist", "weights", "imagenet-sample", "tiny-imagenet")
 
@@ -176,7 +176,8 @@ def stage(chapters: list[Path]) -> None:
 
 def render_key(chapters: list[Path]) -> str:
     notebooks = [notebook_of(chapter) for chapter in chapters]
-    return digest([*page_sources(), Path("requirements.txt"), *files_under(*STAGED_FOLDERS), *chapters, *notebooks])
+    behind = files_under(*STAGED_FOLDERS, "lib", "results")  # the pages' own directives show what is recorded
+    return digest([*page_sources(), Path("requirements.txt"), *behind, *chapters, *notebooks])
 
 
 def rendered_key() -> str | None:
