@@ -65,8 +65,9 @@ grids.image_grid(rows, 10, "The input's pool", row_titles=["images", "examples"]
 # %% [markdown]
 # Three choices are ours. The class $l$ is the one whose boundary is nearest by the network's linearisation, not a random
 # one: examples of a random class lie far away, where no image of the digit will ever be. Examples go {glue:text}`reach` of
-# the way to the boundary, so that they still belong to the class whose label they carry. And the pools are mixed in by
-# alternating: a step for images, then one for each pool. What other choices do is told below.
+# the way to the boundary, so that they still belong to the class whose label they carry. And the pools are mixed in as if
+# they were more images: an epoch goes once through the images and once through each pool, in batches of random order.
+# What other choices do is told below.
 #
 # Before every epoch a random part of each pool ({glue:text}`renewed` %) is replaced by new examples for the network as it
 # then is. That costs gradients, and it would be unfair to give them to one side only: **every network below gets the same

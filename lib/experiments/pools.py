@@ -45,12 +45,12 @@ def variants(scale: PoolsScale) -> dict[str, LayerwiseConfig]:
     pools, plain = scale.pools, LayerwiseConfig(scale.budget)
     return {
         "random classes": replace(plain, pools=replace(pools, goal=Goal.RANDOM)),
-        "the whole way": replace(plain, pools=replace(pools, reach=1.0)),
-        "half the weight": replace(plain, pools=replace(pools, weight=pools.weight / 2)),
-        "twice the weight": replace(plain, pools=replace(pools, weight=pools.weight * 2)),
-        "pools ten times as large": replace(plain, pools=replace(pools, size=10 * pools.size)),
-        "renewed as a whole": replace(plain, pools=replace(pools, renewed=1.0)),
-        "one step for all losses": replace(plain, pools=pools, alternating=False),
+        "the whole way": replace(plain, pools=replace(pools, reach=2 * pools.reach)),
+        "a quarter of the way": replace(plain, pools=replace(pools, reach=pools.reach / 2)),
+        "pools a third as large": replace(plain, pools=replace(pools, size=pools.size // 3)),
+        "pools three times as large": replace(plain, pools=replace(pools, size=3 * pools.size)),
+        "renewed four times as fast": replace(plain, pools=replace(pools, renewed=4 * pools.renewed)),
+        "renewed a quarter as fast": replace(plain, pools=replace(pools, renewed=pools.renewed / 4)),
         "no weight decay": replace(plain, pools=pools, decay=(0.0, 0.0, 0.0)),
     }
 

@@ -2,7 +2,8 @@
 
 An example at layer j is made by the attack on the rest of the network, in the box of that layer's values, and trains
 the layers above j: it is a constant, so nothing below moves for it. The pools are mixed into the training set all the
-time, and before each epoch a random part of each is made anew.
+time: an epoch goes once through the images and once through every pool, their batches in turn, and before it a random
+part of each pool is made anew.
 
 Layer 0 is the input, layer j the output of the j-th hidden layer of a `mnist.sigmoid_network`, whose values lie in
 [0, 1] as pixels do.
@@ -12,9 +13,10 @@ import copy
 import itertools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -41,11 +43,10 @@ class PoolsConfig:
     """What the pools are."""
 
     layers: tuple[int, ...] = (0, 1, 2)
-    size: int = 6000  # examples in each
-    renewed: float = 0.1  # of each, before every epoch
-    reach: float = 1.0  # how far to go along the perturbation: 1 is just beyond the boundary
+    size: int = 20_000  # examples in each
+    renewed: float = 0.05  # of each, before every epoch
+    reach: float = 0.5  # how far to go along the perturbation: 1 is just beyond the boundary
     goal: Goal = Goal.NEAREST
-    weight: float = 1.0  # of each pool's loss, the training set's being 1
     attack: AttackConfig = ROUGH
 
 
@@ -57,7 +58,6 @@ class LayerwiseConfig:
     decay: tuple[float, ...] = (1e-5, 1e-5, 1e-6)  # as Table 1's
     dropout: tuple[float, ...] = ()  # of the input and of each hidden layer; none: no dropout
     pools: PoolsConfig | None = None
-    alternating: bool = True  # a step for the training set and one for each pool; else one for all of them
     batch_size: int = 100
     learning_rate: float = 1e-3  # at the start; it falls to 0 as half a cosine
 
@@ -80,6 +80,15 @@ class FittedLayerwise:
     seconds: float
 
 
+class Lesson(NamedTuple):
+    """Examples (M, ...), their classes (M,), the part of the network that they train, and the decay of its layers."""
+
+    learner: nn.Module
+    examples: Tensor
+    labels: Tensor
+    decay: Sequence[float]
+
+
 @dataclass
 class Pool:
     """Examples (P, ...) at the output of one layer, and the classes (P,) of the images that they come from."""
@@ -96,11 +105,9 @@ class Pool:
         self.examples[places], self.labels[places] = made, labels[images]
         return spent
 
-    def batches(self, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """All of it in random order, again and again."""
-        while True:
-            for rows in torch.randperm(len(self.labels), generator=generator).to(self.labels.device).split(size):
-                yield self.examples[rows], self.labels[rows]
+    def lesson(self, network: nn.Sequential, decay: Sequence[float]) -> Lesson:
+        """All of it, for the layers above."""
+        return Lesson(above(network, self.layer), self.examples, self.labels, decay[self.layer :])
 
 
 def below(network: nn.Sequential, layer: int) -> nn.Sequential:
@@ -157,8 +164,10 @@ def fit(
             for pool in pools:
                 num = round(config.pools.renewed * config.pools.size)
                 spent += pool.renew(network, inputs, labels, num, config.pools, generator) / len(inputs)
-            loss = _epoch(learner, network, optimizer, inputs, labels, pools, config, generator)
-            spent += 1 + len(pools)
+            taught = [Lesson(learner, inputs, labels, config.decay)]
+            taught += [pool.lesson(network, config.decay) for pool in pools]
+            loss = _epoch(optimizer, taught, config.batch_size, generator)
+            spent += sum(len(lesson.labels) for lesson in taught) / len(inputs)
             if not math.isfinite(loss):
                 raise TrainingError(f"the loss is {loss} in epoch {len(curve) + 1}")
             curve.append((spent, loss, training.error_rate(network, *judged)))
@@ -189,21 +198,20 @@ def _with_dropout(network: nn.Sequential, rates: Sequence[float]) -> nn.Sequenti
     return nn.Sequential(*itertools.chain.from_iterable(parts))
 
 
-def _epoch(learner, network, optimizer, inputs, labels, pools, config: LayerwiseConfig, generator) -> float:
-    """Once through the training set, and as many examples of each pool. Mean loss of the training images."""
-    learners = [learner, *(above(network, pool.layer) for pool in pools)]
-    weights = [1.0] + [config.pools.weight] * len(pools) if pools else [1.0]
-    examples = [pool.batches(config.batch_size, generator) for pool in pools]
+def _epoch(optimizer: torch.optim.Optimizer, taught: Sequence[Lesson], batch_size: int, generator) -> float:
+    """Once through every lesson, batches in random order. Mean loss of the first lesson, the training images."""
+    batches = [
+        (number, rows)
+        for number, lesson in enumerate(taught)
+        for rows in torch.randperm(len(lesson.labels), generator=generator).split(batch_size)
+    ]
     total = 0.0
-    for rows in torch.randperm(len(inputs), generator=generator).to(inputs.device).split(config.batch_size):
-        batches = [(inputs[rows], labels[rows]), *map(next, examples)]
-        parts = list(zip(learners, weights, batches, strict=True))
-        for together in [[part] for part in parts] if config.alternating else [parts]:
-            losses = [weight * F.cross_entropy(learn(x), y) for learn, weight, (x, y) in together]
-            if together[0] is parts[0]:
-                total += losses[0].item() * len(rows)
-                losses.append(training.weight_decay(network, config.decay, DecayRule.HALF))
-            optimizer.zero_grad()
-            torch.stack(losses).sum().backward()
-            optimizer.step()
-    return total / len(inputs)
+    for place in torch.randperm(len(batches), generator=generator).tolist():
+        number, rows = batches[place]
+        lesson, rows = taught[number], rows.to(taught[number].labels.device)
+        loss = F.cross_entropy(lesson.learner(lesson.examples[rows]), lesson.labels[rows])
+        optimizer.zero_grad()
+        (loss + training.weight_decay(lesson.learner, lesson.decay, DecayRule.HALF)).backward()
+        optimizer.step()
+        total += loss.item() * len(rows) if number == 0 else 0.0
+    return total / len(taught[0].labels)

@@ -18,7 +18,7 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     run = digits.begin("adversarial_training", "quick", "digits", "cpu", seed=0)
-    scale = replace(run.profile.pools, budget=6, pools=PoolsConfig(size=30, reach=0.5), num_asked=12)
+    scale = replace(run.profile.pools, budget=6, pools=PoolsConfig(size=30), num_asked=12)
     return replace(
         run,
         train=run.train.take(200),
