@@ -8,9 +8,6 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from lib.experiments import live
-from lib.figures.attack_explorer import FOLDER
-
 AFTER_THE_THEME = 900
 
 
@@ -98,16 +95,18 @@ class LiveAttack(SphinxDirective):
     """`{live-attack}`: the attack on the recorded networks, in the reader's browser."""
 
     def run(self):
+        from lib.experiments import live  # seconds, for the one page that asks
+
         self.env.note_reread()  # what is recorded is not known to Sphinx as a dependency
         return [nodes.raw("", live.element("../" * self.env.docname.count("/")), format="html")]
 
 
 def write_networks(app: Sphinx, exception: Exception | None):
-    """What the live attack loads when it comes into sight."""
-    if not exception and (text := live.script()):
-        folder = Path(app.outdir, FOLDER)
-        folder.mkdir(parents=True, exist_ok=True)
-        Path(folder, "networks.js").write_text(text, encoding="utf-8")
+    """What the live attack loads when it comes into sight, beside the scripts that load it."""
+    if not exception and Path("results/networks.json").exists():  # Sphinx runs in the repository's root
+        from lib.experiments import live
+
+        Path(app.outdir, "live", "networks.js").write_text(live.script(), encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict:

@@ -74,9 +74,11 @@ grids.image_grid(rows, 10, "The input's pool", row_titles=["images", "examples"]
 # budget of gradients**, {glue:text}`budget` times the number of its training images, those of the attacks included.
 
 # %%
-compared = pools.Comparison.of(run, pools.ways(scale), scale.num_seeds)
-foreign = run.adversarial(run.trained(pools.FOREIGNER), run.test.take(scale.num_asked))
-hardness = compared.hardness(foreign.adversarial, scale.num_asked)
+images = run.train, run.test
+compared = pools.Comparison.of(*images, pools.ways(scale), scale.num_seeds, run.store)
+asked = run.test.take(scale.num_asked)
+foreign = run.adversarial(run.trained(pools.FOREIGNER), asked)
+hardness = compared.hardness(run.targets(asked), foreign.adversarial)
 table = run.table("adversarial_training", compared.errors | hardness)
 
 # %% tags=["hide-input"]
@@ -120,7 +122,8 @@ tell(error_second=(singles[pools.SECOND], ".2f"))
 # All pools, with one choice changed:
 
 # %%
-changed = pools.Comparison.of(run, pools.variants(scale), scale.num_variant_seeds)
+configs, num_seeds = pools.variants(scale), scale.num_variant_seeds
+changed = pools.Comparison.of(*images, configs, num_seeds, run.store)
 variants = run.table("adversarial_training_variants", changed.errors)
 
 # %% mystnb={"markdown_format": "myst"}

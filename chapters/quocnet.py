@@ -38,7 +38,7 @@ from lib.record.markdown import tell
 run = digits.begin("quocnet", profile, data, device, seed)
 found, missing = downloads.gather(cars.WANTED, download=profile == "paper")
 scale = run.profile.cars
-material = cars.material(run, found)
+material = cars.material(found, run.train, scale, run.seeds.split)
 glue("dataset", material.source, display=False)
 Markdown(downloads.banner(found, missing))
 
@@ -118,7 +118,7 @@ grids.picture_rows(panels, "What the first filters look for")
 # there, SqueezeNet, which was trained on such labels, is asked as well.
 
 # %%
-answering = cars.judges(material, network, found, run)
+answering = cars.judges(material, network, found, scale, run.seeds, run.store)
 accuracy = cars.accuracy(material, answering)
 units, best = cars.single_units(material, cars.bases(answering))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-BOOK_SOURCES = ("_config.yml", "_ext", "_static", "_vendor", "requirements.txt", "tools", "lib/store")
+BOOK_SOURCES = ("_config.yml", "_ext", "_static", "_vendor", "_extra", "requirements.txt", "tools", "lib/store")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 

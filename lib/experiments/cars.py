@@ -12,10 +12,11 @@ from tqdm import tqdm
 
 from lib.attacks import penalized, perturbations, tight
 from lib.attacks.penalized import AttackResult
+from lib.data.dataset import Dataset
 from lib.data.photographs import Pictures, tiny_imagenet
 from lib.experiments import seeds
-from lib.experiments.digits import Experiment
 from lib.experiments.profiles import CarsConfig
+from lib.experiments.seeds import Seeds
 from lib.measures import detectors, effects, intervals
 from lib.networks import imagenet, linear_probe, quocnet
 from lib.networks.linear_probe import Headed
@@ -55,11 +56,14 @@ class Material:
         return self.config.num_channels, self.config.side, self.config.side
 
 
-def material(run: Experiment, found: Mapping[str, object]) -> Material:
-    """Pictures with cars and without, where Tiny ImageNet is there; else digits."""
+def material(found: Mapping[str, object], images: Dataset, scale: CarsConfig, seed: int) -> Material:
+    """Pictures with cars and without, where Tiny ImageNet is there; else digits, those of `images`.
+
+    seed : of who is learned from and who is judged by. All of it lies where the images do.
+    """
     if "Tiny ImageNet" not in found:
-        return _of_digits(run, run.profile.cars)
-    return _of_pictures(found["Tiny ImageNet"].train, run.profile.cars, run.seeds.split, run.device)
+        return _of_digits(images, scale, seed)
+    return _of_pictures(found["Tiny ImageNet"].train, scale, seed, images.inputs.device)
 
 
 def _of_pictures(pictures: Pictures, scale: CarsConfig, seed: int, device: torch.device) -> Material:
@@ -75,11 +79,11 @@ def _of_pictures(pictures: Pictures, scale: CarsConfig, seed: int, device: torch
     return _material(scale.pictures, is_car, parts, pixels, "car", pictures.name)
 
 
-def _of_digits(run: Experiment, scale: CarsConfig) -> Material:
-    """One digit against a balanced draw of the others, all from the training images."""
-    is_it = (run.train.labels == DIGIT).cpu()
-    parts = _drawn(is_it, scale, run.seeds.split)
-    return _material(scale.digits, is_it, parts, lambda rows: run.train.inputs[rows], f"{DIGIT}", run.train.name)
+def _of_digits(images: Dataset, scale: CarsConfig, seed: int) -> Material:
+    """One digit against a balanced draw of the others."""
+    is_it = (images.labels == DIGIT).cpu()
+    parts = _drawn(is_it, scale, seed)
+    return _material(scale.digits, is_it, parts, lambda rows: images.inputs[rows], f"{DIGIT}", images.name)
 
 
 def _drawn(is_it: Tensor, scale: CarsConfig, seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -114,9 +118,7 @@ def untrained(material: Material, seed: int) -> QuocNet:
     return QuocNet(material.config, seeds.generator(seed)).eval().requires_grad_(False).to(material.test.device)
 
 
-def learned(
-    material: Material, scale: CarsConfig, roles: seeds.Seeds, store: Store
-) -> tuple[QuocNet, dict[int, Tensor]]:
+def learned(material: Material, scale: CarsConfig, roles: Seeds, store: Store) -> tuple[QuocNet, dict[int, Tensor]]:
     """QuocNet after its stages have learned from the images without labels, and each stage's costs."""
     network, costs = untrained(material, roles.init), {}
     images = material.unlabelled.unflatten(1, material.shape)
@@ -127,32 +129,34 @@ def learned(
     return network, costs
 
 
-def judges(material: Material, network: QuocNet, found: Mapping[str, object], run: Experiment) -> dict[str, nn.Module]:
+def judges(
+    material: Material, network: QuocNet, found: Mapping[str, object], scale: CarsConfig, roles: Seeds, store: Store
+) -> dict[str, nn.Module]:
     """The classifiers, rows of pixels to two logits: one linear layer each on the features of QuocNet, of the same
     network untrained, on raw pixels, and on as many random projections of these; and SqueezeNet's own classes."""
-    unflatten, generator = nn.Unflatten(1, material.shape), seeds.generator(run.seeds.directions)
+    unflatten, generator = nn.Unflatten(1, material.shape), seeds.generator(roles.directions)
     num_pixels = material.test.shape[1]
     projection = nn.Linear(num_pixels, material.config.num_features, bias=False)
     nn.init.normal_(projection.weight, std=num_pixels**-0.5, generator=generator)
     looking = {
         QUOCNET: nn.Sequential(unflatten, network),
-        UNTRAINED: nn.Sequential(unflatten, untrained(material, run.seeds.init)),
+        UNTRAINED: nn.Sequential(unflatten, untrained(material, roles.init)),
         PIXELS: nn.Identity(),
         PROJECTED: projection,
     }
-    answering = {name: _headed(base.to(run.device), material, run) for name, base in looking.items()}
+    answering = {name: _headed(base, material, scale, roles, store) for name, base in looking.items()}
     if material.word == "car" and SQUEEZENET in found:
         any_car = imagenet.AnyOf(found[SQUEEZENET], imagenet.CARS)
-        answering[SQUEEZENET] = nn.Sequential(unflatten, any_car).to(run.device).eval()
+        answering[SQUEEZENET] = nn.Sequential(unflatten, any_car).to(material.test.device).eval()
     return answering
 
 
-def _headed(base: nn.Module, material: Material, run: Experiment) -> Headed:
+def _headed(base: nn.Module, material: Material, scale: CarsConfig, roles: Seeds, store: Store) -> Headed:
     """A linear classifier on what `base` makes of images, its decay chosen on a part of those it learns from."""
-    encoded = _encodings(base, material.train)
-    order = seeds.generator(run.seeds.split)
-    head = run.store.call(linear_probe.fit_tuned, encoded, material.train_labels, 2, run.profile.cars.decays, order)
-    return Headed(base, head).to(run.device).eval().requires_grad_(False)
+    encoded = _encodings(base.to(material.train.device), material.train)
+    order = seeds.generator(roles.split)
+    head = store.call(linear_probe.fit_tuned, encoded, material.train_labels, 2, scale.decays, order)
+    return Headed(base, head).to(material.train.device).eval().requires_grad_(False)
 
 
 def bases(answering: Mapping[str, nn.Module]) -> dict[str, nn.Module]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 from lib.data import downloads
-from lib.experiments import digits, photographs, profiles, seeds
+from lib.experiments import cars, digits, photographs, pools, profiles, seeds
 from lib.experiments.digits import Experiment
 from lib.experiments.settings import Settings
 from lib.networks import mnist
+from lib.networks.adversarial_training import LayerwiseConfig
 from lib.networks.imagenet import Probe
 from lib.networks.training import DecayRule
 
@@ -31,6 +32,7 @@ SECONDS_TO_TRAIN = {
 }
 SECONDS_TO_ATTACK = dict.fromkeys(SECONDS_TO_TRAIN, 12) | {"Conv": 180}  # a piece
 SECONDS_TO_ENCODE, SECONDS_TO_ATTACK_PHOTOGRAPHS = 40, 450
+SECONDS_TO_LEARN_CARS, SECONDS_A_UNIT_OF_BUDGET = 900, 1.5
 SOME_SECONDS = 60  # for what has not been timed
 
 
@@ -81,6 +83,15 @@ def _attack_photographs(run: Experiment, settings: Settings, name: str, kind: in
     photographs.attack(subject, targets, run.profile.photographs.attack, run.store)
 
 
+def _learn_cars(run: Experiment, settings: Settings) -> None:
+    material = cars.material(public_files(settings), run.train, run.profile.cars, run.seeds.split)
+    cars.learned(material, run.profile.cars, run.seeds, run.store)
+
+
+def _train_in_a_way(run: Experiment, config: LayerwiseConfig, seed: int) -> None:
+    pools.train(run.train, run.test, config, seed, run.store)
+
+
 def _networks(settings: Settings) -> list[Step]:
     """The networks of Tables 1 and 3."""
     makers = dict.fromkeys(mnist.TABLE1, _train) | dict.fromkeys(mnist.HALVES, _train_on_half)
@@ -120,6 +131,28 @@ def _variants(settings: Settings) -> list[Step]:
         for rule in DecayRule
         if rule is not DecayRule.HALF
         for name in mnist.LINEAR
+    ]
+
+
+def _cars(settings: Settings) -> Step:
+    """QuocNet, stage by stage."""
+    return Step("QuocNet", settings, SECONDS_TO_LEARN_CARS, partial(_learn_cars, settings=settings))
+
+
+def _pools(settings: Settings) -> list[Step]:
+    """Chapter `adversarial_training`: every way of training, and what is changed of the pools, from every seed."""
+    scale = begin(settings).profile.pools
+    compared = ((scale.num_seeds, pools.ways(scale)), (scale.num_variant_seeds, pools.variants(scale)))
+    return [
+        Step(
+            f"100-100-10, {name}, from seed {seed}",
+            settings,
+            SECONDS_A_UNIT_OF_BUDGET * config.budget,
+            partial(_train_in_a_way, config=config, seed=seed),
+        )
+        for num_seeds, configs in compared
+        for name, config in configs.items()
+        for seed in range(num_seeds)
     ]
 
 
@@ -181,6 +214,8 @@ def book(settings: Settings) -> list[Step]:
                 *_convolutional(settings, run.profile.units.num_networks),
                 *_variants(settings),
                 *_encodings(settings),
+                _cars(settings),
+                *_pools(settings),
             ]
         ),
         *_longest_first([*_attacks(settings, (*mnist.TABLE1, "Conv")), *_figure5(settings)]),

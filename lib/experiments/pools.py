@@ -11,15 +11,16 @@ import numpy as np
 from torch import Tensor, nn
 
 from lib.attacks import tight
+from lib.data.dataset import Dataset
 from lib.experiments import seeds
-from lib.experiments.digits import Experiment
 from lib.experiments.profiles import PoolsScale
-from lib.measures import certified, intervals, transfer
+from lib.measures import certificates, intervals, transfer
 from lib.measures.certificates import PRODUCT
 from lib.networks import adversarial_training, mnist
 from lib.networks.adversarial_training import Curve, Goal, LayerwiseConfig
 from lib.record.claims import ALL, DECAY, DROPOUT, ERROR, FIRST, INPUT, SECOND
 from lib.record.ledger import Cells
+from lib.store.calls import Store
 
 NETWORK, FOREIGNER = "100-100-10", "200-200-10"  # what is trained, and whom it is shown adversarial images of
 SINGLE = {INPUT: 0, FIRST: 1, SECOND: 2}  # the layers of the ways with one pool
@@ -63,27 +64,35 @@ class Trained:
     curve: Curve
 
 
-def train(run: Experiment, config: LayerwiseConfig, seed: int) -> Trained:
-    """The network of one seed, trained on the training images and watched on the test images."""
+def train(images: Dataset, judged: Dataset, config: LayerwiseConfig, seed: int, store: Store) -> Trained:
+    """The network of one seed, trained on `images` and watched on `judged`; kept in the store."""
     roles = seeds.Seeds.derive(seed)
-    network = mnist.build(mnist.SPECS[NETWORK], seeds.generator(roles.init)).to(run.device)
-    judged = run.test.inputs, run.test.labels
-    arguments = network, run.train.inputs, run.train.labels, judged, config, roles.batches
-    fitted = run.store.call(adversarial_training.fit, *arguments)
+    network = mnist.build(mnist.SPECS[NETWORK], seeds.generator(roles.init)).to(images.inputs.device)
+    watched = judged.inputs, judged.labels
+    arguments = network, images.inputs, images.labels, watched, config, roles.batches
+    fitted = store.call(adversarial_training.fit, *arguments)
     network.load_state_dict(fitted.state)
     return Trained(network.requires_grad_(False), fitted.curve)
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The networks of every way of training, seed by seed."""
+    """The networks of every way of training, seed by seed, and the images that they are judged on."""
 
-    run: Experiment
+    judged: Dataset
+    store: Store
     trained: dict[str, list[Trained]]
 
     @classmethod
-    def of(cls, run: Experiment, configs: Mapping[str, LayerwiseConfig], num_seeds: int) -> "Comparison":
-        return cls(run, {name: [train(run, config, s) for s in range(num_seeds)] for name, config in configs.items()})
+    def of(
+        cls, images: Dataset, judged: Dataset, configs: Mapping[str, LayerwiseConfig], num_seeds: int, store: Store
+    ) -> "Comparison":
+        """Each way of training, from as many seeds."""
+        trained = {
+            name: [train(images, judged, config, seed, store) for seed in range(num_seeds)]
+            for name, config in configs.items()
+        }
+        return cls(judged, store, trained)
 
     @cached_property
     def errors(self) -> Cells:
@@ -102,13 +111,13 @@ class Comparison:
                 cells[name, f"at {share:.0%}"] = _over_seeds(values)
         return cells
 
-    def hardness(self, foreign: Tensor, num: int) -> Cells:
-        """How hard the networks are to attack, on the first `num` test images, means over seeds.
+    def hardness(self, targets: Tensor, foreign: Tensor) -> Cells:
+        """How hard the networks are to attack, on the first images of those they are judged on, means over seeds.
 
-        foreign : Tensor (num, 784), the same images made adversarial for another network.
+        targets : Tensor (num,), wrong classes; foreign : Tensor (num, 784), the same images made adversarial for
+        another network.
         """
-        images, cells = self.run.test.take(num), {}
-        targets = self.run.targets(images)
+        images, cells = self.judged.take(len(targets)), {}
         for name, each in self.trained.items():
             found = [self._asked(one.network, images.inputs, images.labels, targets, foreign) for one in each]
             for column in found[0]:
@@ -116,14 +125,15 @@ class Comparison:
         return cells
 
     def _asked(self, network: nn.Module, inputs, labels, targets, foreign) -> dict[str, float]:
-        store = self.run.store
-        attacked = store.call(tight.find_adversarial, network, inputs, targets)
-        known = store.call(certified.certify, network, inputs, targets, 0)
+        attacked = self.store.call(tight.find_adversarial, network, inputs, targets)
+        layers = certificates.as_layers(network)
+        constants = certificates.lipschitz_constants(layers, inputs[:1].double())
+        known = certificates.certify(layers, constants, inputs, targets, 0)[PRODUCT]
         fooled = transfer.predictions(network, foreign) != labels
         return {
             DISTORTION: float(attacked.distortion[attacked.success].mean()),
             FOREIGN: 100 * float(fooled.double().mean()),
-            CERTIFIED: float(known.distances[PRODUCT].mean()) / inputs.shape[1] ** 0.5,  # as distortions are
+            CERTIFIED: float(known.mean()) / inputs.shape[1] ** 0.5,  # as distortions are
         }
 
 

@@ -162,7 +162,7 @@ def fit(
         while spent < config.budget:
             optimizer.param_groups[0]["lr"] = config.learning_rate * _half_cosine(spent / config.budget)
             for pool in pools:
-                num = round(config.pools.renewed * config.pools.size)
+                num = math.ceil(config.pools.renewed * config.pools.size)
                 spent += pool.renew(network, inputs, labels, num, config.pools, generator) / len(inputs)
             taught = [Lesson(learner, inputs, labels, config.decay)]
             taught += [pool.lesson(network, config.decay) for pool in pools]

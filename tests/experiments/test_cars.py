@@ -31,7 +31,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def material(run) -> Material:
-    return cars.material(run, {})
+    return cars.material({}, run.train, run.profile.cars, run.seeds.split)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def learned(run, material):
 
 @pytest.fixture(scope="module")
 def answering(run, material, learned):
-    return cars.judges(material, learned[0], {}, run)
+    return cars.judges(material, learned[0], {}, run.profile.cars, run.seeds, run.store)
 
 
 @pytest.fixture(scope="module")

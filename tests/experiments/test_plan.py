@@ -5,22 +5,26 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lib.experiments import digits, photographs, plan, profiles, seeds
+from lib.experiments import cars, digits, photographs, plan, pools, profiles, seeds
 from lib.experiments.settings import Settings
 from lib.networks import imagenet, mnist
+from lib.networks.adversarial_training import PoolsConfig
 from lib.networks.autoencoder import AutoencoderConfig
+from lib.networks.quocnet import QuocNetConfig
 from lib.networks.training import DecayRule, MinibatchConfig, TrainingConfig
 from lib.store.calls import Store
 from tests.pictures_made import WNIDS, tiny_imagenet
 
 torch.set_num_threads(1)
 QUICK = Settings("quick", "digits", "cpu", 0)
+TINY = QuocNetConfig(side=16, field=3, num_maps=2, pool=2, contrast=3)
 
 
 @pytest.fixture
 def found(monkeypatch, tmp_path):
     """Public files: AlexNet's layers as they are drawn, and pictures of three colours: one network can be attacked."""
     monkeypatch.setattr(photographs, "GOLDFISH", WNIDS[0])
+    monkeypatch.setattr(cars, "CARS", WNIDS[:1])
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         network = imagenet.AlexNet().eval().requires_grad_(False)
@@ -39,6 +43,8 @@ def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
         training=TrainingConfig(max_iterations=3),
         autoencoder=AutoencoderConfig(max_iterations=4, num_images=50),
         conv=MinibatchConfig(num_epochs=1),
+        cars=replace(run.profile.cars, pictures=TINY, num_train=2, num_test=1, num_unlabelled=4),
+        pools=replace(run.profile.pools, budget=2, pools=PoolsConfig(size=10)),
     )
     run = replace(run, profile=profile, train=run.train.take(100), test=run.test.take(20), store=Store(tmp_path))
     monkeypatch.setattr(plan, "begin", lambda settings: run)
@@ -46,7 +52,9 @@ def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
     for step in steps:
         step.make(run)
     layers = 1  # on AlexNet's features, made by the first attack on them
-    assert run.store.num_made == len(steps) + layers
+    stages = TINY.num_stages - 1  # of QuocNet, which are one step
+    num_made = len(steps) + layers + stages
+    assert run.store.num_made == num_made
     assert len({step.name for step in steps}) == len(steps)
     assert sum("encoded" in step.name for step in steps) == 3
 
@@ -65,7 +73,12 @@ def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
     for subject in photographs.subjects(found, scale, run.store, run.device)[0].values():
         for goals in subject.goals(seeds.generator(run.seeds.targets)).values():
             photographs.attack(subject, goals, scale.attack, run.store)
-    assert run.store.num_made == len(steps) + layers
+    material = cars.material(found, run.train, profile.cars, run.seeds.split)
+    cars.learned(material, profile.cars, run.seeds, run.store)
+    scale, images = profile.pools, (run.train, run.test)
+    pools.Comparison.of(*images, pools.ways(scale), scale.num_seeds, run.store)
+    pools.Comparison.of(*images, pools.variants(scale), scale.num_variant_seeds, run.store)
+    assert run.store.num_made == num_made
 
 
 def test_the_longest_come_first_and_attacks_after_the_networks():

@@ -31,7 +31,8 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def compared(run) -> Comparison:
     configs = pools.ways(run.profile.pools)
-    return Comparison.of(run, {name: configs[name] for name in (DECAY, ALL)}, num_seeds=2)
+    some = {name: configs[name] for name in (DECAY, ALL)}
+    return Comparison.of(run.train, run.test, some, 2, run.store)
 
 
 def test_the_claims_ways_of_training_are_the_ones_compared(run):
@@ -64,7 +65,7 @@ def test_seeds_give_networks_of_their_own_and_the_same_again(run, compared):
     first, second = (one.network[0].weight for one in compared.trained[ALL])
     assert not torch.allclose(first, second)
     num_made = run.store.num_made
-    again = pools.train(run, pools.ways(run.profile.pools)[ALL], seed=1)
+    again = pools.train(run.train, run.test, pools.ways(run.profile.pools)[ALL], 1, run.store)
     assert run.store.num_made == num_made
     assert torch.equal(again.network[0].weight, second)
 
@@ -94,7 +95,7 @@ def test_between_two_epochs_a_curve_is_straight():
 
 def test_what_is_asked_of_the_networks_is_what_is_told(run, compared):
     foreign = run.test.inputs[:12]  # undisturbed: what they err on is then their own error
-    cells = compared.hardness(foreign, 12)
+    cells = compared.hardness(run.targets(run.test.take(12)), foreign)
     for name, each in compared.trained.items():
         own = [
             100 * float((one.network(foreign).argmax(dim=1) != run.test.labels[:12]).double().mean()) for one in each
