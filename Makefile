@@ -17,6 +17,10 @@ override DATA_DIR := $(shell $(PYTHON) -c 'import os, sys; print(os.path.abspath
 export DATA_DIR
 endif
 
+# To make PROFILE and profile are two variables: profile=paper would build the quick book without a word.
+$(foreach name,profile data data_dir device seed seeds jobs,$(if $(filter command,$(firstword $(origin $(name)))),\
+    $(error Variables are in capitals: $(shell echo $(name) | tr a-z A-Z)=$($(name)), not $(name)=$($(name)))))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup book test processors lint lab bench spread pictures clean distclean
 

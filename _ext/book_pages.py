@@ -73,7 +73,7 @@ class ExecutionTable(SphinxDirective):
         return [page for page in self.env.external_site_map if Path(self.env.srcdir, f"{page}.ipynb").exists()]
 
     def row(self, page: str) -> str:
-        notebook = json.loads(Path(self.env.srcdir, f"{page}.ipynb").read_text())
+        notebook = json.loads(Path(self.env.srcdir, f"{page}.ipynb").read_text(encoding="utf-8"))
         run = notebook["metadata"]["papermill"]
         when = run["end_time"][:16].replace("T", " ")
         parameters = run["parameters"]

@@ -199,7 +199,7 @@ def main() -> None:
         if not arguments.no_foolbox:
             found["versions"] |= {"foolbox": version("foolbox")}
     if arguments.json:
-        kept = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
+        kept = json.loads(arguments.json.read_text(encoding="utf-8")) if arguments.json.exists() else {}
         files.replace(arguments.json, json.dumps(kept | found, indent=2).encode())
 
 

@@ -109,7 +109,7 @@ def _floor(name: str, figures: dict) -> str:
 
 def main() -> None:
     readme = HERE / "README.md"
-    head = readme.read_text().split(HEADING)[0]
+    head = readme.read_text(encoding="utf-8").split(HEADING)[0]
     text = head + HEADING + "\n" + report(json.loads((HERE / "attack.json").read_text(encoding="utf-8")))
     files.replace(readme, text.encode())
 

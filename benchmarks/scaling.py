@@ -75,7 +75,8 @@ def _images(num_threads: int, profile: str, data: str, device: str, num_images: 
     network, images = run.trained(NETWORK).network, run.train.take(num_images)
     penalized.find_adversarial(network, run.test.inputs[:1], run.targets(run.test)[:1])
     if run.device.type == "cpu":
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts afresh, after the data were read
+        # Linux: the peak starts afresh, after the data were read.
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     before = memory(run.device, peak=False)
     seconds = _seconds(run, network, images)
     return {
@@ -91,7 +92,7 @@ def memory(device: torch.device, peak: bool) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() if peak else torch.cuda.memory_allocated()
     key = "VmHWM" if peak else "VmRSS"  # Linux
-    with open("/proc/self/status") as file:
+    with open("/proc/self/status", encoding="utf-8") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith(key))
 
 

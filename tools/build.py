@@ -58,7 +58,7 @@ def pages(toc: object) -> Iterator[str]:
 
 
 def find_chapters() -> list[Path]:
-    toc = yaml.safe_load(Path("_toc.yml").read_text())
+    toc = yaml.safe_load(Path("_toc.yml").read_text(encoding="utf-8"))
     chapters = [Path(page).with_suffix(".py") for page in pages(toc) if page.startswith("chapters/")]
     if missing := [str(chapter) for chapter in chapters if not chapter.exists()]:
         raise SystemExit(f"_toc.yml lists chapters that do not exist: {', '.join(missing)}")
@@ -122,7 +122,7 @@ def notebook_of(chapter: Path) -> Path:
 def stored_key(chapter: Path) -> str | None:
     """The key that a staged notebook was executed under; the notebook itself holds it, so they cannot disagree."""
     try:
-        return json.loads(notebook_of(chapter).read_text())["metadata"]["book"]["key"]
+        return json.loads(notebook_of(chapter).read_text(encoding="utf-8"))["metadata"]["book"]["key"]
     except (OSError, ValueError, KeyError):
         return None
 
@@ -176,13 +176,14 @@ def stage(chapters: list[Path]) -> None:
 
 def render_key(chapters: list[Path]) -> str:
     notebooks = [notebook_of(chapter) for chapter in chapters]
-    behind = files_under(*STAGED_FOLDERS, "lib", "results")  # the pages' own directives show what is recorded
-    return digest([*page_sources(), Path("requirements.txt"), *behind, *chapters, *notebooks])
+    directives = {path for script in Path("_ext").glob("*.py") for path in sources(script)}
+    shown = files_under(*STAGED_FOLDERS, "results")  # directives show what is recorded
+    return digest([*page_sources(), Path("requirements.txt"), *shown, *directives, *chapters, *notebooks])
 
 
 def rendered_key() -> str | None:
     key = HTML / ".key"
-    return key.read_text() if key.exists() else None
+    return key.read_text(encoding="utf-8") if key.exists() else None
 
 
 def render(key: str) -> None:
@@ -193,10 +194,10 @@ def render(key: str) -> None:
     command = [Path(sys.executable).with_name("jupyter-book"), "build", STAGE, "--path-output", target]
     # --all: a page would keep what another page's glue held before.
     options = ["-W", "-n", "--keep-going", "--all", "-q"]
-    sphinx = subprocess.run([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    sphinx = subprocess.run([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
     if sphinx.returncode:
         raise SystemExit(f"{sphinx.stdout}\nThe book was not rendered: see the warnings above.{last_good_page()}")
-    (target / "_build/html/.key").write_text(key)
+    (target / "_build/html/.key").write_text(key, encoding="utf-8")
     replace_folder(target / "_build/html", HTML)
     shutil.rmtree(target)
 

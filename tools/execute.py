@@ -66,7 +66,7 @@ def last_cell(partial: Path) -> NotebookNode | None:
 
 
 def location(chapter: Path, cell: NotebookNode) -> str:
-    before, found, _ = chapter.read_text().partition(cell.source)
+    before, found, _ = chapter.read_text(encoding="utf-8").partition(cell.source)
     line = f", {chapter}:{before.count(chr(10)) + 1}" if found else ""
     return f"cell In [{cell.execution_count or '?'}]{line}"
 

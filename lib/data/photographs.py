@@ -206,7 +206,7 @@ def _words(archive: Archive, members: list[tuple[str, str]]) -> tuple[str, ...]:
     table = archive.path.with_name("classes.csv")
     if not table.exists():
         return tuple(Path(name).stem[10:].replace("_", " ") or wnid for wnid, name in members)
-    with open(table, newline="") as file:
+    with open(table, encoding="utf-8", newline="") as file:
         names = {line["wnid"]: line["name"] for line in csv.DictReader(file)}
     if missing := [wnid for wnid, _ in members if wnid not in names]:
         raise DataError(f"{table} lacks {len(missing)} of the classes, {missing[0]} among them")

@@ -77,7 +77,7 @@ def browser():
 
 
 def is_redirect(page: Path) -> bool:
-    return 'http-equiv="Refresh"' in page.read_text()
+    return 'http-equiv="Refresh"' in page.read_text(encoding="utf-8")
 
 
 def look_at(browser, url: str) -> Visit:

@@ -52,7 +52,7 @@ def tree(tmp_path, monkeypatch) -> Path:
 
 
 def append(path: Path, text: str = "\n") -> None:
-    path.write_text(path.read_text() + text)
+    path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
 
 
 # --- The key of a chapter -------------------------------------------------------------------------
@@ -233,6 +233,15 @@ def test_make_alone_prints_every_target(target):
 def test_make_hands_its_variables_on():
     command = make("--dry-run", "book", "PROFILE=paper", "DATA=digits", "DEVICE=cpu", "SEED=3", "JOBS=1", "DATA_DIR=.")
     assert '--profile "paper" --data "digits" --device "cpu" --seed "3" --jobs "1"' in command
+
+
+@pytest.mark.parametrize("name", "profile data data_dir device seed seeds jobs".split())
+def test_a_variable_in_small_letters_is_refused_with_its_name_in_capitals(name):
+    """To make they are two variables, and the quick book would be built without a word."""
+    command = ["make", "--dry-run", "book", f"{name}=paper"]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, encoding="utf-8")
+    assert result.returncode != 0
+    assert f"{name.upper()}=paper, not {name}=paper" in result.stderr
 
 
 @pytest.mark.parametrize("option", ["--profile=fast", "--data=cifar", "--device=tpu", "--seed=many", "--jobs=0"])
