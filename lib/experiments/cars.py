@@ -243,10 +243,12 @@ def _recognised(material: Material, network: nn.Module, num: int) -> Tensor:
 def turned(
     material: Material, answering: Mapping[str, nn.Module], scale: CarsConfig, store: Store
 ) -> dict[str, Turned]:
-    """Both attacks on what each classifier recognises."""
+    """Both attacks on what each classifier recognises; nothing of those that recognise fewer than two."""
     found = {}
     for name, network in tqdm(answering.items(), desc="turning", disable=None, leave=False):
         inputs = _recognised(material, network, scale.num_attacked)
+        if len(inputs) < 2:
+            continue
         targets = torch.full((len(inputs),), NO, device=inputs.device)
         attacked = store.call(penalized.find_adversarial, network, inputs, targets, scale.attack).to(inputs.device)
         closer = store.call(tight.tighten, network, inputs, targets, attacked.adversarial, scale.tight)

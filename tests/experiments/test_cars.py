@@ -139,6 +139,14 @@ def test_only_what_was_recognised_is_turned_and_then_it_is_no_longer(material, a
         assert (made.tight.distortion <= made.found.distortion * (1 + 1e-5)).all()
 
 
+def test_who_recognises_nothing_is_not_attacked(run, material):
+    class Blind(nn.Module):
+        def forward(self, images):
+            return torch.tensor([1.0, 0.0]).expand(len(images), 2)
+
+    assert cars.turned(material, {"blind": Blind()}, run.profile.cars, run.store) == {}
+
+
 def test_noise_is_as_long_before_it_is_clipped(under_attack):
     made = under_attack[PIXELS]
     grey = replace(made, inputs=torch.full_like(made.inputs, 0.5))
