@@ -162,8 +162,9 @@ grids.picture_rows(favourites, "What the best unit likes")
 
 # %% mystnb={"figure": {"caption": "Figure 6, with this build's pictures. In each block: recognised, no longer recognised, and the size of the difference, each at the scale of its own largest value.", "name": "fig-vanished"}, "image": {"alt": "Rows of three pictures: two that look the same, and a dark one with bright specks where they differ."}}
 panels = {
-    name: cars.panel(material, under_attack[name], num=5)
-    for name in (cars.QUOCNET, cars.PIXELS)
+    name: cars.panel(material, made, num=5)
+    for name, made in under_attack.items()
+    if name in (cars.QUOCNET, cars.PIXELS)
 }
 grids.triples(panels, "Left: recognised. Middle: not any more")
 # %% mystnb={"markdown_format": "myst"}
