@@ -91,6 +91,18 @@ def glued(notebook: dict, name: str) -> str | None:
     return None
 
 
+class ClaimsAtAGlance(SphinxDirective):
+    """`{claims-at-a-glance}`: a mark for every claim, which leads to its verdict."""
+
+    def run(self):
+        from lib.record import claims, ledger, overview  # seconds, for the one page that asks
+
+        self.env.note_reread()
+        judged = claims.judged(ledger.everything_recorded())
+        every = overview.cards(ledger.published("claims"), judged)
+        return [nodes.raw("", overview.strip(every, "chapters/verdict.html"), format="html")]
+
+
 class LiveAttack(SphinxDirective):
     """`{live-attack}`: the attack on the recorded networks, in the reader's browser."""
 
@@ -111,6 +123,7 @@ def write_networks(app: Sphinx, exception: Exception | None):
 
 def setup(app: Sphinx) -> dict:
     app.add_directive("execution-table", ExecutionTable)
+    app.add_directive("claims-at-a-glance", ClaimsAtAGlance)
     app.add_directive("live-attack", LiveAttack)
     app.connect("build-finished", write_networks)
     for handler in (drop_thebe, point_at_script, offer_script):

@@ -31,6 +31,7 @@ glue("dataset", "as recorded", display=False)
 # %%
 published = ledger.published("claims")
 judged = claims.judged(ledger.everything_recorded())
+cards = overview.cards(published, judged)
 
 # %%
 mathematics = overview.changed(published).query("kind == 'mathematics'")
@@ -62,7 +63,7 @@ tell(
 # did. What is known is said for every claim in `lib/record/claims.py`; a claim of mathematics has no luck.
 
 # %% mystnb={"markdown_format": "myst"}
-Markdown(overview.of_claims(published, judged))
+Markdown(overview.of_claims(cards))
 
 # %% [markdown]
 # ## What was changed

@@ -71,6 +71,7 @@ WORDS = (REPRODUCED, PARTLY, NOT_REPRODUCED, CONTRADICTED, NOT_TESTABLE, NOT_REC
 SEED_OF_LUCK, NUM_DRAWS = 2013, 2000
 SHORT_OF_ONE = "1 - Spearman's correlation"  # the one part of a claim on a pattern
 ROUNDING = 1e-9
+CROSSING = "its interval crosses the limit: "  # before the evidence of a claim with one part
 
 LONG = 0.08  # the printed distortions of Table 2 lie in two groups, 0.058 to 0.065 and 0.086 to 0.14
 # The public layer nearest to each of Table 5's: Caffe's copies the layout, but only two of its layers are to be had.
@@ -222,7 +223,7 @@ def _count(identity: str, parts: Parts) -> str:
     within = [part for part in parts.values() if _within(part, allowed)]
     crossing = sum(not _surely_within(part, allowed) for part in within)
     if len(parts) == 1:
-        return "its interval crosses the limit: " if crossing else ""
+        return CROSSING if crossing else ""
     doubt = f", {crossing} with an interval that crosses the limit" if crossing else ""
     return f"{len(within)} of {len(parts)} parts within{doubt}: "
 

@@ -1,26 +1,86 @@
 """The page of verdicts: the claims, how their criteria changed, and the runs that all rests on, as MyST tables."""
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
 
 import pandas as pd
 
-from lib.record import markdown
+from lib.record import claims, markdown
 from lib.record.markdown import MISSING
 
 NONE = "–"  # in paper/claims.csv: never changed
 
 
-def of_claims(published: pd.DataFrame, judged: pd.DataFrame) -> str:
-    """Claims (paper/claims.csv) with criterion, verdict, evidence and luck; the section leads to the chapter."""
+MARKS = {  # shape and word, not colour alone
+    claims.REPRODUCED: "●",
+    claims.PARTLY: "◐",
+    claims.NOT_REPRODUCED: "○",
+    claims.CONTRADICTED: "✕",
+    claims.NOT_TESTABLE: "–",
+    claims.NOT_RECORDED: "·",
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a page shows of a claim."""
+
+    identity: str
+    section: str
+    claim: str
+    criterion: str
+    chapter: str
+    verdict: str
+    evidence: str
+    luck: str
+
+    @property
+    def number(self) -> str:
+        """The one number of the evidence: how many parts lie within the limit, else what is held against it."""
+        counted = re.match(r"\d+ of \d+ parts within", self.evidence)
+        return counted[0] if counted else re.split(r"[;\[]", self.evidence.removeprefix(claims.CROSSING))[0].strip()
+
+
+def cards(published: pd.DataFrame, judged: pd.DataFrame) -> list[Card]:
+    """Every claim of paper/claims.csv with its verdict, in the paper's order."""
     found = judged.set_index("id").reindex(published["id"]).fillna({"verdict": MISSING, "evidence": NONE, "luck": NONE})
-    lines = [
-        [f"[{claim.section}]({claim.chapter})", claim.claim, claim.criterion, f"**{verdict}**", evidence, luck]
-        for claim, verdict, evidence, luck in zip(
-            published.itertuples(), found["verdict"], found["evidence"], found["luck"], strict=True
-        )
-    ]
-    heads = ["section", "claim", "criterion", "verdict", "evidence", "by luck"]
-    return markdown.table(heads, lines, "The paper's claims and our verdicts.", "tab-claims", align="left")
+    lines = zip(published.itertuples(), found.itertuples(), strict=True)
+    return [Card(c.id, c.section, c.claim, c.criterion, c.chapter, v.verdict, v.evidence, v.luck) for c, v in lines]
+
+
+def of_claims(every: Sequence[Card]) -> str:
+    """A line for each claim, criterion and evidence folded under it; over them how many came out how."""
+    return f"{_counts(every)}\n\n" + "\n".join(map(_folded, every))
+
+
+def _counts(every: Sequence[Card]) -> str:
+    """How many claims came out how, in words, as Markdown."""
+    number = Counter(card.verdict for card in every)
+    return ", ".join(f"{mark} {number[word]} {word}" for word, mark in MARKS.items() if number[word]) + "."
+
+
+def _folded(card: Card) -> str:
+    kind = card.verdict.replace(" ", "-")
+    return (
+        f":::{{dropdown}} {MARKS[card.verdict]} **{card.verdict}** {card.claim} *{card.number}*\n"
+        f":name: claim-{card.identity}\n:class-container: verdict verdict-{kind}\n\n"
+        f"Criterion\n: {card.criterion}\n\nEvidence\n: {card.evidence}\n\nBy luck\n: {card.luck}\n\n"
+        f"[Section {card.section}, the chapter]({card.chapter})\n:::\n"
+    )
+
+
+def strip(every: Sequence[Card], page: str) -> str:
+    """The claims at a glance, as HTML: a mark each, which leads to its line on `page`; and how many came out how."""
+    marks = "".join(
+        f'<a href="{page}#claim-{card.identity}" title="{escape(f"{card.verdict}: {card.claim}")}">'
+        f'<span aria-hidden="true">{MARKS[card.verdict]}</span>'
+        f'<span class="visually-hidden">{escape(f"{card.claim} {card.verdict}")}</span></a>'
+        for card in every
+    )
+    return f'<div class="claims-strip"><div>{marks}</div><p>{_counts(every)}</p></div>'
 
 
 def changed(published: pd.DataFrame) -> pd.DataFrame:

@@ -1,9 +1,11 @@
 """The page of verdicts shows every claim, hides no change of a criterion, and says what is missing."""
 
+import re
+
 import pandas as pd
 import pytest
 
-from lib.record import ledger, overview
+from lib.record import claims, ledger, overview
 from lib.record.markdown import MISSING
 
 COLUMNS = ["id", "section", "kind", "claim", "criterion", "limit", "chapter"]
@@ -36,11 +38,47 @@ def published() -> pd.DataFrame:
 
 def test_every_claim_is_shown_judged_or_not(published):
     judged = pd.DataFrame([["two", "partly", "0.4 | 0.6", "0.010"]], columns=["id", "verdict", "evidence", "luck"])
-    page = overview.of_claims(published, judged)
-    first, second, third = page.splitlines()[-4:-1]
-    assert MISSING in first
-    assert MISSING in third
-    assert second == r"| [4.1](imagenet) | Second. | at most 2 | **partly** | 0.4 \| 0.6 | 0.010 |"
+    cards = overview.cards(published, judged)
+    assert [card.verdict for card in cards] == [MISSING, "partly", MISSING]
+    page = overview.of_claims(cards)
+    assert page.startswith("◐ 1 partly, · 2 not recorded.\n")
+    second = page.split(":::{dropdown}")[2]
+    assert second.startswith(" ◐ **partly** Second. *0.4 | 0.6*\n:name: claim-two\n")
+    for words in ("at most 2", "0.4 | 0.6", "0.010", "[Section 4.1, the chapter](imagenet)"):
+        assert words in second
+
+
+@pytest.mark.parametrize(
+    ("evidence", "number"),
+    [
+        ("5 of 6 parts within, 2 with an interval that crosses the limit: a +1 [+0, +2]; n = 5", "5 of 6 parts within"),
+        ("its interval crosses the limit: Spearman 0.933 [0.861, 0.969] over 30 cells; n = 9", "Spearman 0.933"),
+        ("51.9 % [51.0, 52.9] right against 51 %; n = 10,000", "51.9 %"),
+        ("waits for table figure7", "waits for table figure7"),
+    ],
+)
+def test_a_card_shows_one_number_of_the_evidence(evidence, number):
+    card = overview.Card("a", "3", "A.", "b", "units", "partly", evidence, "–")
+    assert card.number == number
+
+
+def test_at_a_glance_every_claim_is_a_mark_that_leads_to_its_line(published):
+    judged = pd.DataFrame(
+        [["one", "contradicted", "x", "–"], ["two", "partly", "y", "–"], ["three", "reproduced", "z", "–"]],
+        columns=["id", "verdict", "evidence", "luck"],
+    )
+    strip = overview.strip(overview.cards(published, judged), "verdict.html")
+    assert re.findall(r'href="([^"]+)"', strip) == [f"verdict.html#claim-{name}" for name in ("one", "two", "three")]
+    assert re.findall(r'aria-hidden="true">(.)<', strip) == ["✕", "◐", "●"]
+    assert re.findall(r'visually-hidden">([^<]+)<', strip) == [
+        "First. contradicted", "Second. partly", "Third. reproduced"
+    ]  # fmt: skip
+    assert "● 1 reproduced, ◐ 1 partly, ✕ 1 contradicted." in strip
+
+
+def test_every_word_has_a_mark_of_its_own():
+    assert set(overview.MARKS) == set(claims.WORDS)
+    assert len(set(overview.MARKS.values())) == len(claims.WORDS)
 
 
 def test_a_criterion_that_was_changed_stands_with_what_it_had_said(published):
