@@ -8,9 +8,9 @@ Every seed draws first weights, halves, minibatches, targets and noise anew, and
 recorded values, so that seed 0 gives these. Networks are trained and attacked first, on all cores; what was made lies
 in the store, so that a run which was killed repeats next to nothing.
 
-At the paper's scale what each seed gave is put into results/seeds.csv, in the place of what the same seed gave before;
-spread_table1.csv ... spread_table4.csv then tell mean, smallest and largest value over the n seeds that are there. They
-may be measured one after another, on several machines, but by the same commit.
+At the paper's scale what each seed gave is put into results/seeds.csv, in the place of what the same seed gave before.
+Once all the default ones are there, spread_table1.csv ... spread_table4.csv tell mean, smallest and largest value over
+them. They may be measured one after another, on several machines, but by the same commit.
 """
 
 import argparse
@@ -71,14 +71,15 @@ def spreads(values: pd.DataFrame) -> dict[str, Cells]:
 
 
 def record(values: pd.DataFrame, facts: dict, seconds: float) -> pd.DataFrame:
-    """Put what seeds gave into results/seeds.csv, and the spread over all that are there beside it.
+    """Put what seeds gave into results/seeds.csv, and, once all of SEEDS are there, the spread over them beside it.
 
     Returns these all. Raises ValueError, and writes nothing, if the others were measured at another commit.
     """
     check_commit(values["seed"].unique(), facts["commit"])
     everything = ledger.record_seeds(values)
-    for table, cells in spreads(everything).items():
-        ledger.record(f"spread_{table}", cells)
+    if set(SEEDS) <= set(everything["seed"]):  # of fewer a range says too little, and verdicts rest on it
+        for table, cells in spreads(everything).items():
+            ledger.record(f"spread_{table}", cells)
     for seed in values["seed"].unique():
         provenance.record_run(entry(seed), facts, seconds)
     return everything
