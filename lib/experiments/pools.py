@@ -14,7 +14,7 @@ from lib.attacks import tight
 from lib.data.dataset import Dataset
 from lib.experiments import seeds
 from lib.experiments.profiles import PoolsScale
-from lib.measures import certificates, intervals, transfer
+from lib.measures import certificates, effects, intervals, transfer
 from lib.measures.certificates import PRODUCT
 from lib.networks import adversarial_training, mnist
 from lib.networks.adversarial_training import Curve, Goal, LayerwiseConfig
@@ -138,8 +138,9 @@ class Comparison:
 
 
 def _over_seeds(values) -> intervals.Estimate:
-    """Mean over seeds with Student's interval; n seeds."""
-    return intervals.mean(np.array([float(value) for value in values]))
+    """Mean over seeds with Student's interval, n seeds; of one seed what it gave."""
+    found = np.array([float(value) for value in values])
+    return intervals.mean(found) if len(found) > 1 else effects.exactly(found[0])
 
 
 def at(curve: Curve, shares: np.ndarray) -> np.ndarray:
