@@ -121,7 +121,7 @@ def test_the_date_is_now_in_utc(facts):
 
 
 def test_the_processor_is_named_even_where_there_is_no_cpuinfo(monkeypatch):
-    monkeypatch.setattr("builtins.open", lambda *_: (_ for _ in ()).throw(FileNotFoundError))
+    monkeypatch.setattr("builtins.open", lambda *_, **__: (_ for _ in ()).throw(FileNotFoundError))
     assert provenance.machine()["processor"]
 
 

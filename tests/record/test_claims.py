@@ -149,11 +149,6 @@ TABLES = {
 }
 
 
-def recorded() -> dict:
-    names = [path.stem for path in (REPOSITORY / "results").glob("*.csv") if path.stem != "claims"]
-    return {name: ledger.recorded(name) for name in names}
-
-
 class Watched(dict):
     """Tables that remember which of them were asked for."""
 
@@ -259,7 +254,7 @@ def test_a_few_images_give_a_verdict_too_but_never_reproduced_with_an_interval_t
 
 @pytest.mark.parametrize("identity", TABLES)
 def test_a_claim_reads_no_table_but_those_it_names(identity, few_draws):
-    tables = Watched(recorded())
+    tables = Watched(ledger.everything_recorded())
     claims.CLAIMS[identity].function(tables)
     named = claims.CLAIMS[identity].tables
     assert tables.asked <= {*named, *(f"spread_{name}" for name in named)}
@@ -454,7 +449,7 @@ def test_before_anything_is_recorded_a_page_speaks_of_its_build(few_draws, tmp_p
 
 @pytest.mark.parametrize("identity", ["cross-model-rank", "cross-training-rank"])
 def test_the_correlation_of_a_claim_is_that_of_the_cells_it_was_judged_by(identity):
-    found = claims.CLAIMS[identity].function(recorded())
+    found = claims.CLAIMS[identity].function(ledger.everything_recorded())
     printed = ledger.printed(claims.CLAIMS[identity].tables[0])
     expected = transfer.correlation(found.told, {cell: printed[cell] for cell in found.cells})
     assert found.spearman == pytest.approx(expected)
@@ -515,11 +510,11 @@ def test_luck_asks_for_as_many_parts_as_there_are():
 
 def test_the_recorded_verdicts_follow_from_the_recorded_tables_word_for_word():
     kept = pd.read_csv(REPOSITORY / "results" / "claims.csv", dtype=str, keep_default_na=False)
-    pd.testing.assert_frame_equal(claims.judged(recorded()), kept, check_dtype=False)
+    pd.testing.assert_frame_equal(claims.judged(ledger.everything_recorded()), kept, check_dtype=False)
 
 
 def test_verdicts_are_words_that_are_explained():
-    kept = claims.judged(recorded())
+    kept = claims.judged(ledger.everything_recorded())
     assert set(kept["verdict"]) <= set(claims.WORDS)
     assert all(f"    {word}  " in claims.__doc__ for word in claims.WORDS)
 

@@ -19,9 +19,11 @@ from lib.attacks.tight import TightConfig
 from lib.measures import bases, certified, spectral
 from lib.measures.intervals import Estimate
 from lib.measures.spectral import Convolution
-from lib.networks import features, linear_probe, mnist, recipes
+from lib.networks import adversarial_training, features, linear_probe, mnist, quocnet, recipes
+from lib.networks.adversarial_training import LayerwiseConfig, PoolsConfig
 from lib.networks.autoencoder import AutoencoderConfig
 from lib.networks.linear_probe import ProbeConfig
+from lib.networks.quocnet import QuocNet, QuocNetConfig, RICAConfig
 from lib.networks.recipes import Recipe
 from lib.networks.training import DecayRule, MinibatchConfig, TrainingConfig
 from lib.store import calls, code
@@ -187,6 +189,9 @@ NETWORK = nn.Sequential(nn.Linear(4, 3))
 SPEC = mnist.SPECS
 CONVOLUTION = Convolution(torch.ones(2, 2, 3, 3), size=(6, 6))
 OURS = mnist.AutoencoderClassifier((4, 3, 2), torch.Generator().manual_seed(0))
+QUOCNET = QuocNet(
+    QuocNetConfig(side=6, num_channels=1, field=2, num_maps=2, pool=1, contrast=3), torch.Generator().manual_seed(0)
+)
 IMAGES, TARGETS = torch.zeros(2, 4), torch.zeros(2, dtype=torch.int64)
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -206,6 +211,17 @@ KINDS = {
     "tight attack from its own start": (tight.find_adversarial, NETWORK, IMAGES, TARGETS),
     "exact optimum": (exact.minimum_perturbation, NETWORK[0], IMAGES, TARGETS),
     "linear layer": (linear_probe.fit_head, IMAGES, TARGETS, 2, ProbeConfig()),
+    "linear layer, its decay chosen": (linear_probe.fit_tuned, IMAGES, TARGETS, 2, (0.1, 1.0), GENERATOR),
+    "stage of QuocNet": (quocnet.fit_stage, QUOCNET, 0, torch.zeros(2, 1, 6, 6), RICAConfig(), 3),
+    "network with pools": (
+        adversarial_training.fit,
+        NETWORK,
+        IMAGES,
+        TARGETS,
+        (IMAGES, TARGETS),
+        LayerwiseConfig(1, pools=PoolsConfig()),
+        4,
+    ),
     "thumbnails": (features.thumbnails, IMAGES),
     "maps": (features.maps, NETWORK, IMAGES),
     "encodings": (features.encodings, NETWORK, IMAGES),
