@@ -51,7 +51,7 @@ book: setup  ## Execute what changed and render _build/html/index.html
 	@$(BIN)/python -m tools.build --profile "$(PROFILE)" --data "$(DATA)" --device "$(DEVICE)" --seed "$(SEED)" $(if $(JOBS),--jobs "$(JOBS)")
 
 test: setup  ## Run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 processors: setup  ## Run the numerical tests as other processors would round
 	@$(BIN)/python -m tools.processors
