@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +12,8 @@ from lib.data import sources
 from lib.data.dataset import NUM_CLASSES, Dataset
 from lib.experiments.digits import Experiment, Trained
 from lib.figures import attack_explorer
-from lib.measures import effects, intervals
-from lib.networks import quantized, training
+from lib.measures import effects
+from lib.networks import quantized
 from lib.record import ledger
 from lib.record.ledger import Cells
 
@@ -40,14 +41,11 @@ def lost(trained: Mapping[str, Trained], kept: Mapping[str, nn.Module], run: Exp
     """The test error of what is kept of the networks, and by how many points it exceeds their own."""
     cells = {}
     for name, left in kept.items():
-        before, after = (_num_wrong(each.to(run.device), run.test) for each in (trained[name].network, left))
-        cells[name, ERROR] = intervals.percent(after, len(run.test))
-        cells[name, LOSS] = effects.exactly(100 * (after - before) / len(run.test), len(run.test))
+        each = trained[name]
+        before, after = (run.errors(one)[ERROR] for one in (each, replace(each, network=left.to(run.device))))
+        cells[name, ERROR] = after
+        cells[name, LOSS] = effects.exactly(after.value - before.value, after.n)
     return cells
-
-
-def _num_wrong(network: nn.Module, images: Dataset) -> int:
-    return round(training.error_rate(network, images.inputs, images.labels) * len(images))
 
 
 # --- On a page ------------------------------------------------------------------------------------

@@ -214,7 +214,7 @@ def test_on_a_linear_network_logits_in_another_unit_leave_the_tight_answer_at_th
 def test_weights_in_another_unit_leave_success_and_no_shorter_multiple(problem, exponent):
     """All that is guaranteed, for the loss of scaled logits is another loss: success where some image is so clearly of
     the class that its loss is below log 2, which no other image can have; and what is shorter by twice the minimiser's
-    tolerance is not enough."""
+    tolerance is not enough: one that fails and ends the search is one to 1 %, of which 0.9 % have been seen."""
     scaled = copy.deepcopy(problem.network)
     for parameter in scaled.parameters():
         parameter.mul_(2.0**exponent)
@@ -222,7 +222,7 @@ def test_weights_in_another_unit_leave_success_and_no_shorter_multiple(problem, 
     result = scaled.attack(AttackConfig())
     clear = metamorphic.nearest_of_a_linear_network(problem, clear_lead(problem.num_classes) / 2.0**exponent)
     assert result.success[clear.isfinite()].all()
-    assert_no_shorter_multiple(problem, result, result.success & result.converged)
+    assert_no_shorter_multiple(problem, result, result.success & result.converged, 2 * AttackConfig().inner_tolerance)
 
 
 def clear_lead(num_classes: int) -> float:
@@ -231,13 +231,10 @@ def clear_lead(num_classes: int) -> float:
     return math.log(num_classes - 1) + 0.1
 
 
-def assert_no_shorter_multiple(problem: Problem, result, rows: Tensor) -> None:
-    """Of a linear network, in double precision: 2 % less of r fails, or leads by no more than rounding.
-
-    A minimiser is one to 1 %, and so is the failing one that a search ends by: a hundredth has been seen to be enough.
-    """
+def assert_no_shorter_multiple(problem: Problem, result, rows: Tensor, less: float = 3e-3) -> None:
+    """Of a linear network, in double precision: 1 - `less` of r fails, or leads by no more than rounding."""
     inputs = problem.inputs.double()
-    shorter = inputs + (1 - 2 * AttackConfig().inner_tolerance) * (result.adversarial.double() - inputs)
+    shorter = inputs + (1 - less) * (result.adversarial.double() - inputs)
     scale = 64 * torch.finfo(problem.inputs.dtype).eps * problem.logits.abs().amax(dim=1)
     assert (lead(metamorphic.in_double(problem.network)(shorter), problem.targets) <= scale)[rows].all()
 
