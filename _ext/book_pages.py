@@ -103,6 +103,26 @@ class ClaimsAtAGlance(SphinxDirective):
         return [nodes.raw("", overview.strip(every, "chapters/verdict.html"), format="html")]
 
 
+class ChapterAnswer(SphinxDirective):
+    """`{answer}`: what this chapter asks, and the answer by what is recorded."""
+
+    def run(self):
+        from lib.record import answers
+
+        self.env.note_reread()
+        return self.parse_text_to_nodes(answers.box(Path(self.env.docname).name))
+
+
+class Questions(SphinxDirective):
+    """`{questions}`: what every chapter asks, with its answer."""
+
+    def run(self):
+        from lib.record import answers
+
+        self.env.note_reread()
+        return self.parse_text_to_nodes(answers.overview())
+
+
 class LiveAttack(SphinxDirective):
     """`{live-attack}`: the attack on the recorded networks, in the reader's browser."""
 
@@ -124,6 +144,8 @@ def write_networks(app: Sphinx, exception: Exception | None):
 def setup(app: Sphinx) -> dict:
     app.add_directive("execution-table", ExecutionTable)
     app.add_directive("claims-at-a-glance", ClaimsAtAGlance)
+    app.add_directive("answer", ChapterAnswer)
+    app.add_directive("questions", Questions)
     app.add_directive("live-attack", LiveAttack)
     app.connect("build-finished", write_networks)
     for handler in (drop_thebe, point_at_script, offer_script):

@@ -9,6 +9,9 @@
 # %% [markdown]
 # # Learning from what fools you
 #
+# :::{answer}
+# :::
+#
 # If a network can be fooled by images that it has never seen, show them to it. The paper does so in a single paragraph, and
 # with a twist that nobody has followed up: adversarial examples are made not only for the pixels, but **for the output of
 # every layer**, and each trains the layers above. A 100-100-10 network gets below 1.2 % test error this way, it says; with

@@ -9,6 +9,9 @@
 # %% [markdown]
 # # Bases
 #
+# :::{answer}
+# :::
+#
 # "It is the space, rather than the individual units, that contains the semantic information": so the paper sums up what
 # the [last chapter](units) measured, one unit against one random direction at a time. Here the question is asked of
 # all units together. A layer's activations are vectors, and vectors do not come with axes. The network's units are one

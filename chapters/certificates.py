@@ -9,6 +9,9 @@
 # %% [markdown]
 # # What bounds certify
 #
+# :::{answer}
+# :::
+#
 # The [last chapter](spectral_analysis) found that layers stretch what they are given, those of the paper's network and ours
 # alike. Is that bad at all? The section is careful with its words: large bounds prove no instability, small ones would
 # exclude it. Small compared with what? Divide the last layer of any network by a thousand: its bounds shrink by a thousand,

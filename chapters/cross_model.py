@@ -9,6 +9,9 @@
 # %% [markdown]
 # # Other networks fall for it too
 #
+# :::{answer}
+# :::
+#
 # An adversarial example is made for one network: its gradient, its decision boundary. One would expect it to be an
 # accident of that network. The paper's most consequential table says otherwise: fed to a network of another architecture,
 # trained with another decay, the same image is misclassified far more often than an image with as much random noise.

@@ -9,6 +9,9 @@
 # %% [markdown]
 # # Networks that never saw the same image
 #
+# :::{answer}
+# :::
+#
 # That an example made for one network fools another might have a dull reason: both learned from the same 60,000 images,
 # and share whatever is peculiar to them. So split the images into two halves that have nothing in common, train a network
 # on each, and ask again. This chapter rebuilds Tables 3 and 4.

@@ -9,6 +9,9 @@
 # %% [markdown]
 # # The attack
 #
+# :::{answer}
+# :::
+#
 # Take an image that a network classifies correctly, and a class that it is not. How little must the image change for
 # the network to say that class? This chapter turns the question into an optimisation problem, solves a toy version by
 # hand, then thousands of real ones at once, and fills in the last column of Table 1 and the three panels of Figure 7.

@@ -9,6 +9,9 @@
 # %% [markdown]
 # # Framework: data, networks, training
 #
+# :::{answer}
+# :::
+#
 # Everything that follows happens to a handful of small classifiers of handwritten digits. This chapter builds them:
 # which pictures they see, what they compute, and how they are trained to the end. It settles one thing that the paper
 # leaves ambiguous, the weight decay, and finishes with the two error columns of the paper's Table 1.

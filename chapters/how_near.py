@@ -9,6 +9,9 @@
 # %% [markdown]
 # # How near is the nearest?
 #
+# :::{answer}
+# :::
+#
 # [The attack](formal_attack) finds an image that the network takes for another class, and the paper calls what it changes
 # the *minimum* distortion. Three questions about that word. Which average of the distortions did the paper print? Where
 # the true minimum can be computed, how far above it does the attack end? And can one come closer where it cannot?

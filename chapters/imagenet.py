@@ -9,6 +9,9 @@
 # %% [markdown]
 # # Photographs
 #
+# :::{answer}
+# :::
+#
 # Ten digits in 784 grey pixels are a toy, and a sceptic might say: of course small networks are brittle. The picture
 # that made the paper famous, its Figure 5, shows photographs instead, and a network that had just won the ImageNet
 # competition. On the left a school bus, in the middle what looks like grey fog, on the right the same school bus, which

@@ -9,6 +9,9 @@
 # %% [markdown]
 # # A network that was never told what a car is
 #
+# :::{answer}
+# :::
+#
 # Perhaps labels are to blame. Whoever trains a network to tell cars from boats asks it for a boundary, and a boundary can
 # be crossed. So take a network that has seen pictures and nothing else: no classes, no boundary, only the order to keep
 # what a picture can be restored from. Then let a single linear layer read off its last features whether there is a car.

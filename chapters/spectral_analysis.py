@@ -9,6 +9,9 @@
 # %% [markdown]
 # # Is it in the weights?
 #
+# :::{answer}
+# :::
+#
 # Every network of this book can be fooled, and by changes that the eye does not see. Somewhere on the way to the logits a
 # small difference must become a large one. Could we have known beforehand, without attacking anything, from the weights
 # alone? The paper's last section looks there. It asks of every layer how much it can stretch what it is given, and finds

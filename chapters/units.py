@@ -9,6 +9,9 @@
 # %% [markdown]
 # # Units and directions
 #
+# :::{answer}
+# :::
+#
 # What does a unit deep in a network stand for? The usual answer is a row of pictures: those of a test set that excite it
 # most. If they have something in common, that is what the unit has learned to see. The paper puts one question to this
 # practice: would any *mixture* of units not give rows that look just as good? It shows a few rows of either kind, and

@@ -31,7 +31,8 @@ def address(tmp_path_factory) -> str:
     shutil.copytree(REPOSITORY / "_static", folder / "_static")
     (folder / "live/networks.js").write_text(live.script(), encoding="utf-8")
     (folder / "index.html").write_text(
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'><title>t</title>"
+        "<!doctype html><html lang=en><meta charset=utf-8><title>t</title>"
+        "<meta name=viewport content='width=device-width'>"
         f"<link rel=stylesheet href=_static/book.css><article class=bd-article>{live.element('')}</article></html>",
         encoding="utf-8",
     )
@@ -156,7 +157,8 @@ def ink(page) -> float:
     return page.evaluate("""() => {
         const pad = document.querySelector('.live-pad');
         const levels = pad.getContext('2d').getImageData(0, 0, pad.width, pad.height).data;
-        return levels.filter((_, i) => i % 4 === 0).reduce((sum, level) => sum + level / 255, 0) / (pad.width * pad.height);
+        const sum = levels.filter((_, i) => i % 4 === 0).reduce((sum, level) => sum + level, 0);
+        return sum / 255 / pad.width / pad.height;
     }""")
 
 

@@ -1,0 +1,198 @@
+"""What each chapter asks, and the answer in a sentence with one number, of what is recorded.
+
+An answer is a function of tables, as a verdict is (`lib.record.claims`): its words are true of any number that stands
+in it, and where a cell that it needs is missing it says so.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.measures import effects, units
+from lib.networks.mnist import HALVES, LINEAR, TABLE1
+from lib.record import claims, ledger
+from lib.record.claims import ALL, DECAY, ERROR, Tables, told
+
+NOBODY_KNOWS = "Not recorded yet."
+LEVELS = 255
+NEAR = "100-100-10"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a chapter asks, and what tables answer, as Markdown. `answer` raises claims.NotRecorded."""
+
+    text: str
+    answer: Callable[[Tables], str]
+
+
+QUESTIONS: dict[str, Question] = {}
+
+
+def asks(chapter: str, text: str) -> Callable:
+    """Enter a function of tables into QUESTIONS."""
+
+    def enter(function: Callable[[Tables], str]) -> Callable[[Tables], str]:
+        QUESTIONS[chapter] = Question(text, function)
+        return function
+
+    return enter
+
+
+def recorded(chapter: str) -> tuple[str, str]:
+    """A chapter's question, and its answer by what is recorded. Raises KeyError for a chapter that asks none."""
+    question = QUESTIONS[chapter]
+    try:
+        return question.text, question.answer(ledger.everything_recorded())
+    except claims.NotRecorded:
+        return question.text, NOBODY_KNOWS
+
+
+def box(chapter: str) -> str:
+    """The question with its answer under it, as a MyST admonition."""
+    question, answer = recorded(chapter)
+    return f":::{{admonition}} {question}\n:class: answer\n\n{answer}\n:::\n"
+
+
+def overview() -> str:
+    """All questions in the book's order, each with its answer and its chapter, as a MyST definition list."""
+    entries = ((f"/chapters/{chapter}", *recorded(chapter)) for chapter in QUESTIONS)
+    return "\n\n".join(f"{question}\n: {answer} {{doc}}`{page}`" for page, question, answer in entries)
+
+
+def _values(tables: Tables, name: str, cells: list[tuple[str, str]]) -> np.ndarray:
+    found, _ = told(tables, name, cells)
+    return np.array([found[cell].value for cell in cells])
+
+
+def _levels(distortion: float) -> str:
+    """A distortion as a root mean square of brightness levels."""
+    return f"{LEVELS * distortion:.2g} of {LEVELS} levels of brightness"
+
+
+# --- The attack -----------------------------------------------------------------------------------
+
+
+@asks("formal_attack", "How little must an image change for a network to say another class?")
+def formal_attack(tables: Tables) -> str:
+    (length,) = _values(tables, "table1", [(NEAR, "distortion")])
+    return (
+        f"By {_levels(length)} on average, the root mean square over all pixels, for a digit, {NEAR} and a class drawn "
+        "at random."
+    )
+
+
+@asks("how_near", "Is what the attack finds the nearest image there is?")
+def how_near(tables: Tables) -> str:
+    longer = _values(tables, "exact", [(name, "excess (%)") for name in LINEAR])
+    return (
+        "Where the nearest can be computed, for the three linear networks, the attack's change is longer by up to "
+        f"{longer.max():.0f} % on average."
+    )
+
+
+@asks("imagenet", "Does it happen to photographs, too?")
+def imagenet(tables: Tables) -> str:
+    rows = claims.rows_with(tables, "figure5", "distortion")
+    lengths = _values(tables, "figure5", [(row, "distortion") for row in rows])
+    least = _values(tables, "figure5", [(row, "success (%)") for row in rows]).min()
+    if least < 100:
+        return f"Two networks, two kinds of target: at least {least:.0f} % of the photographs could be turned."
+    return (
+        "Every photograph that was tried could be turned, for two networks and two kinds of target, by at most "
+        f"{_levels(lengths.max())} on average."
+    )
+
+
+@asks("quocnet", "How little makes a car vanish from what a network learned without labels?")
+def quocnet(tables: Tables) -> str:
+    (length,) = _values(tables, "quocnet", [("QuocNet", "distortion")])
+    return f"By {_levels(length)} on average, the pictures' pixels taken together."
+
+
+@asks("cross_model", "Does what was made for one network fool another?")
+def cross_model(tables: Tables) -> str:
+    names = (*TABLE1, "Conv")
+    adversarial, random = (
+        _values(tables, "controls", [(name, kind) for name in names]).mean()
+        for kind in (claims.ADVERSARIAL, claims.RANDOM[1])
+    )
+    return (
+        f"On what was made for one of seven networks the others err {adversarial / random:.1f} times as often as on "
+        "random changes of the same size."
+    )
+
+
+@asks("cross_training_set", "Does it fool even networks that never saw the same image?")
+def cross_training_set(tables: Tables) -> str:
+    halves = {name: half for name, (_, half) in HALVES.items()}
+    pairs = [(a, b) for a in HALVES for b in HALVES if halves[a] != halves[b]]
+    least = _values(tables, "table4", [(f"{a} amplified to 0.1", b) for a, b in pairs]).min()
+    return (
+        "Made longer, to a distortion of 0.1, what was made for one makes another, trained on the other half of the "
+        f"images, err on at least {least:.0f} % of them."
+    )
+
+
+@asks("adversarial_training", "Does a network get better by learning from what fools it?")
+def adversarial_training(tables: Tables) -> str:
+    pools, decay = _values(tables, "adversarial_training", [(ALL, ERROR), (DECAY, ERROR)])
+    difference = effects.percent_off(pools, decay)
+    return (
+        f"With a pool of such examples for every layer it makes {abs(difference):.0f} % "
+        f"{'fewer' if difference < 0 else 'more'} errors on the test set than with weight decay alone, at the same "
+        "price."
+    )
+
+
+# --- The weights ----------------------------------------------------------------------------------
+
+
+@asks("spectral_analysis", "Could one have known it from the weights?")
+def spectral_analysis(tables: Tables) -> str:
+    (upper,) = _values(tables, "table5", [("conv1, AlexNet", "upper")])
+    return f"They permit it: AlexNet's first layer alone can make a small change {upper:.1f} times as large."
+
+
+@asks("certificates", "What do small bounds guarantee?")
+def certificates(tables: Tables) -> str:
+    (orders,) = _values(tables, "certificates", [(NEAR, "slope of 1/4")])
+    return (
+        f"For {NEAR} the product of the layers' constants rules out every change shorter than 1/{10**orders:.0f} of "
+        "what the attack needs, by the geometric mean over images."
+    )
+
+
+# --- The units ------------------------------------------------------------------------------------
+
+
+@asks("units", "Does a single unit show more of what a network has learned than a random mixture of units?")
+def single_units(tables: Tables) -> str:
+    cells = [(row, f"{by}: delta, random") for row in units.LAST for by in units.JUDGES]
+    told(tables, "units", cells)
+    ahead = np.mean([delta.value for delta in units.last_deltas(tables["units"]).values()])
+    return (
+        "In the last layers of three networks, the ten images that a unit likes best agree better than those of a "
+        f"random mixture in {50 * (1 + ahead):.0f} of 100 comparisons; a coin would have 50."
+    )
+
+
+@asks("bases", "Are all units together a special set of axes?")
+def bases(tables: Tables) -> str:
+    (share,) = _values(tables, "units", [("Conv, hidden layer", "another network: p, rotations")])
+    return (
+        f"Turn the axes of Conv's hidden layer at random: by another network's eye {100 * share:.2g} % of the turned "
+        "sets do at least as well as the units."
+    )
+
+
+# --- Behind the numbers ---------------------------------------------------------------------------
+
+
+@asks("framework", "Can the paper's networks be had again from what it says of them?")
+def framework(tables: Tables) -> str:
+    reference = {cell: value for cell, value in claims.printed("table1").items() if cell[1] != "distortion"}
+    found, allowed = _values(tables, "table1", list(reference)), claims.limit("table1-errors")
+    within = sum(abs(found - list(reference.values())) <= allowed)
+    return f"Of the {len(reference)} errors that Table 1 prints for them, {within} come out within {allowed:g} points."

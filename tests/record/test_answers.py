@@ -1,0 +1,114 @@
+"""What chapters ask, and answers that follow the recorded numbers."""
+
+import pytest
+import yaml
+
+from lib.measures import effects
+from lib.measures.units import JUDGES, LAST
+from lib.networks.mnist import HALVES, LINEAR, TABLE1
+from lib.record import answers, claims, ledger
+from lib.record.answers import NOBODY_KNOWS, QUESTIONS
+from lib.record.claims import ALL, DECAY, ERROR
+from lib.store.files import ROOT
+
+AFTER = ("verdict",)  # what only looks back
+
+
+def chapters() -> list[str]:
+    """In the book's order."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    files = [entry["file"] for part in toc["parts"] for entry in part["chapters"]]
+    return [name.removeprefix("chapters/") for name in files if name.startswith("chapters/")]
+
+
+def test_every_chapter_asks_one_question_in_the_books_order():
+    assert list(QUESTIONS) == [chapter for chapter in chapters() if chapter not in AFTER]
+    assert all(question.text.endswith("?") for question in QUESTIONS.values())
+
+
+@pytest.mark.parametrize("chapter", QUESTIONS)
+def test_a_chapter_shows_its_answer_under_its_title(chapter):
+    source = (ROOT / f"chapters/{chapter}.py").read_text(encoding="utf-8")
+    assert source.count(":::{answer}") == 1
+    assert source.index("# # ") < source.index(":::{answer}") < source.index('tags=["parameters"]')
+
+
+def every(rows, columns, value: float) -> dict:
+    return {(row, column): effects.exactly(value) for row in rows for column in columns}
+
+
+OTHERS = (*TABLE1, "Conv")
+ERRORS = [cell for cell in ledger.digits("table1") if cell[1] != "distortion"]
+LOUD = every([f"{name} amplified to 0.1" for name in HALVES], HALVES, 60)
+# Tables, and what must be said of them.
+SAID = {
+    "formal_attack": ({"table1": every(["100-100-10"], ["distortion"], 0.1)}, "By 26 of 255 levels"),
+    "how_near": (
+        {"exact": every(LINEAR[:2], ["excess (%)"], 2) | every(LINEAR[2:], ["excess (%)"], 31)},
+        "longer by up to 31 %",
+    ),
+    "imagenet": (
+        {"figure5": every("ab", ["distortion"], 0.002) | every("ab", ["success (%)"], 100)},
+        "at most 0.51 of 255",
+    ),
+    "quocnet": ({"quocnet": every(["QuocNet"], ["distortion"], 0.01)}, "By 2.6 of 255 levels"),
+    "cross_model": (
+        {"controls": every(OTHERS, ["adversarial (%)"], 21) | every(OTHERS, ["random direction (%)"], 5)},
+        "err 4.2 times as often",
+    ),
+    "cross_training_set": (
+        # M1 and M2 saw the same half: what is between them counts for nothing.
+        {"table4": LOUD | every(["M1 amplified to 0.1"], ["M2"], 1) | every(["M3 amplified to 0.1"], ["M2"], 37)},
+        "at least 37 %",
+    ),
+    "adversarial_training": (
+        {"adversarial_training": every([ALL], [ERROR], 1.5) | every([DECAY], [ERROR], 2)},
+        "25 % fewer errors",
+    ),
+    "spectral_analysis": ({"table5": every(["conv1, AlexNet"], ["upper"], 3)}, "3.0 times as large"),
+    "certificates": ({"certificates": every(["100-100-10"], ["slope of 1/4"], 2)}, "shorter than 1/100"),
+    "units": ({"units": every(LAST, [f"{by}: delta, random" for by in JUDGES], 0.2)}, "in 60 of 100"),
+    "bases": ({"units": every(["Conv, hidden layer"], ["another network: p, rotations"], 0.25)}, "25 % of the turned"),
+    "framework": (
+        {"table1": {cell: effects.exactly(ledger.printed("table1")[cell] + (i < 3)) for i, cell in enumerate(ERRORS)}},
+        f"Of the {len(ERRORS)} errors that Table 1 prints for them, {len(ERRORS) - 3} come out",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("chapter", QUESTIONS)
+def test_an_answer_says_what_its_tables_say(chapter):
+    tables, said = SAID[chapter]
+    found = QUESTIONS[chapter].answer(tables)
+    assert said in found
+    assert found.endswith(".")
+
+
+def test_more_errors_are_not_called_fewer():
+    tables = {"adversarial_training": every([ALL], [ERROR], 2) | every([DECAY], [ERROR], 1.6)}
+    assert "25 % more errors" in QUESTIONS["adversarial_training"].answer(tables)
+
+
+def test_a_photograph_that_resists_is_not_left_out():
+    tables = {
+        "figure5": every("ab", ["distortion"], 0.002)
+        | every("a", ["success (%)"], 97)
+        | every("b", ["success (%)"], 100)
+    }
+    found = QUESTIONS["imagenet"].answer(tables)
+    assert "at least 97 %" in found
+    assert "Every" not in found
+
+
+@pytest.mark.parametrize("chapter", QUESTIONS)
+def test_where_nothing_is_recorded_nothing_is_said(chapter, results):
+    with pytest.raises(claims.NotRecorded):
+        QUESTIONS[chapter].answer({})
+    assert answers.recorded(chapter)[1] == NOBODY_KNOWS
+    assert NOBODY_KNOWS in answers.box(chapter)
+
+
+def test_the_overview_leads_from_each_question_to_its_chapter():
+    found = answers.overview()
+    for chapter, question in QUESTIONS.items():
+        assert found.index(question.text) < found.index(f"{{doc}}`/chapters/{chapter}`")
