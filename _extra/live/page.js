@@ -10,6 +10,7 @@ stored, and nothing is sent anywhere. */
   const SIDE = 28, NUM_PIXELS = SIDE * SIDE, NUM_CLASSES = 10;
   const MOST = 3; // times the length that was found
   const PRICES = 8; // the price is dragged from c / PRICES to c * PRICES
+  const LOUDER = 5; // times which the change is shown again
 
   // --- Small helpers ---------------------------------------------------------------------------
 
@@ -124,7 +125,8 @@ stored, and nothing is sent anywhere. */
       attributes: { "aria-pressed": "false" }, onclick: () => { state.blind = !state.blind; roll(); show(); } });
 
     // What is seen.
-    const before = square("the digit"), change = square("the change"), after = square("the sum");
+    const before = square("the digit"), after = square("the sum");
+    const change = square("the change, on grey"), louder = square(`the change times ${LOUDER}, on grey`);
     const bars = Array.from({ length: NUM_CLASSES }, (_, k) => {
       const bar = make("span", { className: "live-bar" }), share = make("span", { className: "live-share" });
       return { row: make("li", {}, [make("span", { textContent: k }), bar, share]), bar, share };
@@ -136,20 +138,30 @@ stored, and nothing is sent anywhere. */
         [make("span", { className: "live-label", textContent: label }), ...parts]);
     const captioned = (canvas, words) => make("figure", {}, [canvas, make("figcaption", { textContent: words })]);
     root.replaceChildren(
-      group("A digit", choices, "live-digits"),
-      group("or draw one", [pad, clear]),
-      group("Network", [network]),
-      group("shall say", targets, "live-targets"),
       make("div", { className: "live-sight" }, [
-        captioned(before, "the digit"), captioned(change, "the change, as much contrast as it takes"), captioned(after, "the sum"),
-        make("ul", { className: "live-bars", attributes: { "aria-label": "What the network thinks of the sum" } }, bars.map(({ row }) => row)),
+        captioned(before, "a digit"), captioned(change, "+ the change"), captioned(louder, `(the change × ${LOUDER})`),
+        captioned(after, "= the sum"),
       ]),
       status,
+      make("div", { className: "live-choices" }, [
+        make("div", {}, [
+          group("A digit", choices),
+          group("Network", [network]),
+          group("shall say", targets, "live-targets"),
+        ]),
+        group("or draw one", [pad, clear], "live-drawing"),
+      ]),
       group("Length", [length, blind]),
       group("Price c", [price]),
-      make("table", { className: "live-others" }, [
-        make("caption", { textContent: "What every network says of the sum" }),
-        make("tbody", {}, others.map(({ name, cell }) => make("tr", {}, [make("th", { textContent: name, attributes: { scope: "row" } }), cell]))),
+      make("div", { className: "live-said-of-it" }, [
+        make("div", {}, [
+          make("p", { className: "live-label", textContent: "How sure the network is of the sum" }),
+          make("ul", { className: "live-bars" }, bars.map(({ row }) => row)),
+        ]),
+        make("table", { className: "live-others" }, [
+          make("caption", { textContent: "What every network says of it" }),
+          make("tbody", {}, others.map(({ name, cell }) => make("tr", {}, [make("th", { textContent: name, attributes: { scope: "row" } }), cell]))),
+        ]),
       ]),
     );
     length.setAttribute("aria-label", "Length of the change, in units of what was found");
@@ -201,9 +213,10 @@ stored, and nothing is sent anywhere. */
     function show(c = state.c) {
       const r = state.blind ? state.noise : state.r, factor = Number(length.value);
       const sum = state.x.map((value, i) => clipped(value + factor * r[i]));
-      const moved = sum.map((value, i) => value - state.x[i]), limit = moved.reduce((most, v) => Math.max(most, Math.abs(v)), 1e-9);
+      const moved = sum.map((value, i) => value - state.x[i]);
       paint(before, state.x);
-      paint(change, moved, -limit, limit);
+      paint(change, moved, -0.5, 0.5);
+      paint(louder, moved, -0.5 / LOUDER, 0.5 / LOUDER);
       paint(after, sum);
       const z = run.logits(networks[state.name], sum), p = run.softmax(z), says = run.said(z);
       bars.forEach(({ row, bar, share }, k) => {
