@@ -13,9 +13,8 @@
 # :::
 #
 # Take an image that a network classifies correctly, and a class that it is not. How little must the image change for
-# the network to say that class? This chapter turns the question into an optimisation problem, solves a toy version by
-# hand, then thousands of real ones at once, and fills in the last column of Table 1 and the three panels of Figure 7.
-# How near its answers are to the nearest image there is, [the next chapter](how_near) asks.
+# the network to say that class? Here are ten handwritten digits, the smallest changes that we found, and the digits so
+# changed, which a network takes for something else.
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -43,7 +42,27 @@ run = digits.begin("formal_attack", profile, data, device, seed)
 glue("dataset", run.train.name, display=False)
 Markdown(run.banner)
 
+# %%
+network = run.trained("100-100-10").network
+few, targets = run.train.take(10), run.targets(run.train)
+made = penalized.find_adversarial(network, few.inputs, targets[:10]).adversarial
+
+# %% mystnb={"figure": {"caption": "Ten attacks: the image and its class, the change scaled to full contrast, the sum and what the network says of it, in the rows of each block.", "name": "fig-pairs"}, "image": {"alt": "Rows of digits, the changes, which look like structured noise, and the changed digits."}} tags=["hide-input"]
+title = "What changes, and what the network then says"
+grids.attack_strip(few.inputs, made, few.labels, targets[:10], title)
+
 # %% [markdown]
+# The network is called 100-100-10 after its layers: 784 pixels lead to a hundred units, these to another hundred, and these
+# to ten outputs, one for each class; between them stand sigmoids. Its ten outputs are **logits**: it says the class whose
+# logit is largest. ([Framework](framework) builds it, and the others of this book.) The wrong class, the **target**, was
+# drawn at random for each image, and it leads by a hair only, since the search stops at the border. On MNIST a person sees the same
+# digits, slightly soiled; on the coarse digits that this book falls back on without MNIST the damage shows more.
+#
+# That such images exist, and so near, was the paper's discovery. This chapter turns the question into an optimisation
+# problem, solves a toy version by hand, then thousands of real ones at once, and fills in the last column of the paper's
+# Table 1 and the three panels of its Figure 7. How near its answers are to the nearest image there is, [the next
+# chapter](how_near) asks.
+#
 # ## The problem
 #
 # For an image $x \in [0,1]^m$ and a target class $l$, let $D(x, l)$ be the nearest image that the network $f$ calls $l$:
@@ -151,8 +170,6 @@ assert (end - known).abs().max() < 1e-3
 # one call. What the search finds, in place of a grid, is no longer than the shortest success on the grid:
 
 # %%
-network = run.trained("100-100-10").network
-targets = run.targets(run.train)
 images, goals = run.train.inputs[:1].expand(40, -1), targets[:1].expand(40)
 slope = penalized.loss_gradient(network, images[:1], goals[:1]).norm()
 prices = slope * torch.logspace(-1.5, 0.6, 40, device=run.device)
@@ -187,20 +204,6 @@ curves.search_over_c(prices, lengths, reached, float(found.c[0]), title)
 #
 # **Targets.** The paper does not say how $l$ is chosen on MNIST. We draw it uniformly among the nine wrong classes, with a
 # seed of its own.
-#
-# ## On real digits
-
-# %%
-few, goals = run.train.take(10), targets[:10]
-made = penalized.find_adversarial(network, few.inputs, goals).adversarial
-
-# %% mystnb={"figure": {"caption": "Attacks on 100-100-10: original, perturbation scaled to full contrast, adversarial image, in the rows of each block.", "name": "fig-pairs"}, "image": {"alt": "Rows of digits, their perturbations, which look like structured noise, and the adversarial digits."}} tags=["hide-input"]
-title = "What changes, and what the network then says"
-grids.attack_strip(few.inputs, made, few.labels, goals, title)
-
-# %% [markdown]
-# The network says the wrong class; by a hair, since the search stops at the border. On MNIST a person sees the same digits,
-# slightly soiled; on the coarse embedded digits the damage shows more.
 #
 # ## Is the solver right?
 #
