@@ -1,0 +1,88 @@
+"""The page of verdicts: which claims are shown and in which order, and links that open what they lead to."""
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.conftest import REPOSITORY, find_browser
+
+pytestmark = pytest.mark.browser
+
+KINDS = ("partly", "reproduced", "not-recorded", "reproduced", "not-reproduced")
+BOXES = "".join(
+    f'<details id="claim-{number}" class="sd-dropdown verdict verdict-{kind}"><summary>{number}</summary>Why</details>'
+    for number, kind in enumerate(KINDS)
+)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory) -> str:
+    page = tmp_path_factory.mktemp("page") / "verdict.html"
+    script = (REPOSITORY / "_static/verdicts.js").read_text(encoding="utf-8")
+    page.write_text(
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>t</title><script>{script}</script>"
+        f"<article><p>Before</p>{BOXES}<p>After</p></article></html>",
+        encoding="utf-8",
+    )
+    return page.as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    page = browser.new_page()
+    page.goto(address)
+    yield page
+    page.close()
+
+
+def shown(page) -> list[str]:
+    return [box.locator("summary").inner_text() for box in page.locator("details").all() if box.is_visible()]
+
+
+def test_all_are_shown_in_the_papers_order_until_a_reader_chooses(page):
+    assert shown(page) == ["0", "1", "2", "3", "4"]
+    page.get_by_role("button", name="not recorded (1)").click()
+    page.get_by_role("button", name="partly (1)").press("Enter")
+    assert shown(page) == ["1", "3", "4"]
+    page.get_by_role("button", name="partly (1)").click()
+    assert shown(page) == ["0", "1", "3", "4"]
+
+
+def test_they_can_be_ordered_by_verdict_and_back_between_what_stands_around_them(page):
+    page.get_by_role("combobox").select_option("by verdict")
+    assert shown(page) == ["1", "3", "0", "4", "2"]
+    around = page.locator("article > *").evaluate_all("found => found.map(e => e.textContent)")
+    assert (around[0], around[-1]) == ("Before", "After")
+    page.get_by_role("combobox").select_option("the paper's")
+    assert shown(page) == ["0", "1", "2", "3", "4"]
+
+
+def test_a_link_to_a_claim_opens_it_even_where_it_was_hidden(page, address):
+    page.get_by_role("button", name="not reproduced (1)").click()
+    page.evaluate("location.hash = '#claim-4'")
+    page.wait_for_function("document.getElementById('claim-4').open")
+    assert "4" in shown(page)
+    page.goto("about:blank")
+    page.goto(f"{address}#claim-2")
+    page.wait_for_function("document.getElementById('claim-2').open")
+
+
+def test_every_mark_of_the_first_page_leads_to_a_claim_that_opens(browser):
+    html = REPOSITORY / "_build/html"
+    if not (html / "intro.html").exists():
+        pytest.skip("the book is not built: make book")
+    page = browser.new_page()
+    page.goto((html / "intro.html").as_uri())
+    links = page.locator(".claims-strip a").evaluate_all("links => links.map(link => link.href)")
+    page.goto(links[-1])
+    page.wait_for_selector("details.verdict[open]")
+    assert page.locator("details.verdict").count() == len(links)
+    assert page.locator("details.verdict[open]").count() == 1
+    page.close()
