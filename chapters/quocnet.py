@@ -193,6 +193,29 @@ tell(vanished_untrained=(told[cars.UNTRAINED, "distortion"], ".4f"))
 # {glue:text}`vanished_length` on QuocNet's features; on those of the untrained network
 # {glue:text}`vanished_untrained`; on raw pixels, where the classifier is a plane, {glue:text}`vanished_pixels`.
 #
+# ## Where it grows
+#
+# Follow the difference through the network. How long is it behind each stage, over its length in pixels? Beside it noise
+# that is as long in pixels.
+
+# %% mystnb={"markdown_format": "myst"}
+grown = run.table("quocnet_growth", cars.growth(network, under_attack, run.seeds.noise))
+caption = "Length of a difference over its length in pixels, means over images."
+Markdown(grown.show(caption=caption, name="tab-growth", index="behind"))
+
+# %% tags=["hide-input"]
+adversarial, noise = (
+    grown.told["stage 3", column] for column in ("adversarial", "noise as long")
+)
+tell(grown_source=grown.source, grown=(adversarial, ".0f"), grown_noise=(noise, ".0f"))
+tell(dark=f"{quocnet.DARK:g}", most=f"{1 / quocnet.DARK:g}")
+
+# %% [markdown]
+# {glue:text}`grown_source`, behind the last stage the attack's difference is {glue:text}`grown` times as long as in pixels, and
+# noise's {glue:text}`grown_noise` times. One of the parts can make a difference much longer by itself: where a picture is flat
+# its local deviation is small, and what is divided by it is blown up, at most {glue:text}`most` times, since Le and his
+# colleagues stop at a deviation of {glue:text}`dark`, as we do.
+#
 # ## Who else no longer sees it?
 
 # %%

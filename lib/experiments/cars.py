@@ -292,6 +292,33 @@ def transfers(answering: Mapping[str, nn.Module], under_attack: Mapping[str, Tur
     return cells
 
 
+@torch.no_grad()
+def growth(network: QuocNet, under_attack: Mapping[str, Turned], noise: int) -> Cells:
+    """How long the difference is on the way through QuocNet, over its length in pixels: means over images.
+
+    Empty where QuocNet recognised too few to be attacked.
+
+    Rows: once the pixels' contrast is normalised, and behind each stage; columns: the attack's difference, and noise
+    that is as long.
+    """
+    if QUOCNET not in under_attack:
+        return {}
+    made, shape = under_attack[QUOCNET], (network.config.num_channels, network.config.side, network.config.side)
+    cells = {}
+    for column, moved in {"adversarial": made.found.adversarial, "noise as long": with_noise(made, noise)}.items():
+        before, after = (images.unflatten(1, shape) for images in (made.inputs, moved))
+        pixels = _lengths(after - before)
+        for number in range(len(network.stages) + 1):
+            behind = _lengths(network.below(after, number) - network.below(before, number))
+            row = f"stage {number}" if number else "contrast of pixels"
+            cells[row, column] = intervals.mean((behind / pixels).cpu().numpy())
+    return cells
+
+
+def _lengths(differences: Tensor) -> Tensor:
+    return differences.flatten(1).norm(dim=1)
+
+
 def beside_noise(told: Mapping[tuple[str, str], float], names: Sequence[str]) -> dict[str, tuple]:
     """The two halves of `transfers` as `comparisons.matrices` takes them."""
     columns = [f"{name} (%)" for name in names]

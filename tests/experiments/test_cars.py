@@ -212,3 +212,28 @@ def test_any_of_some_classes_has_their_probability_together():
     probabilities = Ten()(pictures).softmax(dim=1)
     found = AnyOf(Ten(), (2, 7))(pictures).softmax(dim=1)
     torch.testing.assert_close(found[:, 1], probabilities[:, [2, 7]].sum(dim=1), rtol=1e-4, atol=1e-5)
+
+
+# --- On the way through the network ---------------------------------------------------------------
+
+
+def test_growth_is_length_behind_a_stage_over_length_of_pixels(run, material, learned, under_attack):
+    network, made = learned[0], under_attack[QUOCNET]
+    grown = cars.growth(network, under_attack, noise=0)
+    assert list(dict.fromkeys(row for row, _ in grown)) == ["contrast of pixels", "stage 1", "stage 2", "stage 3"]
+    x, x_adv = (rows.unflatten(1, material.shape) for rows in (made.inputs, made.found.adversarial))
+    features = (network(x_adv) - network(x)).norm(dim=1) / (x_adv - x).flatten(1).norm(dim=1)
+    assert grown["stage 3", "adversarial"].value == pytest.approx(float(features.mean()), rel=1e-4)
+    assert grown["stage 3", "adversarial"].n == len(x)
+
+
+def test_what_does_not_change_the_contrast_does_not_grow(learned, under_attack):
+    """Where a picture becomes lighter as a whole its contrast stays: local means take the constant away."""
+    made = under_attack[QUOCNET]
+    lighter = replace(made, found=replace(made.found, adversarial=made.inputs + 0.1))
+    grown = cars.growth(learned[0], {QUOCNET: lighter}, noise=0)
+    assert grown["contrast of pixels", "adversarial"].value < 1e-3
+
+
+def test_nothing_grows_where_nothing_was_attacked(learned):
+    assert cars.growth(learned[0], {}, noise=0) == {}
