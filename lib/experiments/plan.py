@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 from lib.data import downloads
-from lib.experiments import cars, digits, photographs, pools, profiles, seeds
+from lib.experiments import cars, digits, kinks, photographs, pools, profiles, seeds
 from lib.experiments.digits import Experiment
 from lib.experiments.settings import Settings
 from lib.networks import mnist
@@ -32,6 +32,7 @@ SECONDS_TO_TRAIN = {
 }
 SECONDS_TO_ATTACK = dict.fromkeys(SECONDS_TO_TRAIN, 12) | {"Conv": 180}  # a piece
 SECONDS_TO_ENCODE, SECONDS_TO_ATTACK_PHOTOGRAPHS = 40, 450
+SECONDS_TO_KNOW_NEAREST = 8  # an image of a small network
 SECONDS_TO_LEARN_CARS, SECONDS_A_UNIT_OF_BUDGET = 900, 1.5
 SOME_SECONDS = 60  # for what has not been timed
 
@@ -90,6 +91,10 @@ def _learn_cars(run: Experiment, settings: Settings) -> None:
 
 def _train_in_a_way(run: Experiment, config: LayerwiseConfig, seed: int) -> None:
     pools.train(run.train, run.test, config, seed, run.store)
+
+
+def _know_nearest(run: Experiment) -> None:
+    kinks.compare(run, kinks.trained(run), run.profile.num_known)
 
 
 def _networks(settings: Settings) -> list[Step]:
@@ -156,6 +161,12 @@ def _pools(settings: Settings) -> list[Step]:
     ]
 
 
+def _kinks(settings: Settings) -> Step:
+    """The nearest images of a small network with rectifiers."""
+    seconds = SECONDS_TO_KNOW_NEAREST * begin(settings).profile.num_known
+    return Step("nearest images of 784-16-16-10", settings, seconds, _know_nearest)
+
+
 def _attacks(settings: Settings, names: Sequence[str]) -> list[Step]:
     """The training images for every network of these, the test images for those of Table 3."""
     run = begin(settings)
@@ -218,7 +229,7 @@ def book(settings: Settings) -> list[Step]:
                 *_pools(settings),
             ]
         ),
-        *_longest_first([*_attacks(settings, (*mnist.TABLE1, "Conv")), *_figure5(settings)]),
+        *_longest_first([*_attacks(settings, (*mnist.TABLE1, "Conv")), *_figure5(settings), _kinks(settings)]),
     ]
 
 

@@ -1,0 +1,88 @@
+"""How near attacks come to the nearest image of a network with kinks, one so small that the nearest can be known."""
+
+import copy
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from lib.attacks import branching, penalized, tight
+from lib.experiments import seeds
+from lib.experiments.digits import Experiment
+from lib.measures import averages, intervals
+from lib.networks import mnist, training
+from lib.networks.training import MinibatchConfig
+from lib.record.ledger import Cells
+
+SIZES = (784, 16, 16, 10)
+ATTACK, TIGHT, NEAREST = "attack", "tight attack", "nearest"
+CLOSE = 1.001  # times the nearest distance, at which an image counts as the nearest
+
+
+@dataclass(frozen=True)
+class FittedRectified:
+    """The state of `rectified`, trained."""
+
+    state: dict[str, Tensor]
+
+
+def rectified(seed: int) -> nn.Sequential:
+    """Fully connected layers of SIZES with rectifiers between them, untrained, in evaluation mode."""
+    generator, parts = seeds.generator(seed), []
+    for below, above in pairwise(SIZES):
+        parts += [mnist.glorot(nn.Linear(below, above), generator), nn.ReLU()]
+    return nn.Sequential(*parts[:-1]).eval()
+
+
+def fit(inputs: Tensor, labels: Tensor, config: MinibatchConfig, init: int, batches: int) -> FittedRectified:
+    """`rectified`, trained where inputs (N, 784) and labels (N,) lie. Raises TrainingError."""
+    network = rectified(init).to(inputs.device)
+    training.fit_minibatches(network, inputs, labels, config, batches)
+    return FittedRectified(dict(network.state_dict()))
+
+
+def trained(run: Experiment) -> nn.Sequential:
+    """The network, trained on the images of the experiment; kept in the store."""
+    roles, config = run.seeds, run.profile.conv
+    fitted = run.store.call(fit, run.train.inputs, run.train.labels, config, roles.init, roles.batches)
+    network = rectified(roles.init)
+    network.load_state_dict(fitted.state)
+    return network.to(run.device).requires_grad_(False)
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Euclidean distances (N,) of what either attack found, and of the nearest image that there is."""
+
+    attack: Tensor
+    tight: Tensor
+    nearest: Tensor
+    is_nearest: Tensor  # (N,), whether it is known that nothing is nearer
+
+
+def compare(run: Experiment, network: nn.Sequential, num: int) -> Compared:
+    """Both attacks and the nearest image of random targets, for the first `num` images that are not given theirs."""
+    images, targets = run.attacked, run.targets(run.attacked)
+    with torch.no_grad():
+        rows = (network(images.inputs).argmax(dim=1) != targets).nonzero()[:num, 0]
+    exactly, inputs, targets = copy.deepcopy(network).double(), images.inputs[rows].double(), targets[rows]
+    found = run.store.call(penalized.find_adversarial, exactly, inputs, targets)
+    near = run.store.call(tight.tighten, exactly, inputs, targets, found.adversarial)
+    least = run.store.call(branching.minimum_perturbation, exactly, inputs, targets, near.adversarial)
+    scale = inputs.shape[1] ** 0.5
+    lengths = (scale * found.distortion, scale * near.distortion, least.perturbation.norm(dim=1))
+    return Compared(*(length.cpu() for length in lengths), least.is_nearest.cpu())
+
+
+def cells(compared: Compared) -> Cells:
+    """For either attack the excess of its mean over the nearest's and how often it is at the nearest, in per cent;
+    and for how many images the nearest is known to be it."""
+    known = intervals.percent(int(compared.is_nearest.sum()), len(compared.nearest))
+    found = {(NEAREST, "known (%)"): known}
+    for name, lengths in {ATTACK: compared.attack, TIGHT: compared.tight}.items():
+        beside = averages.side_by_side({"length": lengths, "least": compared.nearest})
+        found[name, "excess (%)"] = beside["excess (%)"]
+        close = int((lengths <= CLOSE * compared.nearest).sum())
+        found[name, "at the nearest (%)"] = intervals.percent(close, len(lengths))
+    return found
