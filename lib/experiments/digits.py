@@ -23,7 +23,7 @@ from lib.networks import mnist, recipes, training
 from lib.networks.mnist import NetworkSpec
 from lib.networks.recipes import Recipe
 from lib.networks.training import DecayRule, TrainResult
-from lib.record import claims, ledger
+from lib.record import claims, ledger, overview
 from lib.record.claims import Verdict
 from lib.record.ledger import Cells
 from lib.record.tables import Table
@@ -95,8 +95,8 @@ class Experiment:
             ledger.write(name, text)
 
     def verdicts(self) -> str:
-        """How the claims that belong to this chapter came out, as recorded and in this build: a MyST table."""
-        return claims.summary(self.chapter, self._now)
+        """How the claims that belong to this chapter came out, as recorded and in this build, as MyST."""
+        return overview.of_chapter(self.chapter, self._now)
 
     def verdict(self, identity: str) -> tuple[Verdict, str]:
         """The verdict on one claim that sentences speak of, and whose it is: as recorded, else this build's."""

@@ -166,9 +166,10 @@ def judge(identity: str, tables: Tables) -> str:
     return CLAIMS[identity].function(tables).word
 
 
-def judged(tables: Tables) -> pd.DataFrame:
-    """Columns id, verdict, evidence, luck, a line for each claim in the paper's order: results/claims.csv."""
-    verdicts = {identity: entry.function(tables) for identity, entry in CLAIMS.items()}
+def judged(tables: Tables, identities: Iterable[str] | None = None) -> pd.DataFrame:
+    """Columns id, verdict, evidence, luck, a line for each claim; of all in the paper's order: results/claims.csv."""
+    chosen = CLAIMS if identities is None else identities
+    verdicts = {identity: CLAIMS[identity].function(tables) for identity in chosen}
     lines = [(identity, v.word, v.evidence, luck_in_words(v.luck)) for identity, v in verdicts.items()]
     return pd.DataFrame(lines, columns=["id", "verdict", "evidence", "luck"])
 
@@ -1046,16 +1047,3 @@ def speaking(identity: str, now: Tables) -> tuple[Verdict, str]:
     judge = CLAIMS[identity].function
     kept = judge(ledger.everything_recorded())
     return (judge(now), IN_BUILD) if kept.word == NOT_RECORDED else (kept, AT_SCALE)
-
-
-def summary(chapter: str, now: Tables) -> str:
-    """How the claims that belong to a chapter came out, as recorded and in this build `now`: a MyST table."""
-    recorded, lines = ledger.everything_recorded(), []
-    for line in ledger.published("claims").itertuples():
-        if line.chapter == chapter:
-            kept = CLAIMS[line.id].function(recorded)
-            built = judge(line.id, now)
-            measured = markdown.UNKNOWN if built == NOT_RECORDED else built
-            lines.append([line.claim, f"**{kept.word}**", kept.evidence, measured])
-    heads = ["claim", "recorded", "evidence", "on this build's numbers"]
-    return markdown.table(heads, lines, "The claims of this chapter.", f"tab-claims-{chapter}", align="left")

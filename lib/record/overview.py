@@ -1,18 +1,18 @@
-"""The page of verdicts: the claims, how their criteria changed, and the runs that all rests on, as MyST tables."""
+"""Verdicts on pages, as MyST: the claims, how their criteria changed, and the runs that all rests on."""
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 import pandas as pd
 
-from lib.record import claims, markdown
-from lib.record.markdown import MISSING
+from lib.record import claims, ledger, markdown
+from lib.record.claims import Tables
+from lib.record.markdown import MISSING, UNKNOWN
 
 NONE = "–"  # in paper/claims.csv: never changed
-
 
 MARKS = {  # shape and word, not colour alone
     claims.REPRODUCED: "●",
@@ -26,7 +26,10 @@ MARKS = {  # shape and word, not colour alone
 
 @dataclass(frozen=True)
 class Card:
-    """What a page shows of a claim."""
+    """What a page shows of a claim.
+
+    built : the verdict on the numbers of the page's own build; empty on a page that measures nothing.
+    """
 
     identity: str
     section: str
@@ -36,6 +39,7 @@ class Card:
     verdict: str
     evidence: str
     luck: str
+    built: str = ""
 
     @property
     def number(self) -> str:
@@ -64,12 +68,29 @@ def _counts(every: Sequence[Card]) -> str:
 
 def _folded(card: Card) -> str:
     kind = card.verdict.replace(" ", "-")
+    place, said = f":name: claim-{card.identity}\n", card.number
+    link = f"[Section {card.section}, the chapter]({card.chapter})"
+    if card.built:  # a name leads to one place only, and that is on the page of all verdicts
+        place, said, link = "", f"{said}; on this build's numbers: {card.built}", "[All verdicts](verdict)"
     return (
-        f":::{{dropdown}} {MARKS[card.verdict]} **{card.verdict}** {card.claim} *{card.number}*\n"
-        f":name: claim-{card.identity}\n:class-container: verdict verdict-{kind}\n\n"
+        f":::{{dropdown}} {MARKS[card.verdict]} **{card.verdict}** {card.claim} *{said}*\n"
+        f"{place}:class-container: verdict verdict-{kind}\n\n"
         f"Criterion\n: {card.criterion}\n\nEvidence\n: {card.evidence}\n\nBy luck\n: {card.luck}\n\n"
-        f"[Section {card.section}, the chapter]({card.chapter})\n:::\n"
+        f"{link}\n:::\n"
     )
+
+
+def of_chapter(chapter: str, now: Tables) -> str:
+    """`of_claims` of a chapter: the verdicts on what is recorded, beside them those on this build's tables `now`."""
+    published = ledger.published("claims").query("chapter == @chapter")
+    every = cards(published, claims.judged(ledger.everything_recorded(), published["id"].tolist()))
+    return of_claims([replace(card, built=_built(card.identity, now)) for card in every])
+
+
+def _built(identity: str, now: Tables) -> str:
+    """The verdict on a build's numbers, with its mark."""
+    word = claims.judge(identity, now)
+    return UNKNOWN if word == claims.NOT_RECORDED else f"{MARKS[word]} {word}"
 
 
 def strip(every: Sequence[Card], page: str) -> str:
