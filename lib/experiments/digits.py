@@ -23,7 +23,7 @@ from lib.networks import mnist, recipes, training
 from lib.networks.mnist import NetworkSpec
 from lib.networks.recipes import Recipe
 from lib.networks.training import DecayRule, TrainResult
-from lib.record import claims, ledger, overview
+from lib.record import claims, ledger
 from lib.record.claims import Verdict
 from lib.record.ledger import Cells
 from lib.record.tables import Table
@@ -96,7 +96,7 @@ class Experiment:
 
     def verdicts(self) -> str:
         """How the claims that belong to this chapter came out, as recorded and in this build, as MyST."""
-        return overview.of_chapter(self.chapter, self._now)
+        return claims.summary(self.chapter, self._now)
 
     def verdict(self, identity: str) -> tuple[Verdict, str]:
         """The verdict on one claim that sentences speak of, and whose it is: as recorded, else this build's."""

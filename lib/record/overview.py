@@ -8,19 +8,19 @@ from html import escape
 
 import pandas as pd
 
-from lib.record import claims, ledger, markdown
-from lib.record.claims import Tables
+from lib.record import ledger, markdown
 from lib.record.markdown import MISSING, UNKNOWN
 
 NONE = "–"  # in paper/claims.csv: never changed
+CROSSING = "its interval crosses the limit: "  # before the evidence of a claim with one part
 
 MARKS = {  # shape and word, not colour alone
-    claims.REPRODUCED: "●",
-    claims.PARTLY: "◐",
-    claims.NOT_REPRODUCED: "○",
-    claims.CONTRADICTED: "✕",
-    claims.NOT_TESTABLE: "–",
-    claims.NOT_RECORDED: "·",
+    ledger.REPRODUCED: "●",
+    ledger.PARTLY: "◐",
+    ledger.NOT_REPRODUCED: "○",
+    ledger.CONTRADICTED: "✕",
+    ledger.NOT_TESTABLE: "–",
+    ledger.NOT_RECORDED: "·",
 }
 
 
@@ -45,7 +45,7 @@ class Card:
     def number(self) -> str:
         """The one number of the evidence: how many parts lie within the limit, else what is held against it."""
         counted = re.match(r"\d+ of \d+ parts within", self.evidence)
-        return counted[0] if counted else re.split(r"[;\[]", self.evidence.removeprefix(claims.CROSSING))[0].strip()
+        return counted[0] if counted else re.split(r"[;\[]", self.evidence.removeprefix(CROSSING))[0].strip()
 
 
 def cards(published: pd.DataFrame, judged: pd.DataFrame) -> list[Card]:
@@ -80,17 +80,13 @@ def _folded(card: Card) -> str:
     )
 
 
-def of_chapter(chapter: str, now: Tables) -> str:
-    """`of_claims` of a chapter: the verdicts on what is recorded, beside them those on this build's tables `now`."""
-    published = ledger.published("claims").query("chapter == @chapter")
-    every = cards(published, claims.judged(ledger.everything_recorded(), published["id"].tolist()))
-    return of_claims([replace(card, built=_built(card.identity, now)) for card in every])
+def of_chapter(published: pd.DataFrame, judged: pd.DataFrame, built: Mapping[str, str]) -> str:
+    """`of_claims` of a chapter: the verdicts on what is recorded, beside them those on its build's numbers."""
+    return of_claims([replace(card, built=_marked(built[card.identity])) for card in cards(published, judged)])
 
 
-def _built(identity: str, now: Tables) -> str:
-    """The verdict on a build's numbers, with its mark."""
-    word = claims.judge(identity, now)
-    return UNKNOWN if word == claims.NOT_RECORDED else f"{MARKS[word]} {word}"
+def _marked(built: str) -> str:
+    return UNKNOWN if built == ledger.NOT_RECORDED else f"{MARKS[built]} {built}"
 
 
 def strip(every: Sequence[Card], page: str) -> str:

@@ -62,19 +62,16 @@ def test_a_card_shows_one_number_of_the_evidence(evidence, number):
     assert card.number == number
 
 
-def test_a_chapter_shows_its_claims_as_recorded_and_on_its_builds_own_numbers(published, monkeypatch):
+def test_a_chapter_shows_its_claims_as_recorded_and_on_its_builds_own_numbers(published):
     """Under no name: a link to a claim leads to the page of all verdicts."""
-    asked = []
-    monkeypatch.setattr(ledger, "published", lambda name: published)
-    monkeypatch.setattr(claims, "judge", lambda identity, tables: tables[identity])
-    found = pd.DataFrame([["two", "partly", "0.4", "0.010"]], columns=["id", "verdict", "evidence", "luck"])
-    monkeypatch.setattr(claims, "judged", lambda tables, identities: asked.append(identities) or found)
-    page = overview.of_chapter("imagenet", {"two": "reproduced"})
-    assert asked == [["two"]]
+    judged = pd.DataFrame([["two", "partly", "0.4", "0.010"]], columns=["id", "verdict", "evidence", "luck"])
+    second = published.query("id == 'two'")
+    page = overview.of_chapter(second, judged, {"two": "reproduced"})
     assert page.startswith("◐ 1 partly.\n")
     assert ":::{dropdown} ◐ **partly** Second. *0.4; on this build's numbers: ● reproduced*\n:class-container" in page
     assert page.count(":::{dropdown}") == 1
-    assert "*0.4; on this build's numbers: not measured*" in overview.of_chapter("imagenet", {"two": "not recorded"})
+    page = overview.of_chapter(second, judged, {"two": "not recorded"})
+    assert "*0.4; on this build's numbers: not measured*" in page
 
 
 def test_at_a_glance_every_claim_is_a_mark_that_leads_to_its_line(published):
