@@ -52,7 +52,7 @@ the paper's order. Whoever follows a link to one of them finds it open. */
   }
 
   addEventListener("DOMContentLoaded", () => {
-    const boxes = [...document.querySelectorAll("details.verdict")];
+    const boxes = [...document.querySelectorAll("details.verdict[id]")]; // in a chapter they have no names
     if (boxes.length > 1) controls(boxes);
     open();
   });

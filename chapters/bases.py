@@ -180,7 +180,7 @@ caption = (
     "and how often one of these is as far out; Conv's of one seed."
 )
 show = {"name": "tab-rotations", "rows": rows, "index": "layer"}
-Markdown(table.show_wide(columns, caption=caption, **show))
+Markdown(table.show(columns, caption=caption, **show))
 
 # %% tags=["hide-input"]
 p = {judge: bases.joint_p(told, judge) for judge in units.JUDGES}

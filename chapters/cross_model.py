@@ -70,7 +70,7 @@ assert all(table2.now[name, name].value >= 99.9 for name in names)
 caption = "Table 2: error (%) of the column's network on images made for the row's."
 columns = [*names, "distortion"]
 shown = {"caption": caption, "name": "tab-two", "rows": rows, "index": "made for"}
-Markdown(table2.show_wide(columns, **shown))
+Markdown(table2.show(columns, **shown))
 
 # %% mystnb={"figure": {"caption": "Table 2 as a picture: the paper's, and ours, as recorded, else of this build.", "name": "fig-matrix"}, "image": {"alt": "Two tables of error rates, the paper's and ours, the brighter the higher: a row for each set of images, a column for each network, and brightest where a network meets what was made for it."}} tags=["hide-input"]
 title = "What is made for one network moves the others"

@@ -103,7 +103,7 @@ for name in names:
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 caption = "Table 4: error in per cent; last, two other readings of the amplification."
-Markdown(table4.show_wide(names, caption=caption, name="tab-four", index="images"))
+Markdown(table4.show(names, caption=caption, name="tab-four", index="images"))
 
 # %% mystnb={"figure": {"caption": "Table 4 as a picture: the paper's, and ours, as recorded, else of this build.", "name": "fig-four"}, "image": {"alt": "Two tables of error rates, the paper's and ours, the brighter the higher: a row for each set of images, a column for each network; the rows of noise are dark."}} tags=["hide-input"]
 rows = list(dict.fromkeys(row for row, _ in table4.digits))

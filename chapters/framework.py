@@ -120,7 +120,7 @@ columns = [f"{label}, {column}" for label in rules for column in readings.ERRORS
 printed = readings.in_columns(ledger.digits("table1"), rules)
 caption = "Errors of the linear networks under three readings of the decay."
 decays = decay.against(printed)
-Markdown(decays.show_wide(columns, caption=caption, name="tab-decay", index="network"))
+Markdown(decays.show(columns, caption=caption, name="tab-decay", index="network"))
 
 # %% mystnb={"figure": {"caption": "Test error of the linear networks under three readings of the decay; as recorded, else of this build, where it is fairly comparable with the paper's only on all of MNIST.", "name": "fig-decay"}, "image": {"alt": "Bars of test error for three linear networks under three decay readings, with the paper's values marked."}} tags=["hide-input"]
 test, paper = "test error (%)", ledger.printed("table1")

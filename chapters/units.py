@@ -230,7 +230,7 @@ caption = (
     "and of ten images drawn at random."
 )
 show = {"name": "tab-agreement", "rows": compared, "index": "layer"}
-Markdown(table.show_wide(columns, caption=caption, **show))
+Markdown(table.show(columns, caption=caption, **show))
 
 # %% [markdown]
 # {glue:text}`source`, random directions' images agree more than images drawn at random, with intervals that are apart, in

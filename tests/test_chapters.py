@@ -38,7 +38,7 @@ CAPTION = "caption"
 LINES_A_CELL, LINE_WIDTH, FUNCTIONS, NAMES = 15, 88, 2, 60
 LINES_REMOVED, LINES_REMOVED_IN_ALL, LINES_IN_ALL = 10, 100, 1300
 WORDS_IN_A_STRING, WORDS_IN_A_CAPTION, WORDS_IN_MARKDOWN = 12, 25, 3
-NUMBERS_IN_A_SENTENCE, COLUMNS, WIDE_TABLES = 3, 6, 1
+NUMBERS_IN_A_SENTENCE = 3
 LATER = ["quocnet", "adversarial_training", "unsaid", "since_2013"]  # not among the chapters that LINES_IN_ALL is for
 
 chapters = pytest.mark.parametrize("chapter", CHAPTERS)
@@ -325,11 +325,9 @@ def test_every_figure_is_its_cells_last_expression(chapter):
 
 
 def table_calls(chapter: str) -> list[ast.Call]:
-    """Calls that write a numbered table: `table.show`, `table.show_wide` and `markdown.table`."""
+    """Calls that write a numbered table: `table.show` and `markdown.table`."""
     every = [node for node in ast.walk(code(chapter)) if isinstance(node, ast.Call)]
-    methods = [
-        node for node in every if isinstance(node.func, ast.Attribute) and node.func.attr in ("show", "show_wide")
-    ]
+    methods = [node for node in every if isinstance(node.func, ast.Attribute) and node.func.attr == "show"]
     return methods + calls(chapter, "markdown.table")
 
 
@@ -606,13 +604,6 @@ def test_a_sentence_has_few_numbers(page):
             full.append(sentence.strip())
     message = f"{page}: more than {NUMBERS_IN_A_SENTENCE} numbers; split the sentence, or show a table"
     assert full == [], f"{message} (what is told under ..._name, ..._words or ..._source is words)"
-
-
-@chapters
-def test_a_page_has_one_wide_table_at_most(chapter):
-    """By its calls; tests/test_without_pictures.py counts the columns of the executed pages."""
-    wide = [ast.unparse(call)[:80] for call in table_calls(chapter) if call.func.attr == "show_wide"]
-    assert len(wide) <= WIDE_TABLES, f"{chapter}: {wide}; leave columns out, or split the page"
 
 
 # --- Beside the book ------------------------------------------------------------------------------

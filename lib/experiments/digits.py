@@ -95,7 +95,7 @@ class Experiment:
             ledger.write(name, text)
 
     def verdicts(self) -> str:
-        """How the claims that belong to this chapter came out, as recorded and in this build: a MyST table."""
+        """How the claims that belong to this chapter came out, as recorded and in this build, as MyST."""
         return claims.summary(self.chapter, self._now)
 
     def verdict(self, identity: str) -> tuple[Verdict, str]:

@@ -50,28 +50,27 @@ from lib.measures import bases, effects, transfer, units
 from lib.measures.intervals import Estimate
 from lib.networks.mnist import DEEP, HALVES, LINEAR
 from lib.networks.mnist import TABLE1 as NETWORKS
-from lib.record import ledger, markdown
-from lib.record.ledger import Cells
+from lib.record import ledger, markdown, overview
+from lib.record.ledger import (
+    CONTRADICTED,
+    NOT_RECORDED,
+    NOT_REPRODUCED,
+    NOT_TESTABLE,
+    PARTLY,
+    REPRODUCED,
+    Cells,
+)
 from lib.record.markdown import named, signed
 from lib.record.tables import AT_SCALE, IN_BUILD, Told
 
 Tables = Mapping[str, Cells]
 Parts = dict[str, Estimate]
 
-REPRODUCED, PARTLY, NOT_REPRODUCED, CONTRADICTED, NOT_TESTABLE, NOT_RECORDED = (
-    "reproduced",
-    "partly",
-    "not reproduced",
-    "contradicted",
-    "not testable here",
-    "not recorded",
-)
 WORDS = (REPRODUCED, PARTLY, NOT_REPRODUCED, CONTRADICTED, NOT_TESTABLE, NOT_RECORDED)
 
 SEED_OF_LUCK, NUM_DRAWS = 2013, 2000
 SHORT_OF_ONE = "1 - Spearman's correlation"  # the one part of a claim on a pattern
 ROUNDING = 1e-9
-CROSSING = "its interval crosses the limit: "  # before the evidence of a claim with one part
 
 LONG = 0.08  # the printed distortions of Table 2 lie in two groups, 0.058 to 0.065 and 0.086 to 0.14
 # The public layer nearest to each of Table 5's: Caffe's copies the layout, but only two of its layers are to be had.
@@ -166,9 +165,10 @@ def judge(identity: str, tables: Tables) -> str:
     return CLAIMS[identity].function(tables).word
 
 
-def judged(tables: Tables) -> pd.DataFrame:
-    """Columns id, verdict, evidence, luck, a line for each claim in the paper's order: results/claims.csv."""
-    verdicts = {identity: entry.function(tables) for identity, entry in CLAIMS.items()}
+def judged(tables: Tables, identities: Iterable[str] | None = None) -> pd.DataFrame:
+    """Columns id, verdict, evidence, luck, a line for each claim; of all in the paper's order: results/claims.csv."""
+    chosen = CLAIMS if identities is None else identities
+    verdicts = {identity: CLAIMS[identity].function(tables) for identity in chosen}
     lines = [(identity, v.word, v.evidence, luck_in_words(v.luck)) for identity, v in verdicts.items()]
     return pd.DataFrame(lines, columns=["id", "verdict", "evidence", "luck"])
 
@@ -224,7 +224,7 @@ def _count(identity: str, parts: Parts) -> str:
     within = [part for part in parts.values() if _within(part, allowed)]
     crossing = sum(not _surely_within(part, allowed) for part in within)
     if len(parts) == 1:
-        return CROSSING if crossing else ""
+        return overview.CROSSING if crossing else ""
     doubt = f", {crossing} with an interval that crosses the limit" if crossing else ""
     return f"{len(within)} of {len(parts)} parts within{doubt}: "
 
@@ -1049,13 +1049,8 @@ def speaking(identity: str, now: Tables) -> tuple[Verdict, str]:
 
 
 def summary(chapter: str, now: Tables) -> str:
-    """How the claims that belong to a chapter came out, as recorded and in this build `now`: a MyST table."""
-    recorded, lines = ledger.everything_recorded(), []
-    for line in ledger.published("claims").itertuples():
-        if line.chapter == chapter:
-            kept = CLAIMS[line.id].function(recorded)
-            built = judge(line.id, now)
-            measured = markdown.UNKNOWN if built == NOT_RECORDED else built
-            lines.append([line.claim, f"**{kept.word}**", kept.evidence, measured])
-    heads = ["claim", "recorded", "evidence", "on this build's numbers"]
-    return markdown.table(heads, lines, "The claims of this chapter.", f"tab-claims-{chapter}", align="left")
+    """How the claims that belong to a chapter came out, as recorded and in this build `now`, as MyST."""
+    published = ledger.published("claims").query("chapter == @chapter")
+    recorded = judged(ledger.everything_recorded(), published["id"].tolist())
+    built = {identity: judge(identity, now) for identity in published["id"]}
+    return overview.of_chapter(published, recorded, built)

@@ -19,6 +19,16 @@ CELL = ["row", "column"]
 ESTIMATE = list(Estimate._fields)
 EACH_SEED = ["table", *CELL, "seed", "value"]
 
+# A verdict in a word, in results/claims.csv.
+REPRODUCED, PARTLY, NOT_REPRODUCED, CONTRADICTED, NOT_TESTABLE, NOT_RECORDED = (
+    "reproduced",
+    "partly",
+    "not reproduced",
+    "contradicted",
+    "not testable here",
+    "not recorded",
+)
+
 Cells = Mapping[tuple[str, str], Estimate]
 
 

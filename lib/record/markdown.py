@@ -1,6 +1,7 @@
 """Numbers as words: in a cell, in a sentence, in a numbered table."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -9,6 +10,7 @@ from lib.measures.intervals import Estimate
 MISSING = "not recorded"
 UNKNOWN = "not measured"
 T = TypeVar("T")
+NAME = re.compile(r"(?<![^\s>])[\w.]*\w-\d[\w-]*")  # 100-100-10, AE400-10, 1e-4
 FEW = 5  # images below which an interval, which can reach far beyond what is possible, is not printed
 
 
@@ -43,6 +45,24 @@ def signed(estimate: Estimate, digits: int = 2) -> str:
     """A difference and its interval: +0.10 [+0.04, +0.16]; the number alone if that has no width; `UNKNOWN` for nan."""
     value, low, high = (words(number, f"+.{digits}f") for number in estimate[:3])
     return value if UNKNOWN in (value, low, high) or estimate.low == estimate.high else f"{value} [{low}, {high}]"
+
+
+def unit_of_difference(column: str) -> str:
+    """In what two numbers of a column are compared: per cents in points, others in per cent of the printed one."""
+    return "points" if column.endswith("(%)") else "%"
+
+
+def difference(value: float, printed: str, column: str) -> str:
+    """By how much a value exceeds a number that is printed with these digits, in the column's `unit_of_difference`.
+
+    Points have as many decimals as the printed number, and at least one.
+    """
+    reference = float(printed)
+    if not math.isfinite(value):
+        return "–"
+    if unit_of_difference(column) == "points":
+        return f"{value - reference:+z.{max(1, len(printed.partition('.')[2]))}f}"
+    return f"{100 * (value / reference - 1):+z.0f}\u00a0%" if reference else "–"
 
 
 def listed(values: Iterable[float | str], form: str = "") -> str:
@@ -86,7 +106,11 @@ def table(heads: Sequence[str], lines: Sequence[Sequence], caption: str, name: s
 
 
 def body(heads: Sequence[str], lines: Sequence[Sequence], align: str = "right") -> str:
-    """A Markdown table."""
+    """A Markdown table. A name such as 100-100-10 is not broken: half of it would read as another name."""
     rules = [":--"] + [{"left": ":--", "right": "--:"}[align]] * (len(heads) - 1)
-    cells = ([str(cell).replace("|", r"\|") for cell in line] for line in [heads, rules, *lines])
+    cells = ([_cell(text) for text in line] for line in [heads, rules, *lines])
     return "\n".join("| " + " | ".join(line) + " |" for line in cells)
+
+
+def _cell(text: object) -> str:
+    return NAME.sub(r'<span class="text-nowrap">\g<0></span>', str(text).replace("|", r"\|"))

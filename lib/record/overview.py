@@ -1,32 +1,35 @@
-"""The page of verdicts: the claims, how their criteria changed, and the runs that all rests on, as MyST tables."""
+"""Verdicts on pages, as MyST: the claims, how their criteria changed, and the runs that all rests on."""
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 import pandas as pd
 
-from lib.record import claims, markdown
-from lib.record.markdown import MISSING
+from lib.record import ledger, markdown
+from lib.record.markdown import MISSING, UNKNOWN
 
 NONE = "–"  # in paper/claims.csv: never changed
-
+CROSSING = "its interval crosses the limit: "  # before the evidence of a claim with one part
 
 MARKS = {  # shape and word, not colour alone
-    claims.REPRODUCED: "●",
-    claims.PARTLY: "◐",
-    claims.NOT_REPRODUCED: "○",
-    claims.CONTRADICTED: "✕",
-    claims.NOT_TESTABLE: "–",
-    claims.NOT_RECORDED: "·",
+    ledger.REPRODUCED: "●",
+    ledger.PARTLY: "◐",
+    ledger.NOT_REPRODUCED: "○",
+    ledger.CONTRADICTED: "✕",
+    ledger.NOT_TESTABLE: "–",
+    ledger.NOT_RECORDED: "·",
 }
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a page shows of a claim."""
+    """What a page shows of a claim.
+
+    built : the verdict on the numbers of the page's own build; empty on a page that measures nothing.
+    """
 
     identity: str
     section: str
@@ -36,12 +39,13 @@ class Card:
     verdict: str
     evidence: str
     luck: str
+    built: str = ""
 
     @property
     def number(self) -> str:
         """The one number of the evidence: how many parts lie within the limit, else what is held against it."""
         counted = re.match(r"\d+ of \d+ parts within", self.evidence)
-        return counted[0] if counted else re.split(r"[;\[]", self.evidence.removeprefix(claims.CROSSING))[0].strip()
+        return counted[0] if counted else re.split(r"[;\[]", self.evidence.removeprefix(CROSSING))[0].strip()
 
 
 def cards(published: pd.DataFrame, judged: pd.DataFrame) -> list[Card]:
@@ -64,12 +68,25 @@ def _counts(every: Sequence[Card]) -> str:
 
 def _folded(card: Card) -> str:
     kind = card.verdict.replace(" ", "-")
+    place, said = f":name: claim-{card.identity}\n", card.number
+    link = f"[Section {card.section}, the chapter]({card.chapter})"
+    if card.built:  # a name leads to one place only, and that is on the page of all verdicts
+        place, said, link = "", f"{said}; on this build's numbers: {card.built}", "[All verdicts](verdict)"
     return (
-        f":::{{dropdown}} {MARKS[card.verdict]} **{card.verdict}** {card.claim} *{card.number}*\n"
-        f":name: claim-{card.identity}\n:class-container: verdict verdict-{kind}\n\n"
+        f":::{{dropdown}} {MARKS[card.verdict]} **{card.verdict}** {card.claim} *{said}*\n"
+        f"{place}:class-container: verdict verdict-{kind}\n\n"
         f"Criterion\n: {card.criterion}\n\nEvidence\n: {card.evidence}\n\nBy luck\n: {card.luck}\n\n"
-        f"[Section {card.section}, the chapter]({card.chapter})\n:::\n"
+        f"{link}\n:::\n"
     )
+
+
+def of_chapter(published: pd.DataFrame, judged: pd.DataFrame, built: Mapping[str, str]) -> str:
+    """`of_claims` of a chapter: the verdicts on what is recorded, beside them those on its build's numbers."""
+    return of_claims([replace(card, built=_marked(built[card.identity])) for card in cards(published, judged)])
+
+
+def _marked(built: str) -> str:
+    return UNKNOWN if built == ledger.NOT_RECORDED else f"{MARKS[built]} {built}"
 
 
 def strip(every: Sequence[Card], page: str) -> str:

@@ -19,6 +19,12 @@ from lib.record.markdown import MISSING
 RATES = ("table2", "table4", "target_rates", "clamped", "louder")  # their columns are networks, their cells per cents
 PROVEN = ("table5", "mnist_bounds", "squeezenet_bounds")  # whose intervals are proven bounds, and nothing's chance
 AT_SCALE, IN_BUILD, PARTLY = "At the paper's scale", "In this build", "Partly recorded"
+MOST_COLUMNS = 6  # of a table that has a column for every number
+PAPER, OURS = "paper", "ours"
+SMALL = " Small: the paper's number, and how far ours is from it."
+WITHIN = '<abbr title="in the range of the seeds">≈</abbr>'
+
+Parts = Mapping[str, Mapping[str, Mapping[str, str]]]  # texts by column, part (PAPER, OURS, the difference) and row
 
 
 class Told(dict):
@@ -119,38 +125,59 @@ class Table:
         index: str = "network",
         printed: Iterable[str] = (),
     ) -> str:
-        """A numbered MyST table: paper | ours for every column, and folded under it intervals, seeds and this build.
+        """A numbered MyST table: paper | ours | difference for every column, and folded under it all that is known.
 
-        Where the paper prints nothing its column is left out, and so is ours of the columns `printed`, which are the
-        paper's alone. A row, or a whole column, that nobody recorded says so.
+        Where the paper prints nothing it has no column, and so have we none where `printed` says that a column is the
+        paper's alone. If all that made more than MOST_COLUMNS, a column of the table stands in one, the paper's number
+        and the difference in small print under ours. A printed number that lies in the range of our seeds is marked
+        WITHIN. A row, or a whole column, that nobody recorded says so.
         """
         columns, printed = list(columns or self.columns), set(printed)
         rows = list(rows) if rows else [row for row in self.rows if any((row, c) in self._all for c in columns)]
-        heads, lines = [index], [[row] for row in rows]
-        for column in columns:
-            if any((row, column) in self.digits for row in rows):
-                heads.append(f"{column}<br>paper")
-                for line in lines:
-                    line.append(self.digits.get((line[0], column), "–"))
-            if column in printed:
-                continue
-            heads.append(f"{column}<br>ours" if f"{column}<br>paper" in heads else column)
-            for line in lines:
-                line.append(self._value((line[0], column)))
-        lines = lines or [[MISSING, *["–"] * (len(heads) - 1)]]  # nothing recorded, and nothing measured
-        table = markdown.table(heads, lines, f"{caption} {self.source}.", name)
+        parts = {column: self._parts(rows, column, column in printed) for column in columns}
+        heads, lines = _spread(parts, rows)
+        legend = ""
+        if 1 + len(heads) > MOST_COLUMNS:
+            heads, lines = columns, [[_stacked(parts[column], row) for column in columns] for row in rows]
+            legend = SMALL if any(PAPER in each for each in parts.values()) else ""
+        lines = [[row, *line] for row, line in zip(rows, lines, strict=True)]
+        lines = lines or [[MISSING, *["–"] * len(heads)]]  # nothing recorded, and nothing measured
+        legend += self._legend_of_seeds(rows, columns)
+        table = markdown.table([index, *heads], lines, f"{caption}{legend} {self.source}.", name)
         return table + self._details(rows, columns, index)
 
-    def show_wide(
-        self, columns: Iterable[str], *, caption: str, name: str, rows: Iterable[str] | None = None, index: str
-    ) -> str:
-        """A table of many columns: in every cell ours, and under it, in bold, the paper's."""
-        rows, columns = list(rows or self.rows), list(columns)
-        lines = [[row, *(self._stack((row, column)) for column in columns)] for row in rows]
-        has_paper = any((row, column) in self.digits for row in rows for column in columns)
-        legend = " **Bold**: the paper." if has_paper else ""
-        table = markdown.table([index, *columns], lines, f"{caption}{legend} {self.source}.", name)
-        return table + self._details(rows, columns, index)
+    def _parts(self, rows: list[str], column: str, is_printed: bool) -> dict[str, dict[str, str]]:
+        """What is said of a column, by part and row: the paper's numbers, ours, the difference; as far as there are."""
+        paper = {row: self.digits[row, column] for row in rows if (row, column) in self.digits}
+        if is_printed:
+            return {PAPER: paper}
+        unit = self._unit(column)
+        parts = {
+            PAPER: paper,
+            OURS: {row: self._value((row, column)) for row in rows},
+            f"difference ({markdown.unit_of_difference(unit)})": {
+                row: markdown.difference(self.told[row, column], printed, unit) + self._mark((row, column))
+                for row, printed in paper.items()
+                if (row, column) in self.estimates
+            },
+        }
+        return {part: known for part, known in parts.items() if known or part == OURS}
+
+    def _mark(self, cell: tuple[str, str]) -> str:
+        """WITHIN where the printed number lies in the range of the seeds."""
+        if cell not in self._beside_seeds:
+            return ""
+        return f" {WITHIN}" if self.seeds[cell].low <= float(self.digits[cell]) <= self.seeds[cell].high else ""
+
+    @property
+    def _beside_seeds(self) -> set[tuple[str, str]]:
+        """The printed cells of which several seeds were recorded, as the cell itself was."""
+        return {*self.digits} & {*self.seeds} & {*self.recorded}
+
+    def _legend_of_seeds(self, rows: list[str], columns: list[str]) -> str:
+        if not any((row, column) in self._beside_seeds for row in rows for column in columns):
+            return ""
+        return f" {WITHIN}: the paper's number lies in the range of our {self.num_seeds} seeds."
 
     @property
     def _all(self) -> set[tuple[str, str]]:
@@ -164,10 +191,6 @@ class Table:
     def _unit(self, column: str) -> str:
         """A label that ends in "(%)" where the cells of the column are per cents."""
         return f"{column} (%)" if self.name in RATES and column != "distortion" else column
-
-    def _stack(self, cell: tuple[str, str]) -> str:
-        paper = f"<br>**{self.digits[cell]}**" if cell in self.digits else ""
-        return self._value(cell) + paper
 
     def _details(self, rows: list[str], columns: list[str], index: str) -> str:
         """All that is known of each cell, folded."""
@@ -187,6 +210,23 @@ class Table:
         lines = [[*cell, *(parts[head].get(cell, "–") for head in heads)] for cell in cells]
         body = markdown.body([index, "column", *heads], lines)
         return f"\n:::{{dropdown}} Intervals and what they rest on\n\n{body}\n:::\n" if lines else ""
+
+
+def _spread(parts: Parts, rows: list[str]) -> tuple[list[str], list[list[str]]]:
+    """Heads, and a line for each row: every part of every column has a column of its own."""
+    heads = [column if [*each] == [OURS] else f"{column}<br>{part}" for column, each in parts.items() for part in each]
+    return heads, [[known.get(row, "–") for each in parts.values() for known in each.values()] for row in rows]
+
+
+def _stacked(parts: Mapping[str, Mapping[str, str]], row: str) -> str:
+    """A cell: our number, and under it in small print, each with its name, the paper's and the difference."""
+    known = {part: texts[row] for part, texts in parts.items() if row in texts}
+    if OURS not in known:
+        return known.get(PAPER, "–")
+    ours = known.pop(OURS)
+    known |= {PAPER: f"{PAPER} {known[PAPER]}"} if PAPER in known else {}
+    small = " ".join(f'<small title="{part}">{text}</small>' for part, text in known.items())
+    return f"{ours}<br>{small}" if small else ours
 
 
 def kept(name: str) -> Table:

@@ -16,11 +16,14 @@ from tests.conftest import REPOSITORY, find_browser
 pytestmark = pytest.mark.browser
 
 PHONE = {"width": 390, "height": 844}
+TABLET = {"width": 768, "height": 1024}
 DESKTOP = {"width": 1400, "height": 900}
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 ).split()
+CUT = """() => [...document.querySelectorAll('.pst-scrollable-table-container')]
+    .filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.querySelector('caption, th').textContent)"""
 TYPESET = "() => window.MathJax?.startup?.promise?.then(() => true)"
 PROBE = """() => ({
     formulas: document.querySelectorAll('.math').length,
@@ -41,6 +44,7 @@ class Visit:
     requests: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     facts: dict = field(default_factory=dict)
+    cut: dict[int, list[str]] = field(default_factory=dict)  # tables by the width of the window
     overflow: int = 0
 
 
@@ -90,7 +94,9 @@ def look_at(browser, url: str) -> Visit:
     page.goto(url)
     page.evaluate(TYPESET)
     visit.facts = page.evaluate(PROBE)
-    page.set_viewport_size(PHONE)
+    for size in (DESKTOP, TABLET, PHONE):
+        page.set_viewport_size(size)
+        visit.cut[size["width"]] = page.evaluate(CUT)
     visit.overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     page.close()
     return visit
@@ -133,6 +139,11 @@ def test_images_have_alternative_text(visits):
 def test_nothing_is_wider_than_a_phone(visits):
     wide = {name: f"{visit.overflow} px" for name, visit in visits.items() if visit.overflow > 0}
     assert not wide
+
+
+def test_no_table_is_cut(visits):
+    cut = {name: visit.cut for name, visit in visits.items() if any(visit.cut.values())}
+    assert not cut
 
 
 def leads_nowhere(link: str, html: Path, visits: dict[str, Visit]) -> bool:

@@ -64,6 +64,13 @@ def test_they_can_be_ordered_by_verdict_and_back_between_what_stands_around_them
     assert shown(page) == ["0", "1", "2", "3", "4"]
 
 
+def test_the_few_of_a_chapter_which_have_no_names_need_no_buttons(page):
+    page.evaluate("document.querySelectorAll('details').forEach(box => box.removeAttribute('id'))")
+    page.evaluate("document.querySelector('.verdict-controls').remove()")
+    page.evaluate("dispatchEvent(new Event('DOMContentLoaded'))")
+    assert page.get_by_role("button").count() == 0
+
+
 def test_a_link_to_a_claim_opens_it_even_where_it_was_hidden(page, address):
     page.get_by_role("button", name="not reproduced (1)").click()
     page.evaluate("location.hash = '#claim-4'")

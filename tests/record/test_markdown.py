@@ -1,6 +1,7 @@
 """Numbers read as what they are, and a missing one never as a number."""
 
 import math
+import re
 
 import pytest
 
@@ -72,11 +73,45 @@ def test_a_table_of_words_and_one_of_numbers():
         "\n"
         "| network | layers |\n"
         "| :-- | :-- |\n"
-        "| x | 784-10 |\n"
+        '| x | <span class="text-nowrap">784-10</span> |\n'
         "| y | c\\|r\\| + loss |\n"
         ":::\n"
     )
     assert "| :-- | --: |" in markdown.body(["network", "n"], [["x", 1]])
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("100-100-10", ["100-100-10"]),
+        ("M1: 100-100-10 on P1", ["100-100-10"]),
+        ("AE400-10, layer 1", ["AE400-10"]),
+        ("distortion<br>1e-4", ["1e-4"]),
+        ("-4 and 10 - 3, imagenet-sample, [a](b-1), $x-1$, 3·10<sup>-5</sup>", []),
+    ],
+)
+def test_names_are_not_broken_and_nothing_else_is_touched(text, names):
+    (line,) = re.findall(r"^\| (.*) \|$", markdown.body([text], []).splitlines()[0])
+    assert re.findall('<span class="text-nowrap">(.*?)</span>', line) == names
+    assert re.sub('<span class="text-nowrap">(.*?)</span>', r"\1", line) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "printed", "column", "text"),
+    [
+        (6.57, "6.7", "error (%)", "-0.1"),
+        (1.66, "1.64", "error (%)", "+0.02"),
+        (20.4, "20", "error (%)", "+0.4"),
+        (0.0, "0", "error (%)", "+0.0"),
+        (99.99, "100", "error (%)", "+0.0"),
+        (0.0557, "0.058", "distortion", "-4\u00a0%"),
+        (0.0579, "0.058", "distortion", "+0\u00a0%"),
+        (1.0, "0", "upper", "–"),
+        (math.nan, "1.5", "error (%)", "–"),
+    ],
+)
+def test_per_cents_differ_by_points_and_others_by_per_cent(value, printed, column, text):
+    assert markdown.difference(value, printed, column) == text
 
 
 # --- In sentences ----------------------------------------------------------------------------------

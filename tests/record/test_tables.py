@@ -133,15 +133,39 @@ def lines_of(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if not line.startswith("| :--")]
 
 
-def test_paper_and_ours_stand_side_by_side_and_the_caption_says_whose_ours_are():
+def test_paper_ours_and_difference_stand_side_by_side_and_the_caption_says_whose_ours_are():
     found = table(now=[A, B], recorded=[A, B], digits={A: "10"})
     text = found.show(["error (%)"], caption="Errors.", name="tab-x")
     assert text.startswith(":::{table} Errors. At the paper's scale.\n:name: tab-x\n")
     assert lines_of(text) == [
-        ["network", "error (%)<br>paper", "error (%)<br>ours"],
-        ["a", "10", "9.88"],
-        ["b", "–", "9.88"],
+        ["network", "error (%)<br>paper", "error (%)<br>ours", "error (%)<br>difference (points)"],
+        ["a", "10", "9.88", "-0.1"],
+        ["b", "–", "9.88", "–"],
     ]
+
+
+def test_what_is_no_per_cent_differs_by_per_cent_of_the_papers():
+    text = table(now=[("a", "length")], digits={("a", "length"): "5.6"}).show(caption="C.", name="tab-x")
+    assert lines_of(text)[0][-1] == "length<br>difference (%)"
+    assert lines_of(text)[1][-1] == "+25\u00a0%"  # 7 against 5.6
+
+
+def test_where_no_row_has_both_numbers_there_is_no_difference():
+    text = table(now=[B], digits={A: "10"}).show(caption="C.", name="tab-x")
+    assert lines_of(text)[0] == ["network", "error (%)<br>paper", "error (%)<br>ours"]
+    assert lines_of(text)[1:] == [["a", "10", "not recorded"], ["b", "–", "7.00"]]
+
+
+@pytest.mark.parametrize(("printed", "is_within"), [("7.99", False), ("8", True), ("11", True), ("11.01", False)])
+def test_a_printed_number_in_the_range_of_the_seeds_is_marked(printed, is_within):
+    found = table(now=[A], recorded=[A], seeds=[A], digits={A: printed})
+    text = found.show(caption="C.", name="tab-x")
+    assert (tables.WITHIN in lines_of(text)[1][-1]) == is_within
+    assert f"C. {tables.WITHIN}: the paper's number lies in the range of our 5 seeds. At the paper's scale." in text
+
+
+def test_a_number_of_this_build_is_not_marked_by_seeds_of_another_run():
+    assert tables.WITHIN not in table(now=[A], seeds=[A], digits={A: "9"}).show(caption="C.", name="tab-x")
 
 
 def test_where_the_paper_prints_nothing_it_has_no_column():
@@ -155,13 +179,44 @@ def test_a_row_that_nobody_recorded_says_so():
     assert "Partly recorded" in text
 
 
-def test_a_wide_table_has_the_papers_number_under_ours():
-    cells = [("a", "x"), ("a", "y")]
-    text = table(now=cells, digits={("a", "x"): "12"}).show_wide(
-        ["x", "y"], caption="C.", name="tab-x", index="made for"
+def test_what_would_be_too_wide_has_the_papers_number_and_the_difference_under_ours():
+    cells = [("a", "x"), ("a", "y"), ("a", "z (%)")]
+    found = table(now=cells, recorded=cells, seeds=cells[2:], digits={cells[0]: "12.5", cells[2]: "9.5"})
+    text = found.show(["x", "y", "z (%)"], caption="C.", name="tab-x", index="made for")
+    assert "C. Small: the paper's number, and how far ours is from it. " in text
+    assert lines_of(text) == [
+        ["made for", "x", "y", "z (%)"],
+        [
+            "a",
+            '9.88<br><small title="paper">paper 12.5</small> <small title="difference (%)">-21\u00a0%</small>',
+            "9.88",
+            '9.88<br><small title="paper">paper 9.5</small> '
+            f'<small title="difference (points)">+0.4 {tables.WITHIN}</small>',
+        ],
+    ]
+
+
+@pytest.mark.parametrize("num_columns", range(1, 10))
+@pytest.mark.parametrize("num_printed", range(4))
+def test_no_table_is_wide_that_need_not_be(num_columns, num_printed):
+    cells = [("a", f"x{i}") for i in range(num_columns)]
+    text = table(now=cells, digits=dict.fromkeys(cells[:num_printed], "1")).show(caption="C.", name="tab-x")
+    assert len(lines_of(text)[0]) <= max(tables.MOST_COLUMNS, 1 + num_columns)
+
+
+def test_a_wide_table_without_the_paper_has_no_small_print():
+    cells = [("a", f"x{i}") for i in range(7)]
+    text = table(now=cells).show(caption="C.", name="tab-x")
+    assert lines_of(text)[1] == ["a", *["7"] * 7]
+    assert "small" not in text.lower()
+
+
+def test_what_the_paper_alone_has_is_large_in_a_wide_table_too():
+    cells = [("a", f"x{i}") for i in range(6)]
+    text = table(now=cells, digits={("a", "v1"): "3"}).show(
+        ["v1", *(c for _, c in cells)], printed=["v1"], caption="C.", name="t"
     )
-    assert lines_of(text) == [["made for", "x", "y"], ["a", "7<br>**12**", "7"]]
-    assert "**Bold**: the paper." in text
+    assert lines_of(text)[1] == ["a", "3", *["7"] * 6]
 
 
 def test_folded_under_a_table_is_all_that_is_known_of_its_cells():
@@ -181,7 +236,6 @@ def test_an_interval_says_whether_it_is_of_chance_or_proven():
 def test_whatever_is_missing_the_table_can_be_shown(missing):
     parts = {"now": [A], "recorded": [A], "seeds": [A], "digits": {A: "1"}} | {missing: {}}
     assert ":name: tab-x" in table(**parts).show(["error (%)"], caption="C.", name="tab-x")
-    assert ":name: tab-x" in table(**parts).show_wide(["error (%)"], caption="C.", name="tab-x", index="row")
 
 
 def test_rates_in_columns_of_networks_have_the_digits_of_per_cents():
@@ -189,7 +243,7 @@ def test_rates_in_columns_of_networks_have_the_digits_of_per_cents():
         ("M1", "softmax 1"): Estimate(0.0633, 0.05, 0.08, 100),
         ("M1", "distortion"): Estimate(0.0633, 0.05, 0.08, 100),
     }
-    text = Table("table2", cells, {}, {}, {}).show_wide(["softmax 1", "distortion"], caption="C.", name="t", index="r")
+    text = Table("table2", cells, {}, {}, {}).show(["softmax 1", "distortion"], caption="C.", name="t", index="r")
     assert lines_of(text)[1] == ["M1", "0.06", "0.0633"]
 
 
@@ -200,9 +254,8 @@ def test_a_table_of_nothing_says_so():
 
 
 def test_a_table_beside_numbers_printed_elsewhere():
-    shown = of_cells(now=CELLS).against({("a", "x (%)"): "1.5"}).show_wide(["x (%)"], caption="C.", name="t", index="i")
-    assert "1.00<br>**1.5**" in shown
-    assert "**Bold**: the paper." in shown
+    shown = of_cells(now=CELLS).against({("a", "x (%)"): "1.5"}).show(caption="C.", name="t")
+    assert lines_of(shown)[1:] == [["a", "1.5", "1.00", "-0.5"], ["b", "–", "3.00", "–"]]
 
 
 # --- Turned ----------------------------------------------------------------------------------------
