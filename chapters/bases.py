@@ -91,7 +91,7 @@ against = {
 }
 cells = layers.cells(run, looked) | layers.cells(run, against)
 
-# %% mystnb={"figure": {"caption": "How far the ten best images of each unit and each direction agree in the eyes of four judges; Conv's last hidden layer, this build. Boxes are quartiles, diamonds means.", "name": "fig-agreement"}, "image": {"alt": "Box plots in four panels, one for each judge, with a box for units and one for each family of directions."}}
+# %% mystnb={"figure": {"caption": "How far the ten best images of each unit and each direction agree in the eyes of four judges; Conv's last hidden layer, this build. Boxes are quartiles, diamonds means: the more two boxes overlap, the less a row tells of its kind.", "name": "fig-agreement"}, "image": {"alt": "Box plots in four panels, one for each judge, with a box for units and one for each family of directions."}}
 boxes = {
     judge: study.agreement[judge] | others
     for judge, others in against["Conv, hidden layer"].agreement.items()
@@ -143,7 +143,7 @@ cells |= bases.importance_cells(
 # %% [markdown]
 # ## The numbers
 
-# %% mystnb={"figure": {"caption": "Cliff's delta of units against every family of directions, judged by another network, with 95 % bootstrap intervals over units and directions, in one network each; Conv's is that of one seed. Recorded at the paper's scale, or else this build's.", "name": "fig-families"}, "image": {"alt": "Effect sizes with intervals by layer, one mark for each family of directions, and a band of negligible ones around zero."}}
+# %% mystnb={"figure": {"caption": "Cliff's delta of units against every family of directions, judged by another network, with 95 % bootstrap intervals over units and directions, in one network each; Conv's is that of one seed. In the grey band a difference counts as negligible. Recorded at the paper's scale, or else this build's.", "name": "fig-families"}, "image": {"alt": "Effect sizes with intervals by layer, one mark for each family of directions, and a band of negligible ones around zero."}}
 table = run.table("units", cells)
 told, said = table.told, table.estimates
 families = {name: f"another network: delta, {name}" for name in bases.FAMILIES}

@@ -72,7 +72,7 @@ columns = [*names, "distortion"]
 shown = {"caption": caption, "name": "tab-two", "rows": rows, "index": "made for"}
 Markdown(table2.show(columns, **shown))
 
-# %% mystnb={"figure": {"caption": "Table 2 as a picture: the paper's, and ours, as recorded, else of this build.", "name": "fig-matrix"}, "image": {"alt": "Two tables of error rates, the paper's and ours, the brighter the higher: a row for each set of images, a column for each network, and brightest where a network meets what was made for it."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Table 2 as a picture: above the paper's, below ours, as recorded, else of this build. Off the diagonal, a bright cell is a network that falls for what was made for another.", "name": "fig-matrix"}, "image": {"alt": "Two tables of error rates, the paper's and ours, the brighter the higher: a row for each set of images, a column for each network, and brightest where a network meets what was made for it."}} tags=["hide-input"]
 title = "What is made for one network moves the others"
 comparisons.paper_and_ours(table2.printed, table2.told, rows, names, title)
 # %%
@@ -218,7 +218,7 @@ tell(shared=", ".join(transfer.shared(controls.told, names)) or "none")
 said = {cell: answer for cell, answer in found.answers.items() if cell[0] in names}
 hits = run.table("target_rates", transfer.rates(said, run.targets(found.images)))
 
-# %% mystnb={"figure": {"caption": "How often the column's network says the target, in per cent; as recorded, else of this build.", "name": "fig-targets"}, "image": {"alt": "A square table of rates, coloured: a row for the network that images were made for, a column for the one that is asked; the diagonal is brightest."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "How often the column's network says the target, in per cent; off the diagonal it is not the one that was attacked. As recorded, else of this build.", "name": "fig-targets"}, "image": {"alt": "A square table of rates, coloured: a row for the network that images were made for, a column for the one that is asked; the diagonal is brightest."}} tags=["hide-input"]
 panels = {"says the target": (names, names, hits.told.grid(names, names))}
 comparisons.matrices(panels, "What one network is told, some others say, too")
 # %%
@@ -241,7 +241,7 @@ many = run.profile.num_louder
 cells = generalisation.louder(found, "100-100-10", factors, many, run.seeds.noise)
 louder = run.table("louder", cells)
 
-# %% mystnb={"figure": {"caption": "Error of the other networks on perturbations made for 100-100-10, scaled, against random directions of the same lengths; as recorded, else of this build.", "name": "fig-louder"}, "image": {"alt": "Six panels, one for each other network, with two curves of error against the factor: under adversarial perturbations, and under random directions of the same lengths."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Error of the other networks on perturbations made for 100-100-10, scaled, and on random directions of the same lengths. What lies between the two curves of a panel is the work of the direction, not of the length. As recorded, else of this build.", "name": "fig-louder"}, "image": {"alt": "Six panels, one for each other network, with two curves of error against the factor: under adversarial perturbations, and under random directions of the same lengths."}} tags=["hide-input"]
 kinds, others = ("adversarial", "random direction"), louder.columns
 tell(louder_source=louder.source, num_louder=louder.n)
 rates = transfer.by_factor(louder.told, kinds, factors, others)

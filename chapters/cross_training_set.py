@@ -105,7 +105,7 @@ for name in names:
 caption = "Table 4: error in per cent; last, two other readings of the amplification."
 Markdown(table4.show(names, caption=caption, name="tab-four", index="images"))
 
-# %% mystnb={"figure": {"caption": "Table 4 as a picture: the paper's, and ours, as recorded, else of this build.", "name": "fig-four"}, "image": {"alt": "Two tables of error rates, the paper's and ours, the brighter the higher: a row for each set of images, a column for each network; the rows of noise are dark."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Table 4 as a picture: above the paper's, below ours, as recorded, else of this build. Off the diagonal, a bright cell is a network that falls for what was made for another.", "name": "fig-four"}, "image": {"alt": "Two tables of error rates, the paper's and ours, the brighter the higher: a row for each set of images, a column for each network; the rows of noise are dark."}} tags=["hide-input"]
 rows = list(dict.fromkeys(row for row, _ in table4.digits))
 title = "Another half of the data, the same weakness"
 comparisons.paper_and_ours(table4.printed, table4.told, rows, names, title)

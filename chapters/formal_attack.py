@@ -47,7 +47,7 @@ network = run.trained("100-100-10").network
 few, targets = run.train.take(10), run.targets(run.train)
 made = penalized.find_adversarial(network, few.inputs, targets[:10]).adversarial
 
-# %% mystnb={"figure": {"caption": "Ten attacks: the image and its class, the change scaled to full contrast, the sum and what the network says of it, in the rows of each block.", "name": "fig-pairs"}, "image": {"alt": "Rows of digits, the changes, which look like structured noise, and the changed digits."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Ten attacks: the image under its class, the change scaled to full contrast, and the sum above what the network says of it.", "name": "fig-pairs"}, "image": {"alt": "Rows of digits, the changes, which look like structured noise, and the changed digits."}} tags=["hide-input"]
 title = "What changes, and what the network then says"
 grids.attack_strip(few.inputs, made, few.labels, targets[:10], title)
 
@@ -295,11 +295,11 @@ rates = transfer.rates(answers, run.test.labels)
 cells = {(noise, column): rate for (column, _), rate in rates.items()}
 figure7 = run.table("figure7", cells)
 
-# %% mystnb={"figure": {"caption": "Figure 7 rebuilt. Left, middle: the network is wrong on every even column. Right: random noise many times as strong.", "name": "fig-seven"}, "image": {"alt": "Three panels of digit pairs: adversarial for a linear network, adversarial for a sigmoid network, and digits under heavy Gaussian noise."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Figure 7 rebuilt. The network named is wrong on every even column of the upper panels; below, random noise many times as strong.", "name": "fig-seven"}, "image": {"alt": "Three panels of digit pairs: adversarial for a linear network, adversarial for a sigmoid network, and digits under heavy Gaussian noise."}} tags=["hide-input"]
 made, few = attacks.adversarial, run.attacked.inputs
 panels = {name: (few, made[name]) for name in (weak, sigmoid)}
 panels[noise] = run.test.inputs, noisy
-grids.pairs_panels(panels, 8, "Small and aimed, or large and blind")
+grids.pairs_panels(panels, 4, "Small and aimed, or large and blind")
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 table1, figure7 = tables.one_voice(table1, figure7)

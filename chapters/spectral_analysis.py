@@ -91,7 +91,7 @@ Markdown(own.show(columns, caption=caption, name="tab-own-bounds", index="layer"
 # A lower bound of zero is no defect. It says that different images may look alike to the network, which is what a
 # classifier is for. An adversarial example is the opposite: two images that look alike, and a layer that tells them apart.
 
-# %% mystnb={"figure": {"caption": "All singular values of the layers of this build's networks for digits; of the convolution on a torus.", "name": "fig-own-spectra"}, "image": {"alt": "Five panels of falling curves on a logarithmic axis, one curve for each layer."}}
+# %% mystnb={"figure": {"caption": "All singular values of the layers of this build's networks for digits; of the convolution on a torus. Above the line at 1 a layer stretches.", "name": "fig-own-spectra"}, "image": {"alt": "Five panels of falling curves on a logarithmic axis, one curve for each layer."}}
 curves.spectra(
     frame_bounds.digits_spectra(layers), "How far the digits' networks stretch"
 )
@@ -203,7 +203,7 @@ caption = "Table 5, upper bounds: the paper's versions, and public counterparts.
 shape = {"printed": columns[:2], "name": "tab-five", "index": "layer"}
 Markdown(upper.show(columns, caption=caption, **shape))
 
-# %% mystnb={"figure": {"caption": "Upper frame bounds: the paper's last version beside public weights.", "name": "fig-five"}, "image": {"alt": "For each of eight layers, marks on a logarithmic axis: the paper's number, and those of the public networks as far as they are known."}}
+# %% mystnb={"figure": {"caption": "Upper frame bounds: the paper's last version beside public weights. Right of the line at 1 a layer can stretch a difference.", "name": "fig-five"}, "image": {"alt": "For each of eight layers, marks on a logarithmic axis: the paper's number, and those of the public networks as far as they are known."}}
 comparisons.bounds_beside(frame_bounds.series(upper), upper.rows, "All layers stretch")
 
 # %% tags=["hide-input"]
@@ -290,7 +290,7 @@ tell(rim_caffe=(rim[0], ".0f"), rim_alexnet=(rim[1], ".0f"))
 #
 # Whole spectra say more than their ends:
 
-# %% mystnb={"figure": {"caption": "All singular values of those layers of the ImageNet networks that this build has, of convolutions on a torus.", "name": "fig-spectra"}, "image": {"alt": "Falling curves on a logarithmic axis, one for each layer, in a panel for each network; or an empty panel whose title says that this build has none."}}
+# %% mystnb={"figure": {"caption": "All singular values of those layers of the ImageNet networks that this build has, of convolutions on a torus. Above the line at 1 a layer stretches.", "name": "fig-spectra"}, "image": {"alt": "Falling curves on a logarithmic axis, one for each layer, in a panel for each network; or an empty panel whose title says that this build has none."}}
 curves.spectra(frame_bounds.spectra(public, run), "How far convolutions stretch")
 
 # %% [markdown]

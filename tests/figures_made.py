@@ -1,7 +1,8 @@
-"""Every figure that there is, of made-up numbers and pictures, for tests."""
+"""Every figure that there is, of made-up numbers and pictures, for tests; and how large its text is on a phone."""
 
 from collections.abc import Callable
 
+import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -17,12 +18,31 @@ PHOTO = IMAGES[:12].view(3, 56, 56)
 TRIPLE = [(PHOTO, "cat"), (PHOTO, ""), (PHOTO, "dog")]
 NEAR = (IMAGES + 0.01).clamp(max=1)
 LABELS = torch.arange(16) % 10
+PHONE = 342  # pixels of the text's width on a screen of 390
 DISTORTIONS = {"softmax 1": IMAGES[:, 0], "AE400-10": IMAGES[:, 1]}
 RATES = {"softmax 1": {"λ": 3.0, "λ/2": 2.0, "λ/10": 1.0}, "softmax 1e-4": {"λ": 1.0, "λ/2": 2.0, "λ/10": 1.0}}
 
 
 def bowl(points: Tensor) -> Tensor:
     return (points[:, 0] - 1) ** 2 + points[:, 1] ** 2
+
+
+def texts(figure: Figure) -> list[mpl.text.Text]:
+    """Every text in the figure that is drawn."""
+    return [text for text in figure.findobj(mpl.text.Text) if text.get_visible() and text.get_text()]
+
+
+def smallest_text(figure: Figure, width: float = PHONE) -> float:
+    """The font size of its smallest text in pixels, where a page shows it `width` pixels wide.
+
+    A notebook saves a figure with bbox_inches="tight", so that it is as wide as what is drawn, be it more or less than
+    figsize, and a margin; the page brings that to its own width. Points are 72 an inch. Exponents and indices are
+    smaller than they are said to be: there shall be none.
+    """
+    figure.draw_without_rendering()
+    inches = figure.get_tightbbox().width + 2 * mpl.rcParams["savefig.pad_inches"]
+    assert not [text.get_text() for text in texts(figure) if "$" in text.get_text()]
+    return min(text.get_size() for text in texts(figure)) / 72 * width / inches
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
@@ -40,7 +60,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "pairs_panels": lambda: grids.pairs_panels({"attack": (IMAGES, NEAR), "noise": (NEAR, IMAGES)}, 2, "Title"),
     "attack_strip": lambda: grids.attack_strip(IMAGES[:3], NEAR[:3], LABELS[:3], LABELS[1:4], "Title"),
     "triples": lambda: grids.triples({"net": [TRIPLE] * 2, "other": [TRIPLE]}, "Title"),
-    "triples, none": lambda: grids.triples({}, "Title"),
     "learning": lambda: curves.learning(
         {"plain": ([0.5, 1.0], [3.0, 2.0]), "pools": ([0.5, 1.0], [2.5, 1.5])}, "test error (%)", "Title", published=1.2
     ),

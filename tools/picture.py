@@ -23,7 +23,7 @@ def main() -> None:
     found = penalized.find_adversarial(network, shown.inputs, targets)
     title = "A digit, the smallest change that makes the network say another one, and their sum"
     figure = grids.attack_strip(shown.inputs, found.adversarial, shown.labels, targets, title)
-    figure.savefig("_static/adversarial-digits.png", dpi=120, transparent=True)
+    figure.savefig("_static/adversarial-digits.png", transparent=True)
 
 
 if __name__ == "__main__":

@@ -61,9 +61,9 @@ def random_directions(inputs: Tensor, adversarial: Tensor, generator: torch.Gene
     return inputs + length * drawn / drawn.norm(dim=1, keepdim=True)
 
 
-def magnified(inputs: Tensor, adversarial: Tensor) -> Tensor:
-    """The difference as the paper shows it: times 10, shifted by 128 of 255 to grey, clamped to [0, 1]."""
-    return (10 * (adversarial - inputs) + 128 / 255).clamp(0, 1)
+def magnified(inputs: Tensor, adversarial: Tensor, times: float) -> Tensor:
+    """The difference as the paper shows it, which takes it ten times: shifted by 128 of 255 to grey, in [0, 1]."""
+    return (times * (adversarial - inputs) + 128 / 255).clamp(0, 1)
 
 
 def extended(inputs: Tensor, adversarial: Tensor, factor: float) -> Tensor:

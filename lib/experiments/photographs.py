@@ -18,6 +18,7 @@ from lib.data.photographs import SIDE, Pictures, imagenet_sample
 from lib.data.photographs import tiny_imagenet as whole_tiny_imagenet
 from lib.experiments import searches, seeds
 from lib.experiments.profiles import PhotographsConfig
+from lib.figures import wipe
 from lib.measures import aftermath, effects, intervals
 from lib.measures.intervals import Estimate
 from lib.networks import features, imagenet
@@ -322,18 +323,18 @@ def provenance(under_attack: Mapping[str, Subject]) -> dict[str, dict]:
 # --- For its figures ------------------------------------------------------------------------------
 
 
-def panels(attacked: Mapping[str, Attacked], num: int) -> dict[str, list[list[tuple[Tensor, str]]]]:
-    """Figure 5's rows: original, ten times the difference, adversarial, with what the network says of both.
+TIMES = (1, 10, 50)  # the paper shows ten times the difference
 
-    Of every network with one target for all, the first `num` pictures, each (3, SIDE, SIDE).
-    """
+
+def pairs(attacked: Mapping[str, Attacked], num: int) -> dict[str, list[wipe.Pair]]:
+    """Figure 5's pictures: of every network with one target for all, by its name, the first `num`."""
     fixed = {case: found.first(num) for case, found in attacked.items() if not case.endswith(RANDOM)}
-    return {case.rsplit(", ", 1)[0]: _rows(found) for case, found in fixed.items()}
+    return {case.rsplit(", ", 1)[0]: _pairs(found) for case, found in fixed.items()}
 
 
-def _rows(found: Attacked) -> list[list[tuple[Tensor, str]]]:
-    words = found.subject.words
+def _pairs(found: Attacked) -> list[wipe.Pair]:
     x, x_adv = (rows.unflatten(1, SHAPE) for rows in (found.subject.inputs, found.result.adversarial))
-    said = [[words[i] for i in classes] for classes in (found.subject.labels, found.targets)]
-    rows = zip(x, perturbations.magnified(x, x_adv), x_adv, *said, strict=True)
-    return [[(before, word), (difference, ""), (after, other)] for before, difference, after, word, other in rows]
+    said, says = ([found.subject.words[i] for i in classes] for classes in (found.subject.labels, found.targets))
+    magnified = [perturbations.magnified(x, x_adv, times) for times in TIMES]
+    differences = [dict(zip(TIMES, shown, strict=True)) for shown in zip(*magnified, strict=True)]
+    return [wipe.Pair(*pair) for pair in zip(x, x_adv, differences, said, says, strict=True)]

@@ -8,18 +8,21 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lib.figures.style import BLUE, COLOURS, GREEN, GREY, ORANGE, VERMILION, finished
+from lib.figures import style
+from lib.figures.style import BLUE, COLOURS, GREEN, INK, ORANGE, VERMILION, finished
+
+STROKES = ("-", "--", "-.", ":")
 
 
 def training_curves(curves: Mapping[str, Sequence[float]], title: str) -> Figure:
     """The loss of each iterate, one line per network, logarithmic."""
-    figure, ax = plt.subplots(figsize=(7, 3.6))
-    for (name, losses), style in zip(curves.items(), ["-", "--", "-.", ":"] * 3, strict=False):
-        ax.plot(losses, style, label=name)
-    ax.set(yscale="log", xlabel="accepted L-BFGS iterations", ylabel="cross-entropy + decay", title=title)
+    figure, (ax,) = style.panels(1, 2.8, title)
+    for i, (name, losses) in enumerate(curves.items()):
+        ax.plot(losses, STROKES[i % len(STROKES)], label=name)
+    ax.set(yscale="log", xlabel="accepted L-BFGS iterations", ylabel="cross-entropy + decay")
     ax.grid(True, which="major")
-    ax.legend(ncols=2, fontsize=8)
-    figure.tight_layout()
+    style.plain(ax.yaxis)
+    style.key(figure)
     return finished(figure)
 
 
@@ -30,44 +33,42 @@ def learning(
     published: float | None = None,
 ) -> Figure:
     """What falls while something is learned: per name (shares of the way, values); the paper's end as a line."""
-    figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    for (name, (shares, values)), style in zip(lines.items(), ["-", "--", "-.", ":"] * 3, strict=False):
-        ax.plot(100 * np.asarray(shares), values, style, marker=".", label=name)
+    figure, (ax,) = style.panels(1, 2.8, title)
+    for i, (name, (shares, values)) in enumerate(lines.items()):
+        ax.plot(100 * np.asarray(shares), values, STROKES[i % len(STROKES)], marker=".", label=name)
     if published is not None:
-        ax.axhline(published, color=VERMILION, linestyle="--", linewidth=1, label="the paper")
-    ax.set(xlabel="share of the training (%)", ylabel=ylabel, title=title)
+        ax.axhline(published, color=INK, linewidth=2, label="the paper")
+    ax.set(xlabel="share of the training (%)", ylabel=ylabel)
     ax.grid(True, which="major")
-    if ax.lines:
-        figure.legend(fontsize=8, loc="outside lower center", ncols=4)
+    style.key(figure)
     return finished(figure)
 
 
 def toy_landscape(value: Callable[[Tensor], Tensor], path: Tensor, optimum: Tensor, title: str) -> Figure:
     """Level lines of a function of points (k, 2) near the unit square, and the iterates (k, 2) of a minimisation."""
-    figure, ax = plt.subplots(figsize=(5, 4.6))
+    figure, (ax,) = style.panels(1, 4, title)
     side = torch.linspace(-0.15, 1.15, 200)
     levels = value(torch.cartesian_prod(side, side)).view(200, 200).T  # contour's rows are the second coordinate
-    ax.contour(side, side, levels, levels=25, colors=GREY, linewidths=0.6, alpha=0.7)
-    ax.add_patch(plt.Rectangle((0, 0), 1, 1, fill=False, edgecolor=BLUE, linewidth=2))
-    ax.plot(*path.T, "o-", color=ORANGE, markersize=4, label="iterates, first to last")
+    ax.contour(side, side, levels, levels=20, colors=INK, linewidths=0.6)
+    ax.add_patch(plt.Rectangle((0, 0), 1, 1, fill=False, edgecolor=BLUE, linewidth=2, label="box"))
+    ax.plot(*path.T, "o-", color=ORANGE, markersize=4, label="iterates")
     ax.plot(*optimum, "*", color=GREEN, markersize=14, label="optimum in the box")
-    ax.set(xlabel="$x_1$", ylabel="$x_2$", title=title, aspect="equal")
-    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
-    figure.tight_layout()
+    ax.set(xlabel="first pixel", ylabel="second pixel", aspect="equal")
+    style.key(figure)
     return finished(figure)
 
 
 def search_over_c(c: Tensor, length: Tensor, success: Tensor, chosen: float, title: str) -> Figure:
     """Distortion of the minimiser of c|r| + loss against c, where it reaches the target and where not; all (k,)."""
-    figure, ax = plt.subplots(figsize=(7, 3.6))
+    figure, (ax,) = style.panels(1, 2.8, title)
     c, length, success = (values.cpu() for values in (c, length, success))
-    ax.plot(c, length, color=GREY, linewidth=1, zorder=0)
+    ax.plot(c, length, color=INK, linewidth=1, zorder=0)
     ax.scatter(c[success], length[success], color=BLUE, marker="o", label="the network says the target")
     ax.scatter(c[~success], length[~success], color=VERMILION, marker="x", label="it does not")
     ax.axvline(chosen, color=GREEN, linestyle="--", label="largest c that succeeds")
-    ax.set(xscale="log", xlabel="c", ylabel="distortion of the minimiser (rms)", title=title)
-    ax.legend(fontsize=8)
-    figure.tight_layout()
+    ax.set(xscale="log", xlabel="c", ylabel="distortion (rms over pixels)")
+    style.plain(ax.xaxis)
+    style.key(figure)
     return finished(figure)
 
 
@@ -78,20 +79,14 @@ def rates_against_factor(
     ylabel: str = "error (%)",
 ) -> Figure:
     """One panel per network: its error (%) against how much the perturbation is scaled, one line per kind of it."""
-    num_rows = -(-len(rates) // 2)
-    figure, axes = plt.subplots(num_rows, 2, figsize=(7, 2.3 * num_rows + 0.8), sharex=True, sharey=True, squeeze=False)
-    for ax, (network, lines) in zip(axes.flat, rates.items(), strict=False):
-        for (kind, values), style in zip(lines.items(), ["-", "--", "-.", ":"] * 3, strict=False):
-            ax.plot(factors, values, style, label=kind)
-        ax.set_title(network, fontsize=9)
+    figure, axes = style.panels(len(rates), 1.7, title, sharex=True, sharey=True)
+    for ax, (network, lines) in zip(axes, rates.items(), strict=True):
+        for i, (kind, values) in enumerate(lines.items()):
+            ax.plot(factors, values, STROKES[i % len(STROKES)], label=kind)
+        ax.set_title("\n".join(style.broken([network], 24)))
         ax.grid(True, which="major")
-    for ax in axes.flat[len(rates) :]:
-        ax.set_axis_off()
-    axes[0, 0].legend(fontsize=7)
-    figure.supxlabel("perturbation times", fontsize=9)
-    figure.supylabel(ylabel, fontsize=9)
-    figure.suptitle(title)
-    figure.tight_layout()
+    style.label(axes, "perturbation times", ylabel)
+    style.key(figure)
     return finished(figure)
 
 
@@ -101,24 +96,19 @@ def spectra(panels: Mapping[str, Mapping[str, Tensor]], title: str) -> Figure:
     Without panels, where no weights are there, one that says so.
     """
     panels = panels or {"not measured in this build": {}}
-    num_rows = -(-len(panels) // 2)
-    figure, axes = plt.subplots(num_rows, 2, figsize=(7.4, 2.6 * num_rows + 0.5), squeeze=False, layout="constrained")
-    for ax, (network, layers) in zip(axes.flat, panels.items(), strict=False):
+    figure, axes = style.panels(len(panels), 1.9, title, columns=1)
+    for ax, (network, layers) in zip(axes, panels.items(), strict=True):
         for i, (layer, values) in enumerate(layers.items()):
             ordered = np.sort(values.cpu().numpy(), axis=None)[::-1]
             share = 100 * (np.arange(len(ordered)) + 0.5) / len(ordered)
-            ax.plot(share, ordered, ["-", "--", "-.", ":"][i % 4], color=COLOURS[i % len(COLOURS)], label=layer)
-        ax.axhline(1, color=GREY, linewidth=0.8)
-        ax.set_yscale("log")
-        ax.set_title(network, fontsize=9)
+            ax.plot(share, ordered, STROKES[i % len(STROKES)], color=COLOURS[i % len(COLOURS)], label=layer)
+        ax.axhline(1, color=INK, linewidth=0.8)
+        ax.set(yscale="log", title=network, ylabel="singular value")
         ax.grid(True, which="major")
+        style.plain(ax.yaxis)
         if layers:
-            ax.legend(fontsize=7, ncols=2, loc="lower left")
-    for ax in axes.flat[len(panels) :]:
-        ax.set_axis_off()
-    figure.supxlabel("share of the singular values (%), largest first", fontsize=9)
-    figure.supylabel("singular value", fontsize=9)
-    figure.suptitle(title)
+            ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    axes[-1].set_xlabel("share of the singular values (%), largest first")
     return finished(figure)
 
 
@@ -128,17 +118,17 @@ def norm_by_frequency(norms: np.ndarray, coarse: np.ndarray, title: str) -> Figu
     coarse : in cycles per pixel, as the axes are.
     """
     side = len(norms)
-    figure, ax = plt.subplots(figsize=(5.4, 4.6))
+    figure, (ax,) = style.panels(1, 4, title)
     edges = -0.5 + np.array([-0.5, side - 0.5]) / side
     shifted = np.fft.fftshift(norms)
     picture = ax.imshow(shifted, cmap="cividis", origin="lower", extent=(*edges, *edges), interpolation="nearest")
     row, column = np.unravel_index(shifted.argmax(), shifted.shape)
     wrapped = (coarse + 0.5) % 1 - 0.5
-    ax.plot(*wrapped.T[::-1], "o", color=ORANGE, markeredgecolor="k", label="the kernel's own grid", linestyle="none")
-    ax.plot(column / side - 0.5, row / side - 0.5, "*", color=VERMILION, markersize=15, label="the supremum")
-    ax.set(xlabel="horizontal frequency (cycles per pixel)", ylabel="vertical frequency", title=title)
-    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
-    bar = figure.colorbar(picture, ax=ax, label="norm of A")
-    bar.outline.set_edgecolor(GREY)
-    figure.tight_layout()
+    ax.plot(*wrapped.T[::-1], "o", color="w", markeredgecolor="k", label="the kernel's own grid", linestyle="none")
+    star = {"color": VERMILION, "markeredgecolor": "w", "markersize": 17}
+    ax.plot(column / side - 0.5, row / side - 0.5, "*", **star, label="the supremum", linestyle="none")
+    ax.set(xlabel="horizontal frequency (cycles per pixel)", ylabel="vertical frequency")
+    bar = figure.colorbar(picture, ax=ax, label="norm of A", shrink=0.8)
+    bar.outline.set_edgecolor(INK)
+    style.key(figure)
     return finished(figure)

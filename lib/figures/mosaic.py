@@ -1,6 +1,10 @@
-"""Several pictures as one, for figures and for the blind test."""
+"""Several pictures as one, and pictures inside a page: nothing is asked of any host."""
+
+import base64
+import io
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 NUM_COLUMNS = 5
@@ -18,3 +22,12 @@ def mosaic(pictures: Tensor) -> Tensor:
         top, left = line * (height + GAP), column * (width + GAP)
         canvas[:, top : top + height, left : left + width] = tile
     return canvas
+
+
+def data_uri(picture: Tensor) -> str:
+    """A picture (1 or 3, height, width) in [0, 1] as an address: a PNG, exact, or, in colour, a WebP, which is not."""
+    levels = (255 * picture).round().byte().movedim(0, 2).squeeze(2).cpu().numpy()
+    kind = "png" if levels.ndim == 2 else "webp"
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, kind, quality=85, optimize=True)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"

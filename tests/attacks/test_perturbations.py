@@ -116,11 +116,12 @@ def test_to_bytes_is_what_a_png_file_keeps():
     assert (perturbations.to_bytes(images) - images).abs().max() <= 0.5001 / 255
 
 
-def test_the_difference_is_shown_ten_times_around_grey():
+@pytest.mark.parametrize(("times", "levels"), [(1, [0, 2.55, -5.1, 51]), (10, [0, 25.5, -51, 127])])
+def test_the_difference_is_shown_so_many_times_around_grey(times, levels):
     x = torch.full((4,), 0.5)
     changed = x + torch.tensor([0.0, 0.01, -0.02, 0.2])
-    expected = torch.tensor([128, 128 + 25.5, 128 - 51, 255]) / 255
-    torch.testing.assert_close(perturbations.magnified(x, changed), expected)
+    expected = (128 + torch.tensor(levels)) / 255
+    torch.testing.assert_close(perturbations.magnified(x, changed, times), expected)
 
 
 def test_extended_goes_the_same_way_inside_the_box():

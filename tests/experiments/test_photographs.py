@@ -216,12 +216,16 @@ def cases(attacked) -> dict[str, Attacked]:
 
 def test_random_targets_are_told_apart_by_the_case(cases, attacked):
     assert photographs.at_random(cases) == {"linear": attacked}
-    (name, rows), *others = photographs.panels(cases, num=2).items()
-    assert (name, len(rows), others) == ("linear", 2, [])
-    (original, before), (difference, silent), (adversarial, after) = rows[0]
-    assert original.shape == difference.shape == adversarial.shape == photographs.SHAPE
-    assert {before, after} == {"no", "yes"}
-    assert silent == ""
+    (name, pairs), *others = photographs.pairs(cases, num=2).items()
+    assert (name, len(pairs), others) == ("linear", 2, [])
+    for i, pair in enumerate(pairs):
+        assert torch.equal(pair.original.flatten(), attacked.subject.inputs[i])
+        assert torch.equal(pair.adversarial.flatten(), attacked.result.adversarial[i])
+        assert pair.original.shape == photographs.SHAPE
+        assert {pair.said, pair.says} == {"no", "yes"}
+        for times, shown in pair.differences.items():
+            expected = times * (pair.adversarial - pair.original) + 128 / 255
+            torch.testing.assert_close(shown, expected.clamp(0, 1))
 
 
 def test_lengths_are_those_of_the_result(cases, attacked):

@@ -52,7 +52,7 @@ def test_a_strip_shows_original_perturbation_and_answer():
     figure = grids.attack_strip(inputs, adversarial, LABELS[3:5], LABELS[7:9], "Title")
     rows = np.array(figure.axes).reshape(3, 2)
     assert [ax.get_title() for ax in rows[0]] == ["3", "4"]
-    assert [ax.get_xlabel() for ax in rows[2]] == ["says 7", "says 8"]
+    assert [ax.get_xlabel() for ax in rows[2]] == ["→ 7", "→ 8"]
     assert shown(rows[1, 0])[0, :3] == pytest.approx([0.75, 0, 0.5], abs=0.01)
     assert shown(rows[1, 1]) == pytest.approx(np.full((28, 28), 0.5), abs=0.01)
     assert shown(rows[2, 0])[0, :3] == pytest.approx([0.51, 0.48, 0.5], abs=0.01)
