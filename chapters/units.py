@@ -37,7 +37,7 @@ from lib.data import downloads
 from lib.experiments import digits, layers, photographs, seeds
 from lib.figures import blind_test, comparisons, grids
 from lib.measures import effects, intervals, units
-from lib.record import claims
+from lib.record import claims, tables
 from lib.record.markdown import signed, tell
 
 run = digits.begin("units", profile, data, device, seed)
@@ -138,12 +138,16 @@ grids.picture_rows(rows, "One layer lower")
 # %% [markdown]
 # ## Which is which?
 #
-# Twenty rows of the hidden layer, in random order: ten from single units, ten from random directions, none of them shown
-# above. Guess before you read on; the score below counts every guess made on this page and nothing leaves it.
+# Ten rows of the hidden layer, drawn anew on every visit from twenty: ten from single units, ten from random directions;
+# on MNIST those that were recorded at the paper's scale, and none that is shown above. Guess before you read on; nothing
+# leaves this page. At the end your score stands beside that of a coin and, once it is recorded, of a guesser who could
+# compute the other network's agreement, of whom more below.
 
 # %%
 asked = layers.questions(run, looked, "Conv, hidden layer", num=10, skip=4)
-HTML(blind_test.element(asked, seeds.generator(run.seeds.rows)))
+guesser = tables.kept("units").told["Conv, hidden layer", "blind guess (%)"]
+lot = seeds.generator(run.seeds.rows)
+HTML(blind_test.element(asked, lot, best=guesser))
 
 # %% [markdown]
 # ## ImageNet
@@ -238,7 +242,7 @@ Markdown(table.show(columns, caption=caption, **show))
 # of that is learned: images that look alike excite an untrained network alike, and the verdict below asks for more
 # agreement than there. Do units mean more?
 
-# %% mystnb={"figure": {"caption": "Cliff's delta of live units against random directions, with 95 % bootstrap intervals over units and directions, in the last layer of each network, and in that of Conv from other seeds. Recorded at the paper's scale, or else this build's.", "name": "fig-effects"}, "image": {"alt": "Effect sizes with intervals, a line for each network, a mark for each of two judges, and a band of negligible ones around zero."}}
+# %% mystnb={"figure": {"caption": "Cliff's delta of live units against random directions, with 95 % bootstrap intervals over units and directions, in the last layer of each network, and in that of Conv from other seeds. In the grey band a difference counts as negligible. Recorded at the paper's scale, or else this build's.", "name": "fig-effects"}, "image": {"alt": "Effect sizes with intervals, a line for each network, a mark for each of two judges, and a band of negligible ones around zero."}}
 by_judge = {judge: f"{judge}: delta, random" for judge in units.JUDGES}
 of_seeds = sorted({name for name, _ in said if ", seed " in name})
 shown = units.arranged(said, [*units.LAST, *of_seeds[1:]], by_judge)

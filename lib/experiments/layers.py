@@ -5,9 +5,10 @@ Chapters `units` and `bases` start from here.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,6 +20,7 @@ from lib.figures.blind_test import Row
 from lib.measures import bases, units
 from lib.measures.units import Study
 from lib.networks import features, imagenet, mnist
+from lib.record import ledger
 
 ALEXNET, SQUEEZENET = units.LAST[1:]
 UNTRAINED = tuple(units.UNTRAINED.values())
@@ -34,6 +36,8 @@ CONTROLS = (
 COMPARED = (*units.LAST, *CONTROLS)
 FOR_BASES = (*units.LAST, *UNTRAINED[:2])
 RIVAL = {ALEXNET: SQUEEZENET, SQUEEZENET: ALEXNET}  # each public network is judged by the other
+ROWS = "units_top.json"  # which images are liked best, of results/
+LIKERS = {"units": "units", "random": "random directions"}
 SHOWN_SIDE = 80  # pixels of a photograph on the page
 
 
@@ -229,11 +233,11 @@ def panels(
 def questions(run: Experiment, looked: Mapping[str, tuple[Layer, Study]], name: str, num: int, skip: int) -> list[Row]:
     """As many rows of a layer's units as of random directions, for a blind test; none if it was not looked at.
 
-    skip : how many of each were drawn for figures.
+    Of MNIST's images those rows that are recorded, else this build's. skip : how many of each were drawn for figures.
     """
     if name not in looked:
         return []
-    layer, study = looked[name]
+    layer, study = _as_recorded(run, name, *looked[name])
     drawn = units.by_lot(study, num, run.profile.units.k, seeds.generator(run.seeds.rows), skip)
     kinds = {"single units": "a single unit", "random directions": "a random direction"}
     return [
@@ -243,15 +247,26 @@ def questions(run: Experiment, looked: Mapping[str, tuple[Layer, Study]], name: 
     ]
 
 
+def _as_recorded(run: Experiment, name: str, layer: Layer, study: Study) -> tuple[Layer, Study]:
+    """All of MNIST's test images, and what the recorded layer likes of them; else both as they are."""
+    path = ledger.RESULTS / ROWS
+    if run.split.source != "mnist" or not isinstance(layer.images, Dataset) or not path.exists():
+        return layer, study
+    kept = json.loads(path.read_text(encoding="utf-8"))[name]
+    live = torch.zeros_like(study.live)
+    live[kept["units"]] = True
+    top = {family: torch.tensor(kept[f"liked by {liker}"]) for family, liker in LIKERS.items()}
+    return replace(layer, images=run.test), replace(study, live=live, top=top)
+
+
 def record_rows(run: Experiment, studies: Mapping[str, Study]) -> None:
     """Which images units and random directions like best, into results/units_top.json, if this run is recorded."""
     k = run.profile.units.k
     best = {
         layer: {
             "units": study.live.nonzero()[:, 0].tolist(),
-            "liked by units": study.top["units"][:, :k].tolist(),
-            "liked by random directions": study.top["random"][:, :k].tolist(),
+            **{f"liked by {liker}": study.top[family][:, :k].tolist() for family, liker in LIKERS.items()},
         }
         for layer, study in studies.items()
     }
-    run.keep("units_top.json", json.dumps(best) + "\n")
+    run.keep(ROWS, json.dumps(best) + "\n")

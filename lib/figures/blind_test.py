@@ -1,20 +1,18 @@
 """A blind test on a page: rows of pictures, each liked best by one of two kinds of thing; the reader guesses which.
 
-This module writes the element; `_static/blind.js` asks the questions and keeps the score. Without scripts the element
-is a list of rows whose answers are folded away. The pictures are embedded in the page: nothing is asked of any host.
+This module writes the element; `_static/blind.js` draws ten of the rows on every visit, asks, and keeps the score.
+Without scripts the element is a list of all rows whose answers are folded away. The pictures are embedded in the page.
 """
 
-import base64
-import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from lib.figures.mosaic import mosaic
+from lib.figures.mosaic import data_uri, mosaic
 
 
 @dataclass(frozen=True)
@@ -27,10 +25,11 @@ class Row:
     words: str  # what the pictures show, for those who cannot see them; it must not give the answer away
 
 
-def element(rows: Sequence[Row], generator: torch.Generator, otherwise: str = "") -> str:
+def element(rows: Sequence[Row], generator: torch.Generator, otherwise: str = "", best: float = math.nan) -> str:
     """The HTML of a blind test, its rows in random order. Raises ValueError unless they are of two kinds.
 
     generator : on the CPU; otherwise : what the page says, if anything, where there are no rows at all.
+    best : how often (%) the best measure that we know is right; nan where none was tried.
     """
     if otherwise and not rows:
         return f"<p>{escape(otherwise)}</p>"
@@ -40,20 +39,12 @@ def element(rows: Sequence[Row], generator: torch.Generator, otherwise: str = ""
     order = torch.randperm(len(rows), generator=generator).tolist()
     items = "\n".join(_item(rows[i]) for i in order)
     first, second = map(escape, kinds)
-    return f'<div class="blind" data-first="{first}" data-second="{second}">\n<ol>\n{items}\n</ol>\n</div>'
+    measured = f' data-best="{best:.0f}"' if math.isfinite(best) else ""
+    return f'<div class="blind" data-first="{first}" data-second="{second}"{measured}>\n<ol>\n{items}\n</ol>\n</div>'
 
 
 def _item(row: Row) -> str:
     return (
-        f'<li data-kind="{escape(row.kind)}"><img src="{montage(row.pictures)}" alt="{escape(row.words)}">'
+        f'<li data-kind="{escape(row.kind)}"><img src="{data_uri(mosaic(row.pictures))}" alt="{escape(row.words)}">'
         f"<details><summary>What is it?</summary>{escape(f'{row.kind}: {row.answer}')}</details></li>"
     )
-
-
-def montage(pictures: Tensor) -> str:
-    """Pictures (k, 784) or (k, 3, height, width) as a mosaic: the data URI of a PNG or, in colour, of a JPEG."""
-    levels = (255 * mosaic(pictures)).round().byte().movedim(0, 2).squeeze(2).numpy()
-    kind = "png" if levels.ndim == 2 else "jpeg"
-    file = io.BytesIO()
-    Image.fromarray(levels).save(file, kind, quality=85, optimize=True)
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,5 +1,6 @@
 """The blind test as a reader takes it, in headless Chromium: by key, on a phone, in the dark, without scripts."""
 
+import math
 import re
 
 import pytest
@@ -28,12 +29,12 @@ def page_of(*tests: str, scripts: bool = True) -> str:
     )
 
 
-def specimen_test(seed: int) -> str:
+def specimen_test(seed: int, num_rows: int = NUM_ROWS, best: float = math.nan) -> str:
     pictures = torch.rand(10, 784, generator=torch.Generator().manual_seed(seed))
     rows = [
-        blind_test.Row(pictures, ("a unit", "a direction")[i % 2], f"number {i}", f"row {i}") for i in range(NUM_ROWS)
+        blind_test.Row(pictures, ("a unit", "a direction")[i % 2], f"number {i}", f"row {i}") for i in range(num_rows)
     ]
-    return blind_test.element(rows, torch.Generator().manual_seed(seed))
+    return blind_test.element(rows, torch.Generator().manual_seed(seed), best=best)
 
 
 @pytest.fixture(scope="module")
@@ -63,28 +64,33 @@ def kind_shown(page, test: int = 0) -> str:
     return row.get_attribute("data-kind")
 
 
-def test_a_reader_with_a_mouse_is_told_and_counted(page):
-    page.set_content(page_of(specimen_test(0)))
+def answer_all(page, choose, num: int) -> int:
+    """Guesses all rows by mouse, what `choose` makes of the right kind, to the end: how many were right."""
     right = 0
-    for number in range(NUM_ROWS):
-        assert f"Row {number + 1} of {NUM_ROWS}" in page.inner_text(".blind-place")
+    for number in range(num):
+        assert f"Row {number + 1} of {num}" in page.inner_text(".blind-place")
         kind = kind_shown(page)
-        page.get_by_role("button", name="a unit").click()
-        right += kind == "a unit"
+        guess = choose(kind)
+        page.get_by_role("button", name=guess).click()
+        right += guess == kind
         verdict = page.inner_text(".blind-verdict")
-        assert verdict.startswith("Right." if kind == "a unit" else "Wrong.")
+        assert verdict.startswith("Right." if guess == kind else "Wrong.")
         assert re.search(rf"It is {kind}: number \d", verdict)
         assert f"{right} of {number + 1} right" in page.inner_text(".blind-score")
-        assert page.get_by_role("button", name="a unit").is_disabled()
-        if number + 1 < NUM_ROWS:
-            page.get_by_role("button", name="Next row").click()
-    assert right == NUM_ROWS // 2
+        assert page.get_by_role("button", name=guess).is_disabled()
+        page.get_by_role("button", name="Next row" if number + 1 < num else "See the score").click()
+    return right
+
+
+def test_a_reader_with_a_mouse_is_told_and_counted(page):
+    page.set_content(page_of(specimen_test(0)))
+    assert answer_all(page, lambda kind: "a unit", NUM_ROWS) == NUM_ROWS // 2
     assert "All 6 rows are done" in page.inner_text(".blind-place")
     # At least 3 of 6 by tossing a coin: (20 + 15 + 6 + 1) / 64.
     assert "66 %" in page.inner_text(".blind-score")
 
 
-def test_a_reader_with_keys_alone_gets_through(page):
+def test_a_reader_with_keys_alone_gets_through_and_never_loses_the_focus(page):
     page.set_content(page_of(specimen_test(1)))
     page.keyboard.press("Tab")
     for number in range(NUM_ROWS):
@@ -93,18 +99,65 @@ def test_a_reader_with_keys_alone_gets_through(page):
         assert page.evaluate("document.activeElement.matches(':focus-visible')")
         page.keyboard.press("Enter")
         assert f"{number + 1} of {number + 1} right" in page.inner_text(".blind-score")
-        if number + 1 < NUM_ROWS:
-            assert page.evaluate("document.activeElement.textContent") == "Next row"
-            page.keyboard.press("Enter")
+        expected = "Next row" if number + 1 < NUM_ROWS else "See the score"
+        assert page.evaluate("document.activeElement.textContent") == expected
+        page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.textContent") == "All 6 rows are done."
     assert "in 2 % of all cases" in page.inner_text(".blind-score")  # 1 / 64
 
 
-def test_the_score_is_that_of_every_test_on_the_page(page):
+def order(page) -> list[str]:
+    return [image.get_attribute("alt") for image in page.locator(".blind li img").all()]
+
+
+def test_it_ends_after_ten_rows_with_the_score_beside_a_coins_and_the_best_measures(page):
+    page.set_content(page_of(specimen_test(0, num_rows=20, best=62)))
+    assert answer_all(page, lambda kind: kind, 10) == 10
+    bars = page.locator(".blind-bars li").all_inner_texts()
+    assert [" ".join(bar.split()) for bar in bars] == [
+        "You 10 of 10",
+        "A coin 5 of 10 on average",
+        "The best measure 6.2 of 10 on average",
+    ]
+    shares = page.locator(".blind-bar").evaluate_all("all => all.map(e => e.getBoundingClientRect().width)")
+    assert [share / shares[0] for share in shares] == pytest.approx([1, 0.5, 0.62], abs=0.01)
+    assert page.locator(".blind button").count() == 0
+
+
+def test_without_a_measure_the_end_has_a_coin_alone(page):
+    page.set_content(page_of(specimen_test(0)))
+    answer_all(page, lambda kind: kind, NUM_ROWS)
+    assert page.locator(".blind-bars li").count() == 2
+
+
+def test_at_the_end_all_rows_are_there_sorted_with_their_answers(page):
+    page.set_content(page_of(specimen_test(0, num_rows=12)))
+    answer_all(page, lambda kind: "a unit", 10)
+    assert page.locator(".blind h3").all_inner_texts() == ["Liked best by a direction", "Liked best by a unit"]
+    for rows in page.locator(".blind ol").all():
+        items = rows.locator("li")
+        assert items.count() == 6
+        assert all(item.is_visible() for item in items.locator("img").all())
+        assert all(re.match(r"number \d+\.", text.strip()) for text in items.all_inner_texts())
+    assert page.inner_text(".blind").count("You said: a unit.") == 10, "two of the twelve were not asked"
+
+
+def test_rows_come_in_another_order_on_every_visit_and_stay_in_it(page):
+    orders = []
+    for _ in range(3):
+        page.set_content(page_of(specimen_test(0, num_rows=20)))
+        orders.append(order(page))
+        page.get_by_role("button", name="a unit").click()
+        page.get_by_role("button", name="Next row").click()
+        assert order(page) == orders[-1]
+    assert len({tuple(each) for each in orders}) == 3  # of 20! orders
+    assert len({frozenset(each) for each in orders}) == 1
+
+
+def test_every_test_on_a_page_has_its_own_score(page):
     page.set_content(page_of(specimen_test(0), specimen_test(1)))
-    for test in (0, 1):
-        kind = kind_shown(page, test)
-        page.locator(".blind").nth(test).get_by_role("button", name=kind).click()
-    assert [score.inner_text()[:12] for score in page.locator(".blind-score").all()] == ["2 of 2 right"] * 2
+    page.locator(".blind").first.get_by_role("button", name=kind_shown(page)).click()
+    assert [score.inner_text() for score in page.locator(".blind-score").all()] == ["1 of 1 right.", "No guess yet."]
 
 
 def test_the_answer_is_not_to_be_seen_before_the_guess(page):

@@ -147,6 +147,23 @@ def test_which_rows_were_shown_is_recorded_with_the_run_only(run, found, tmp_pat
     assert len(written["units"]) == len(written["liked by units"])
 
 
+def test_a_blind_test_on_mnist_asks_about_the_recorded_rows(run, found, tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    kept = {"units": [2, 5], "liked by units": [[7, 8, 9]] * 2, "liked by random directions": [[300, 301, 302]] * 2}
+    looked = {"Conv, logits": (found["Conv, logits"], layers.look(run, found["Conv, logits"]))}
+    on_mnist = replace(run, split=run.split._replace(source="mnist"))
+    own = layers.questions(on_mnist, looked, "Conv, logits", num=2, skip=0)  # nothing is recorded yet
+    (tmp_path / "units_top.json").write_text(json.dumps({"Conv, logits": kept}))
+    recorded = layers.questions(on_mnist, looked, "Conv, logits", num=2, skip=0)
+    assert {row.answer for row in recorded} == {"unit 2", "unit 5", "direction 0", "direction 1"}
+    for row in recorded:
+        numbers = [7, 8, 9] if "unit" in row.kind else [300, 301, 302]
+        assert torch.equal(row.pictures, run.test.inputs[numbers])
+        assert row.words == f"Ten pictures: {', '.join(str(int(run.test.labels[i])) for i in numbers)}."
+    on_digits = layers.questions(run, looked, "Conv, logits", num=2, skip=0)  # whose images are others
+    assert [row.answer for row in on_digits] == [row.answer for row in own]
+
+
 # --- Photographs ----------------------------------------------------------------------------------
 
 

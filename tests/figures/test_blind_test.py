@@ -1,16 +1,12 @@
-"""The blind test holds every row once, in an order that tells nothing, with pictures that can be read back."""
+"""The blind test holds every row once, in an order that tells nothing, and says how well a measure does, if any."""
 
-import base64
-import io
+import math
 import re
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from lib.figures import blind_test
-from lib.figures.mosaic import mosaic
 
 torch.set_num_threads(1)
 
@@ -24,10 +20,6 @@ def rows(num: int = 6) -> list[blind_test.Row]:
     return [
         blind_test.Row(pictures, ("a unit", "a direction")[i % 2], f"number {i}", f"labels {i}") for i in range(num)
     ]
-
-
-def decoded(uri: str) -> np.ndarray:
-    return np.array(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
 
 
 def test_every_row_is_there_once_with_its_answer():
@@ -64,20 +56,7 @@ def test_what_words_may_hold_is_escaped():
     assert "&lt;b&gt;" in html
 
 
-def test_a_montage_shows_digits_exactly():
-    pictures = (torch.rand(10, 784, generator=generator()) * 255).round() / 255
-    uri = blind_test.montage(pictures)
-    assert uri.startswith("data:image/png;base64,")
-    np.testing.assert_array_equal(decoded(uri), (255 * mosaic(pictures)[0]).round().numpy())
-
-
-def test_a_montage_of_photographs_keeps_their_colours():
-    pictures = torch.zeros(3, 3, 16, 16)
-    for i in range(3):
-        pictures[i, i] = 1
-    found = decoded(blind_test.montage(pictures)).astype(int)
-    assert found.shape == (16, 5 * 17 - 1, 3)
-    for i in range(3):
-        middle = found[8, 17 * i + 8]
-        assert middle[i] > 200
-        assert np.delete(middle, i).max() < 60
+@pytest.mark.parametrize(("best", "told"), [(61.6, ' data-best="62"'), (math.nan, "")])
+def test_the_best_measures_share_is_told_where_there_is_one(best, told):
+    head, _, _ = blind_test.element(rows(), generator(), best=best).partition(">")
+    assert head == f'<div class="blind" data-first="a direction" data-second="a unit"{told}'
