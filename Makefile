@@ -22,7 +22,7 @@ $(foreach name,profile data data_dir device seed seeds jobs,$(if $(filter comman
     $(error Variables are in capitals: $(shell echo $(name) | tr a-z A-Z)=$($(name)), not $(name)=$($(name)))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test processors lint lab bench spread pictures clean distclean
+.PHONY: help setup book pdf test processors lint lab bench spread pictures clean distclean
 
 help:  ## Print this help
 	@echo "Usage: make TARGET [VARIABLE=value ...]"
@@ -49,6 +49,9 @@ $(VENV)/installed: requirements.txt
 
 book: setup  ## Execute what changed and render _build/html/index.html
 	@$(BIN)/python -m tools.build --profile "$(PROFILE)" --data "$(DATA)" --device "$(DEVICE)" --seed "$(SEED)" $(if $(JOBS),--jobs "$(JOBS)")
+
+pdf: setup  ## Print the built book as _build/book.pdf (needs Chromium)
+	@$(BIN)/python -m tools.pdf
 
 test: setup  ## Run every test
 	$(BIN)/python -m pytest -n auto --dist loadfile

@@ -2,13 +2,18 @@
 
 import json
 import shutil
+from html import escape
 from pathlib import Path
 
+import yaml
 from docutils import nodes
+from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-AFTER_THE_THEME = 900
+BEFORE_OTHERS, AFTER_THE_THEME = 400, 900
+LIGHT = 200_000  # bytes of a figure; what is more without loss holds photographs
+NOTEBOOKS = "notebooks"  # the branch with the chapters as notebooks, for Colab: tools/notebooks.py
 
 
 def script_of(app: Sphinx, pagename: str) -> Path | None:
@@ -30,12 +35,15 @@ def buttons(entries: list[dict]):
 
 
 def point_at_script(app, pagename, templatename, context, doctree):
-    """Edit and Binder links name the notebook, which is not in the repository; the script is."""
+    """Edit and Binder links name the notebook, which is not on this branch; the script is. Colab opens no scripts."""
     if not script_of(app, pagename):
         return
+    branch = app.config.html_theme_options["repository_branch"]
     for button in buttons(context.get("header_buttons", [])):
         url = button.get("url", "")
-        if url.endswith(f"{pagename}.ipynb") and "_sources" not in url:  # _sources: the download, rightly the notebook
+        if "colab" in url:
+            button["url"] = url.replace(f"/blob/{branch}/", f"/blob/{NOTEBOOKS}/")
+        elif url.endswith(f"{pagename}.ipynb") and "_sources" not in url:  # _sources: the download, a notebook
             button["url"] = url.removesuffix(".ipynb") + ".py"
 
 
@@ -133,6 +141,57 @@ class LiveAttack(SphinxDirective):
         return [nodes.raw("", live.element("../" * self.env.docname.count("/")), format="html")]
 
 
+def describe(app, pagename, templatename, context, doctree):
+    """A page is introduced to others by what _config.yml says of it, not by the words that it happens to begin with."""
+    if text := app.config.page_descriptions.get(pagename):
+        context["meta"] = {**(context["meta"] or {}), "og:description": text}
+        context["metatags"] += f'<meta name="description" content="{escape(text)}" />\n'
+
+
+def plain_references(app, pagename, templatename, context, doctree):
+    """docutils calls the references a list whose entries are no items of it: an error to a screen reader."""
+    body = context.get("body", "").replace('role="list" class="citation-list"', 'class="citation-list"')
+    context["body"] = body.replace(' role="doc-biblioentry"', "")
+
+
+def lighten_figures(app: Sphinx, doctree: nodes.document):
+    """The notebooks' pictures as WebP: without loss, as digits have to be, unless that is large."""
+    for image in doctree.findall(nodes.image):
+        if "jupyter_execute" in image["uri"] and image["uri"].endswith(".png"):
+            target = Path(app.env.relfn2path(image["uri"])[1]).with_suffix(".webp")
+            with Image.open(target.with_suffix(".png")) as picture:
+                picture.save(target, lossless=True)
+                if target.stat().st_size > LIGHT:
+                    picture.save(target, quality=85)
+            image["uri"] = image["uri"].removesuffix(".png") + ".webp"
+
+
+class CiteThisBook(SphinxDirective):
+    """`{cite-this-book}`: CITATION.cff as BibTeX, folded."""
+
+    def run(self):
+        self.env.note_dependency("CITATION.cff")
+        citation = yaml.safe_load(Path(self.env.srcdir, "CITATION.cff").read_text(encoding="utf-8"))
+        entry = bibtex(citation, self.config.copyright)
+        fold = f"````{{dropdown}} To cite this book\n```bibtex\n{entry}\n```\n````"
+        return self.parse_text_to_nodes(fold)
+
+
+def bibtex(citation: dict, year: str) -> str:
+    """What a CITATION.cff says, as an entry of BibTeX; its authors are groups, whose names are not taken apart."""
+    fields = {
+        "author": " and ".join(f"{{{author['name']}}}" for author in citation["authors"]),
+        "title": citation["title"],
+        "year": year,
+        "version": citation["version"],
+        "doi": citation.get("doi"),
+        "url": citation["url"],
+        "note": f"Reproduces doi:{citation['references'][0]['doi']}",
+    }
+    lines = (f"  {name} = {{{value}}}," for name, value in fields.items() if value)
+    return "\n".join(["@software{intriguing-properties,", *lines, "}"])
+
+
 def write_networks(app: Sphinx, exception: Exception | None):
     """What the live attack loads when it comes into sight, beside the scripts that load it."""
     if not exception and Path("results/networks.json").exists():  # Sphinx runs in the repository's root
@@ -147,7 +206,11 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("answer", ChapterAnswer)
     app.add_directive("questions", Questions)
     app.add_directive("live-attack", LiveAttack)
+    app.add_directive("cite-this-book", CiteThisBook)
+    app.add_config_value("page_descriptions", {}, "html")
+    app.connect("doctree-read", lighten_figures, priority=BEFORE_OTHERS)
     app.connect("build-finished", write_networks)
-    for handler in (drop_thebe, point_at_script, offer_script):
+    app.connect("html-page-context", describe, priority=BEFORE_OTHERS)
+    for handler in (drop_thebe, plain_references, point_at_script, offer_script):
         app.connect("html-page-context", handler, priority=AFTER_THE_THEME)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -8,13 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tools.browser import find_browser
+
 REPOSITORY = Path(__file__).parents[1]
-BOOK_SOURCES = ("_config.yml", "_ext", "_static", "_vendor", "_extra", "requirements.txt", "tools", "lib/store")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-def find_browser() -> str | None:
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
+BOOK_SOURCES = "_config.yml _ext _static _vendor _extra CITATION.cff requirements.txt tools lib/store".split()
 
 
 def has_gpu() -> bool:

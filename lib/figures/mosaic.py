@@ -29,5 +29,5 @@ def data_uri(picture: Tensor) -> str:
     levels = (255 * picture).round().byte().movedim(0, 2).squeeze(2).cpu().numpy()
     kind = "png" if levels.ndim == 2 else "webp"
     file = io.BytesIO()
-    Image.fromarray(levels).save(file, kind, quality=85, optimize=True)
+    Image.fromarray(levels).save(file, kind, quality=80, method=6, optimize=True)
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"

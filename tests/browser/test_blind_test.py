@@ -8,7 +8,8 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from lib.figures import blind_test
-from tests.conftest import REPOSITORY, find_browser
+from tests.conftest import REPOSITORY
+from tools.browser import find_browser
 
 pytestmark = pytest.mark.browser
 

@@ -10,7 +10,8 @@ from playwright.sync_api import sync_playwright
 from lib.attacks import penalized
 from lib.experiments import live
 from lib.record import ledger
-from tests.conftest import REPOSITORY, find_browser
+from tests.conftest import REPOSITORY
+from tools.browser import find_browser
 
 pytestmark = [
     pytest.mark.browser,

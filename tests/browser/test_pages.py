@@ -1,37 +1,33 @@
 """The built pages as a reader meets them, in headless Chromium: offline, without an error, on a phone too."""
 
-import functools
-import http.server
-import tempfile
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
 import pytest
-from playwright.sync_api import sync_playwright
 
-from tests.conftest import REPOSITORY, find_browser
+from tests.browser.conftest import DESKTOP, PHONE, TABLET, TYPESET, is_redirect
 
 pytestmark = pytest.mark.browser
 
-PHONE = {"width": 390, "height": 844}
-TABLET = {"width": 768, "height": 1024}
-DESKTOP = {"width": 1400, "height": 900}
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+HEAVIEST, LONGEST = 2_500_000, 1.5  # bytes of a page with all that it loads; seconds of a core until it can be used
 CUT = """() => [...document.querySelectorAll('.pst-scrollable-table-container')]
     .filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.querySelector('caption, th').textContent)"""
-TYPESET = "() => window.MathJax?.startup?.promise?.then(() => true)"
 PROBE = """() => ({
     formulas: document.querySelectorAll('.math').length,
-    unrendered: [...document.querySelectorAll('.math')].filter(e => !e.querySelector('mjx-container svg')).length,
+    unrendered: [...document.querySelectorAll('.math')].filter(e => !e.querySelector('mjx-math')).length,
     wrong: document.querySelectorAll('mjx-merror').length,
+    letters: [...new Set([...document.querySelectorAll('mjx-c')].map(e => getComputedStyle(e, '::before').fontFamily))],
+    fonts: [...document.fonts].map(font => font.family),
+    stops: document.querySelectorAll('span.math[tabindex], span.math [tabindex]').length,
     images: document.querySelectorAll('article img').length,
     without_alt: [...document.querySelectorAll('article img')]
-        .filter(e => !e.alt || /_images|\\.(png|svg|jpe?g)$/.test(e.alt)).map(e => e.src),
+        .filter(e => !e.alt || /_images|\\.(png|svg|webp|jpe?g)$/.test(e.alt)).map(e => e.src),
+    signs: document.querySelectorAll('.fas, .fab, .fa-solid').length,
+    without_sign: [...document.querySelectorAll('.fas, .fab, .fa-solid')]
+        .filter(e => !getComputedStyle(e).getPropertyValue('--icon')).map(e => e.className),
+    bytes: [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+        .reduce((sum, entry) => sum + entry.encodedBodySize, 0),
     links: [...document.querySelectorAll('a[href]')].map(e => e.href),
     ids: [...document.querySelectorAll('[id]')].map(e => e.id),
 })"""
@@ -46,42 +42,7 @@ class Visit:
     facts: dict = field(default_factory=dict)
     cut: dict[int, list[str]] = field(default_factory=dict)  # tables by the width of the window
     overflow: int = 0
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture(scope="module", params=["specimen", "book"])
-def html(request) -> Path:
-    """The small book that the tests build, and the real one if it has been built."""
-    root = REPOSITORY if request.param == "book" else request.getfixturevalue("specimen")
-    if not (root / "_build/html/index.html").exists():
-        pytest.skip("the book is not built: make book")
-    return root / "_build/html"
-
-
-@pytest.fixture(scope="module")
-def server(html):
-    handler = functools.partial(Quiet, directory=str(html))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as empty:
-        options = {"headless": True, "executable_path": find_browser(), "args": FLAGS}
-        context = playwright.chromium.launch_persistent_context(empty, **options)
-        yield context
-        context.close()
-
-
-def is_redirect(page: Path) -> bool:
-    return 'http-equiv="Refresh"' in page.read_text(encoding="utf-8")
+    seconds: float = 0
 
 
 def look_at(browser, url: str) -> Visit:
@@ -91,8 +52,12 @@ def look_at(browser, url: str) -> Visit:
     page.on("console", lambda message: message.type == "error" and visit.errors.append(message.text))
     page.on("pageerror", lambda error: visit.errors.append(str(error)))
     page.set_viewport_size(DESKTOP)
+    devtools = browser.new_cdp_session(page)
+    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
     page.goto(url)
     page.evaluate(TYPESET)
+    measured = {each["name"]: each["value"] for each in devtools.send("Performance.getMetrics")["metrics"]}
+    visit.seconds = measured["TaskDuration"]
     visit.facts = page.evaluate(PROBE)
     for size in (DESKTOP, TABLET, PHONE):
         page.set_viewport_size(size)
@@ -103,10 +68,9 @@ def look_at(browser, url: str) -> Visit:
 
 
 @pytest.fixture(scope="module")
-def visits(html, server, browser) -> dict[str, Visit]:
+def visits(names, server, browser) -> dict[str, Visit]:
     """Every page, opened once."""
-    pages = [page for page in sorted(html.rglob("*.html")) if "_static" not in page.parts and not is_redirect(page)]
-    return {name: look_at(browser, server + name) for name in (page.relative_to(html).as_posix() for page in pages)}
+    return {name: look_at(browser, server + name) for name in names}
 
 
 def test_the_index_leads_to_a_page(html):
@@ -128,6 +92,40 @@ def test_formulas_are_rendered(visits):
     assert sum(visit.facts["formulas"] for visit in visits.values()) > 0
     failed = {name: visit.facts for name, visit in visits.items() if visit.facts["unrendered"] or visit.facts["wrong"]}
     assert not failed
+
+
+def test_formulas_are_set_in_the_fonts_that_are_there(visits):
+    """What a font that is missing from fonts.css would show is any letter of any font."""
+    used = {
+        (name, font) for name, visit in visits.items() for each in visit.facts["letters"] for font in each.split(", ")
+    }
+    assert used
+    assert {(name, font) for name, font in used if font not in visits[name].facts["fonts"]} == set()
+
+
+def test_formulas_in_the_text_are_no_stops_of_the_tab_key(visits):
+    assert {name: visit.facts["stops"] for name, visit in visits.items() if visit.facts["stops"]} == {}
+
+
+def test_only_pages_with_formulas_load_what_sets_them(visits):
+    loads = {name: any("mathjax" in url for url in visit.requests) for name, visit in visits.items()}
+    assert loads == {name: visit.facts["formulas"] > 0 for name, visit in visits.items()}
+
+
+def test_every_icon_is_there_and_none_asks_for_the_themes_fonts(visits):
+    assert sum(visit.facts["signs"] for visit in visits.values()) > 0
+    without = {name: visit.facts["without_sign"] for name, visit in visits.items() if visit.facts["without_sign"]}
+    assert without == {}, "add them to _static/icons.css"
+    assert [(name, url) for name, visit in visits.items() for url in visit.requests if "fontawesome" in url] == []
+
+
+def test_no_page_is_heavy(visits):
+    assert {name: visit.facts["bytes"] for name, visit in visits.items() if visit.facts["bytes"] > HEAVIEST} == {}
+
+
+def test_every_page_can_be_used_at_once(visits):
+    """Seconds of the thread that answers clicks and keys, until formulas are set: a busy machine has the same."""
+    assert {name: visit.seconds for name, visit in visits.items() if visit.seconds > LONGEST} == {}
 
 
 def test_images_have_alternative_text(visits):

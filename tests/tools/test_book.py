@@ -1,5 +1,7 @@
 """tools/build.py: what is executed again and what is not, and what is left when something fails."""
 
+import base64
+import io
 import json
 import os
 import shutil
@@ -10,8 +12,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
+from PIL import Image
 
 from tests.conftest import REPOSITORY, run_build
 from tools import build
@@ -137,6 +141,17 @@ def test_the_kernel_is_this_interpreter(specimen):
     assert sys.executable in json.dumps(staged(specimen, "second"))
 
 
+def test_figures_lose_nothing_on_their_way_to_the_page(specimen):
+    notebook = json.loads((specimen / "_build/stage/chapters/first.ipynb").read_text(encoding="utf-8"))
+    outputs = [output["data"] for cell in notebook["cells"] for output in cell.get("outputs", []) if "data" in output]
+    (drawn,) = [data["image/png"] for data in outputs if "image/png" in data]
+    (shown,) = (specimen / "_build/html/_images").glob("*.webp")
+    with Image.open(io.BytesIO(base64.b64decode(drawn))) as before, Image.open(shown) as after:
+        visible = [np.asarray(picture.convert("RGBa")) for picture in (before, after)]
+    np.testing.assert_array_equal(*visible)
+    assert shown.name in (specimen / "_build/html/chapters/first.html").read_text(encoding="utf-8")
+
+
 def test_a_second_build_does_nothing(project):
     begin = time.monotonic()
     result = run_build(project)
@@ -225,7 +240,7 @@ def make(*arguments: str) -> str:
     return subprocess.check_output(["make", *arguments], cwd=REPOSITORY, env=environment, text=True)
 
 
-@pytest.mark.parametrize("target", "help setup book test lint lab bench spread pictures clean distclean".split())
+@pytest.mark.parametrize("target", "help setup book pdf test lint lab bench spread pictures clean distclean".split())
 def test_make_alone_prints_every_target(target):
     assert f"\n  {target} " in make()
 
