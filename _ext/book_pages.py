@@ -1,6 +1,7 @@
 """What the pages need beyond Sphinx: links to the scripts behind the notebooks, and a record of their execution."""
 
 import json
+import re
 import shutil
 from html import escape
 from pathlib import Path
@@ -8,12 +9,18 @@ from pathlib import Path
 import yaml
 from docutils import nodes
 from PIL import Image
+from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
 BEFORE_OTHERS, AFTER_THE_THEME = 400, 900
 LIGHT = 200_000  # bytes of a figure; what is more without loss holds photographs
 NOTEBOOKS = "notebooks"  # the branch with the chapters as notebooks, for Colab: tools/notebooks.py
+BEFORE_CELLS_ARE_FOLDED = 150
+UNNAMED = "code"
+SAME_FOR_ALL = ' aria-label="Toggle hidden content"'
 
 
 def script_of(app: Sphinx, pagename: str) -> Path | None:
@@ -65,6 +72,68 @@ def offer_script(app, pagename, templatename, context, doctree):
         "label": "download-script-button",
     }
     groups[0]["buttons"].insert(1, button)
+
+
+class NamedToggles(SphinxPostTransform):
+    """Every folded cell says what it hides; myst-nb would write the same on all of them."""
+
+    default_priority = BEFORE_CELLS_ARE_FOLDED
+    formats = ("html",)
+
+    def run(self, **_):
+        for cell in self.document.findall(nodes.container):
+            if cell.get("hide_mode"):
+                what = hidden_in(cell[0].astext(), self.numbered_in(cell))
+                cell["prompt_show"], cell["prompt_hide"] = f"Show the {what}", f"Hide the {what}"
+
+    def numbered_in(self, cell: nodes.container) -> list[str]:
+        """The figures and tables that a cell shows, as the page numbers them: Fig. 3."""
+        standard, numbers = self.env.get_domain("std"), self.env.toc_fignumbers.get(self.env.docname, {})
+        return [
+            self.config.numfig_format[kind] % ".".join(map(str, numbers[kind][node["ids"][0]]))
+            for node in cell.findall(lambda node: isinstance(node, nodes.figure | nodes.table) and node["ids"])
+            if (kind := standard.get_enumerable_node_type(node)) and node["ids"][0] in numbers.get(kind, {})
+        ]
+
+
+def hidden_in(source: str, numbered: list[str]) -> str:
+    """What a folded cell is, from its source and the figures and tables that it shows."""
+    if numbered:
+        return f"code of {' and '.join(numbered)}"
+    if source.startswith("# Parameters"):  # which papermill puts down
+        return "parameters of this build"
+    if re.match(r"import |from ", source) or re.search(r"\bdigits\.begin\(|\bdownloads\.gather\(", source):
+        return "set-up"
+    if re.search(r"\btell\(", source):
+        return "numbers for the text"
+    return UNNAMED
+
+
+def drop_same_labels(app, pagename, templatename, context, doctree):
+    """A screen reader would read myst-nb's label, alike on all toggles, in place of what a toggle says."""
+    context["body"] = context.get("body", "").replace(SAME_FOR_ALL, "")
+
+
+def definitions(env: BuildEnvironment) -> dict[str, str]:
+    """What the glossary says of each term, as text, by the anchor of the term."""
+    pages = {page for page, _ in env.get_domain("std").data["terms"].values()}
+    items = [
+        item
+        for page in pages
+        for glossary in env.get_doctree(page).findall(addnodes.glossary)
+        for item in glossary.findall(nodes.definition_list_item)
+    ]
+    terms = ((term, item[-1].astext()) for item in items for term in item.findall(nodes.term))
+    return {anchor: re.sub(r"\s+", " ", text) for term, text in terms for anchor in term["ids"]}
+
+
+def embed_definitions(app, pagename, templatename, context, doctree):
+    """What the terms mean that a page links to, for glossary.js to show beside the link."""
+    used = set(re.findall(r'href="[^"]*#(term-[^"]+)"[^>]*><span class="xref std std-term', context.get("body", "")))
+    if used:
+        known = {anchor: text for anchor, text in definitions(app.env).items() if anchor in used}
+        script = json.dumps(known).replace("<", r"\u003c")
+        context["body"] += f'<script type="application/json" id="definitions">{script}</script>\n'
 
 
 class ExecutionTable(SphinxDirective):
@@ -209,8 +278,9 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("cite-this-book", CiteThisBook)
     app.add_config_value("page_descriptions", {}, "html")
     app.connect("doctree-read", lighten_figures, priority=BEFORE_OTHERS)
+    app.add_post_transform(NamedToggles)
     app.connect("build-finished", write_networks)
     app.connect("html-page-context", describe, priority=BEFORE_OTHERS)
-    for handler in (drop_thebe, plain_references, point_at_script, offer_script):
+    for handler in (drop_thebe, plain_references, point_at_script, offer_script, drop_same_labels, embed_definitions):
         app.connect("html-page-context", handler, priority=AFTER_THE_THEME)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

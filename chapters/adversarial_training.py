@@ -13,12 +13,12 @@
 # :::
 #
 # If a network can be fooled by images that it has never seen, show them to it. The paper does so in a single paragraph, and
-# with a twist that nobody has followed up: adversarial examples are made not only for the pixels, but **for the output of
+# with a twist that nobody has followed up: {term}`adversarial examples <adversarial example>` are made not only for the pixels, but **for the output of
 # every layer**, and each trains the layers above. A 100-100-10 network gets below 1.2 % test error this way, it says; with
-# weight decay alone 1.6 %, with dropout around 1.3 %. (The first version of the same paragraph says below 2 %, 6 % and 3 %.
+# {term}`weight decay` alone 1.6 %, with dropout around 1.3 %. (The first version of the same paragraph says below 2 %, 6 % and 3 %.
 # Its own Table 1 has 1.64 % for the same network with weight decay alone.)
 #
-# No numbers beyond these are printed, no pool sizes, no schedule. So there is a recipe to be guessed, and a question worth
+# No numbers beyond these are printed, no {term}`pool` sizes, no schedule. So there is a recipe to be guessed, and a question worth
 # more than the recipe: does it help, and which layer's examples are the useful ones?
 
 # %% tags=["parameters"]
@@ -47,11 +47,11 @@ Markdown(run.banner)
 # ## An example for every layer
 #
 # Cut the network $f$ behind its $j$-th layer: $f = g_j \circ h_j$, where $h_j$ leads from the pixels to that layer's output
-# and $g_j$ from there to the logits. The attack does not care what its input is. Given $v = h_j(x)$, it looks for
+# and $g_j$ from there to the {term}`logits`. The attack does not care what its input is. Given $v = h_j(x)$, it looks for
 #
 # $$ \min_r \lVert r \rVert \quad \text{subject to} \quad g_j(v + r) = l , \quad v + r \in [0, 1]^{m_j} , $$
 #
-# since the outputs of sigmoids live in a box as pixels do. The example $v + r$ with the label of $x$ goes into the pool of
+# since the outputs of sigmoids live in a {term}`box` as pixels do. The example $v + r$ with the label of $x$ goes into the pool of
 # layer $j$. It is a constant: it trains $g_j$, and nothing below it moves. For $j = 0$ it is an adversarial image.
 
 # %%
@@ -115,10 +115,10 @@ tell(
 tell(error_second=(singles[pools.SECOND], ".2f"))
 
 # %% [markdown]
-# {glue:text}`pools_source`, means over {glue:text}`num_behind` seeds: with weight decay alone the test error is
+# {glue:text}`pools_source`, means over {glue:text}`num_behind` {term}`seeds`: with weight decay alone the test error is
 # {glue:text}`error_decay` %, with dropout {glue:text}`error_dropout` %. With a pool for every layer it is
 # {glue:text}`error_all` %. Of single pools the input's gives {glue:text}`error_input` %, the first hidden layer's {glue:text}`error_first` %, the
-# second's {glue:text}`error_second` %. This build has {glue:text}`num_seeds` seeds.
+# second's {glue:text}`error_second` %. {term}`This build <in this build>` has {glue:text}`num_seeds` seeds.
 #
 # ## One thing at a time
 #
@@ -140,8 +140,8 @@ Markdown(
 # %% [markdown]
 # ## Are they harder to attack?
 #
-# The same question as in Table 1, of the tight attack and random classes; how often each errs on what was made for another
-# network, one of Table 1; and what can be proven without any attack, the distance certified by the product of the layers'
+# The same question as in Table 1, of the {term}`tight attack` and random classes; how often each errs on what was made for another
+# network, one of Table 1; and what can be proven without any attack, the distance {term}`certified <certificate>` by the product of the layers'
 # norms.
 
 # %% mystnb={"markdown_format": "myst"}
@@ -158,6 +158,63 @@ Markdown(
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 Markdown(run.verdicts())
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. Fewer epochs.** Every way gets the same budget. Let a pool hold $s$ times as many examples as there are training images, a
+# part $\rho$ of it be renewed before every epoch, and a new example cost $g$ gradients. How many epochs does a network with
+# $j$ pools get for a budget of $B$? Compare the epochs of {numref}`fig-pools` with and without pools.
+#
+# :::{dropdown} Solution 1
+# An epoch costs 1 for the images, $s$ for each pool, and $\rho s g$ for each pool's renewal: $B / (1 + j s (1 + \rho g))$
+# epochs, where weight decay alone gets $B$. Whatever pools teach, they must teach it in fewer epochs.
+#
+# ```python
+# epochs = {name: len(each[0].curve.spent) for name, each in compared.trained.items()}
+# assert epochs[pools.ALL] < epochs[pools.INPUT] < epochs[pools.DECAY]
+# epochs
+# ```
+# :::
+#
+# **2. Where the guess is exact.** Which class is nearest is guessed by the network's linearisation. For the output of the second
+# hidden layer the rest of the network is linear. Write down how far each class is from there, without the box, and check it.
+#
+# :::{dropdown} Solution 2
+# The classes $y$ and $k$ are level on a plane at the distance $(z_y - z_k) / \lVert w_y - w_k \rVert$, with $z$ the logits and
+# $w$ the rows of the last layer.
+#
+# ```python
+# from lib.attacks import nearest
+#
+# below = adversarial_training.below(network, 2)(few.inputs)
+# last = adversarial_training.above(network, 2)[0]
+# z, w, y = last(below), last.weight, few.labels
+# gaps = z.gather(1, y[:, None]) - z
+# found = nearest.linearized_distances(last, below, y)
+# wrong = found.isfinite()
+# by_hand = gaps / (w[y][:, None] - w).norm(dim=2)
+# torch.testing.assert_close(found[wrong], by_hand[wrong])
+# ```
+# :::
+#
+# **3. All the way.** What does the network say of an example that goes all the way to the boundary, `reach=1`, and what does
+# the example's label say? What does it teach that an example at half the way does not?
+#
+# :::{dropdown} Solution 3
+# All the way, the network is wrong on every example for which the attack succeeded, by a hair, and the label tells it to move
+# its boundary past the example. Half the way, it is right on most, and is only told to be surer.
+#
+# ```python
+# from dataclasses import replace
+#
+# for reach in (0.5, 1.0):
+#     config, draws = replace(scale.pools, reach=reach), seeds.generator(seed)
+#     arguments = network, 0, few.inputs, few.labels, config, draws
+#     made, _ = adversarial_training.make_examples(*arguments)
+#     print(reach, float((network(made).argmax(dim=1) != few.labels).float().mean()))
+# ```
+# :::
 
 # %% tags=["remove-cell"]
 run.finish()

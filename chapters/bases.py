@@ -12,9 +12,9 @@
 # :::{answer}
 # :::
 #
-# "It is the space, rather than the individual units, that contains the semantic information": so the paper sums up what
+# "It is the space, rather than the individual {term}`units <unit>`, that contains the semantic information": so the paper sums up what
 # the [last chapter](units) measured, one unit against one random direction at a time. Here the question is asked of
-# all units together. A layer's activations are vectors, and vectors do not come with axes. The network's units are one
+# all units together. A layer's {term}`activations` are vectors, and vectors do not come with axes. The network's units are one
 # choice of axes. Is it a special one?
 #
 # Network Dissection {cite:p}`bau2017network` answers yes. It rotated AlexNet's conv5 at random and counted how many
@@ -103,7 +103,7 @@ comparisons.agreements(boxes, "Do the pictures in a row agree?")
 #
 # A single vector of a random rotation is a Gaussian direction in all but length. What is new when all axes are turned at
 # once is the null hypothesis: *this basis is one of the rotations*. A p-value is the share of rotations whose mean
-# agreement is as far from the middle as that of the natural basis, which counts among them.
+# {term}`agreement` is as far from the middle as that of the {term}`natural basis`, which counts among them.
 
 # %%
 for name in [name for name in units.LAST if name in looked]:
@@ -157,11 +157,11 @@ comparisons.effect_sizes(shown, claims.limit("no-distinction"), title)
 # remove correlations as well, and it is {glue:text}`delta_white`, since such mixtures are made mostly of axes along which
 # activity hardly varies.
 #
-# All three are of one network, Conv from seed {glue:text}`seed_name`, and this seed may be a mild one. The [last
-# chapter](units) trains Conv from several (recorded: {glue:text}`num_seeds`): against Gaussian directions in the scale that
+# All three are of one network, Conv from {term}`seed <seeds>` {glue:text}`seed_name`, and this seed may be a mild one. The [last
+# chapter](units) trains Conv from several ({term}`recorded`: {glue:text}`num_seeds`): against Gaussian directions in the scale that
 # training left, their deltas have the mean {glue:text}`seeds_mean` and the range {glue:text}`seeds_range`. The other scales
 # were not tried on them. So this much can be said: what is found depends on the scale that directions are drawn in,
-# and a verdict on "no distinction" for Gaussian directions in one scale need not hold in another.
+# and a {term}`verdict` on "no distinction" for Gaussian directions in one scale need not hold in another.
 #
 # Learning is not needed for such differences: in the untrained network, whose units nobody would call concepts, delta is
 # {glue:text}`untrained_scaled` against directions of equal scales. And there may be better axes than the units: against
@@ -200,13 +200,13 @@ tell(can_be_told=effects.can_be_told(adjusted))
 # {glue:text}`source`, in {glue:text}`num_ahead` of {glue:text}`num_cases` cases the natural basis agrees more than its
 # rotations do on average. Fisher's method asks of all networks that were rotated, {glue:text}`num_networks` in number,
 # whether every natural basis is one of its rotations: p is {glue:text}`p_network` in the eyes of another network and
-# {glue:text}`p_labels` in those of labels. These two, and one test of units against directions for each network and judge,
+# {glue:text}`p_labels` in those of labels. These two, and one test of units against directions for each network and {term}`judge`,
 # make {glue:text}`num_tests`; multiplied by their number, the former is {glue:text}`p_adjusted`. The single p-values of
 # the table are not counted among them.
 #
 # Taken at its face value and at the level of 5 %, the natural basis {glue:text}`can_be_told` be told from its rotations by
 # another network's eye. That is a hint and no more. Each single p-value is a share of a few hundred rotations; with
-# the lower, or the upper, ends of their 95 % intervals in its place the adjusted one is {glue:text}`p_range`. We thought of
+# the lower, or the upper, ends of their 95 % {term}`intervals <interval>` in its place the adjusted one is {glue:text}`p_range`. We thought of
 # the joint test only with the single values in view, and a test that is chosen late deserves less trust than one that
 # was promised. Each network is a single seed. And a difference that can be told need not be large: compare the columns
 # of the table. Network Dissection, with segmentations and many more pictures, lost most of its concepts to a
@@ -240,7 +240,7 @@ tell(importance_delta=(told[row, "importance: delta, random"], "+.2f"))
 #
 # Does agreement tell what the network needs? {glue:text}`source`, Spearman's correlation of a unit's agreement in
 # label with the rise in loss is {glue:text}`correlation`; an interval around 0 gives
-# no sign that it does. Cliff's delta of the rise, units against random directions, is {glue:text}`importance_delta`.
+# no sign that it does. {term}`Cliff's delta` of the rise, units against random directions, is {glue:text}`importance_delta`.
 #
 # ## What remains
 #
@@ -264,6 +264,56 @@ assert abs(losses[0] - losses[1] - harm["units"][0]) < 1e-4
 
 Q = bases.random_rotation(phi.shape[1], seeds.generator(seed))
 assert torch.allclose(Q @ Q.T, torch.eye(len(Q)), atol=1e-4), "a rotation keeps lengths"
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. White.** Let the principal axes be divided by their standard deviations. Show that responses to a mixture $v$ of them have
+# the variance $\lVert v \rVert^2$, whichever $v$. What does such a direction hear most of?
+#
+# :::{dropdown} Solution 1
+# Responses to the axes are uncorrelated, and so divided each has variance 1: their sum with weights $v_i$ has
+# $\sum_i v_i^2$. All axes are heard alike, and most of them are axes along which activity hardly varied before.
+#
+# ```python
+# samples = hidden.samples(settings.num_samples)[:, study.live]
+# white = bases.principal_axes(samples, settings.num_axes, seed).whitened
+# covariance = torch.cov((samples @ white.T).T)
+# assert (covariance - torch.eye(len(white))).abs().max() < 0.02
+# ```
+# :::
+#
+# **2. The smallest p.** With $R$ rotations, how small can the p-value of a basis be? How many does it take for one of $n$ tests to
+# pass at the level $\alpha$ after it is multiplied by $n$?
+#
+# :::{dropdown} Solution 2
+# The natural basis counts among them: $1 / (R + 1)$. Multiplied by $n$ that is at most $\alpha$ from $R = n / \alpha - 1$ on, for
+# eight tests at 5 % from 159 on.
+#
+# ```python
+# drawn = torch.randn(159, generator=seeds.generator(seed))
+# least = effects.randomisation_test(1000.0, drawn).value
+# assert abs(effects.bonferroni(least, 8) - 0.05) < 1e-9
+# ```
+# :::
+#
+# **3. A little rotation.** Rotate the basis by more and more, from not at all to as far as chance does: how many of the images in a
+# unit's row stay in it? Is there a step at which the units are lost?
+#
+# :::{dropdown} Solution 3
+# Without rotation all of them stay. From there the share falls gradually; there is no step at which a unit is lost, only more
+# and more neighbours that it is mixed with.
+#
+# ```python
+# turn = torch.randn(phi.shape[1], phi.shape[1], generator=seeds.generator(seed))
+# rows = liked(phi.T)
+# for step in (0, 0.01, 0.03, 0.1, 1):
+#     Q, R = torch.linalg.qr(torch.eye(len(turn)) + step * turn)
+#     turned = liked((Q * R.diagonal().sign()).T @ phi.T)
+#     kept = (turned[:, :, None] == rows[:, None]).any(dim=2).float().mean()
+#     print(f"{step}: {100 * kept:.0f} % stay")
+# ```
+# :::
 
 # %%
 run.finish()

@@ -15,12 +15,12 @@
 # The [last chapter](spectral_analysis) found that layers stretch what they are given, those of the paper's network and ours
 # alike. Is that bad at all? The section is careful with its words: large bounds prove no instability, small ones would
 # exclude it. Small compared with what? Divide the last layer of any network by a thousand: its bounds shrink by a thousand,
-# and it says the same class to every image. What counts is a bound *in proportion to* what there is to lose, the lead of
-# one logit over another.
+# and it says the same class to every image. What counts is a bound *in proportion to* what there is to lose, the {term}`lead` of
+# one {term}`logit <logits>` over another.
 #
 # So take the idea at its word. If layers that stretch explain the instability, then layers that stretch little should
 # *guarantee* stability. This chapter computes guarantees, from the product of norms to ever sharper ones, and puts each of
-# them on trial against every adversarial example that this book has found.
+# them on trial against every {term}`adversarial example` that this book has found.
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -51,7 +51,7 @@ Markdown(run.banner)
 #
 # $$ \max_k \frac{z_k(x) - z_l(x)}{L_{kl}} $$
 #
-# of $x$ can have class $l$: a **certificate**. No search is involved, it is a theorem about every image there is. The
+# of $x$ can have class $l$: a **{term}`certificate`**. No search is involved, it is a theorem about every image there is. The
 # coarsest constant is the paper's: $\sqrt 2$ times the product of the norms ($\sqrt 2$ because two logits are compared).
 # For a network of one layer, $L_{kl} = \lVert w_k - w_l \rVert$ is exact. Walk from $x$ straight across, and where the
 # certificate ends the two classes are level:
@@ -77,12 +77,12 @@ assert lead / bound <= distance
 # - *pairs of classes*: $\lVert w_k - w_l \rVert$ of the last layer's own rows in place of $\sqrt 2 \, \lVert W \rVert$;
 # - *averaged slopes* {cite:p}`combettes2020lipschitz`: slopes in $[0, 1/4]$ are 1/8 plus or minus 1/8, and the mean network
 #   $W_3 W_2 W_1 / 64$ is linear: its norm is not a product;
-# - *enclosure*, for the networks with sigmoids {cite:p}`singh2018fast`: no constant at all. All that the logits can be on a
+# - *{term}`enclosure`*, for the networks with sigmoids {cite:p}`singh2018fast`: no constant at all. All that the logits can be on a
 #   ball around *this* image is enclosed, and the ball is blown up until the enclosure no longer rules class $l$ out. On a
 #   small ball a sigmoid is nearly straight, whatever it may be elsewhere.
 #
-# What they certify stands against what the attack found for the same images and targets, and against the estimate that a
-# linear network with the same gradient would give, margin over slope at $x$, which certifies nothing.
+# What they certify stands against what the attack found for the same images and {term}`targets <target>`, and against the estimate that a
+# {term}`linear network` with the same gradient would give, {term}`margin` over slope at $x$, which certifies nothing.
 
 # %%
 names = [*mnist.TABLE1, "Conv"]
@@ -100,8 +100,8 @@ comparisons.distances(panels, "What is certified, and what is so")
 # ## On trial
 #
 # One certified distance beyond the length of a successful attack would refute the theorem, or our code. The networks of
-# Table 3 stand trial as well, with the test images; all networks meet the [tight attack](how_near), which comes nearer than
-# the paper's, on some images, and the linear ones the exact optimum in the box.
+# Table 3 stand trial as well, with the test images; all networks meet the {term}`tight attack` ([](how_near)), which
+# comes nearer than the paper's, on some images, and the linear ones the {term}`exact optimum` in the {term}`box`.
 
 # %%
 tight = certification.tightened(run, trials)
@@ -222,6 +222,58 @@ tell(
 
 # %% mystnb={"markdown_format": "myst"}
 Markdown(run.verdicts())
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. A thousand times smaller.** Divide the last layer by a thousand, as the beginning of this page does. What becomes of the
+# bounds, of the leads, and of the certificates?
+#
+# :::{dropdown} Solution 1
+# The lead $z_k - z_l$ and its constant $L_{kl}$ both shrink by a thousand; the certificate is their ratio and stays.
+#
+# ```python
+# import torch
+#
+# goals, z = run.targets(run.attacked), layer(run.attacked.inputs.double())
+# norms = certificates.pair_norms(layer.weight)
+# before = certificates.certified_distance(z, goals, norms)
+# after = certificates.certified_distance(z / 1000, goals, norms / 1000)
+# torch.testing.assert_close(before, after)
+# ```
+# :::
+#
+# **2. Another slope.** A sigmoid's slope is at most 1/4, that of the hyperbolic tangent at most 1. Show both. Do networks with
+# sigmoids therefore have better certificates? Use $\tanh(a) = 2 \sigma(2 a) - 1$.
+#
+# :::{dropdown} Solution 2
+# $\sigma' = \sigma (1 - \sigma) \le 1/4$, and $\tanh' = 1 - \tanh^2 \le 1$. They do not: a layer of hyperbolic tangents is one of
+# sigmoids with weights twice as large before and after it. Its product of bounds is $2 \cdot 1/4 \cdot 2 = 1$ times that of
+# the weights, in either form.
+#
+# ```python
+# from torch import nn
+#
+# assert spectral.lipschitz(nn.Sigmoid(), (1,)) == 1 / 4
+# assert spectral.lipschitz(nn.Tanh(), (1,)) == 1
+# ```
+# :::
+#
+# **3. An estimate is no certificate.** Take the linear estimate for a certified distance. On how many images would the attack
+# refute it, for 100-100-10? And the enclosure?
+#
+# :::{dropdown} Solution 3
+# An image refutes it where the attack ends nearer than the estimate. However good the estimate is on average, a single such
+# image keeps it from being a theorem. The enclosure is one, and no attack ends inside it.
+#
+# ```python
+# trial = trials["100-100-10"]
+# sharpest = trial.distances[ENCLOSED]
+# known = sharpest.isfinite()
+# assert (sharpest[known] <= trial.lengths[known]).all()
+# 100 * float((trial.distances[certified.ESTIMATE] > trial.lengths).float().mean())
+# ```
+# :::
 
 # %%
 run.finish()

@@ -12,10 +12,10 @@
 # :::{answer}
 # :::
 #
-# An adversarial example is made for one network: its gradient, its decision boundary. One would expect it to be an
+# An {term}`adversarial example` is made for one network: its gradient, its decision boundary. One would expect it to be an
 # accident of that network. The paper's most consequential table says otherwise: fed to a network of another architecture,
 # trained with another decay, the same image is misclassified far more often than an image with as much random noise.
-# This chapter rebuilds that table (Table 2), asks how much of it is an artefact of small samples, and adds the controls
+# This chapter rebuilds that table (Table 2), asks how much of it is an artefact of small samples, and adds the {term}`controls <control>`
 # that it lacks.
 
 # %% tags=["parameters"]
@@ -46,7 +46,7 @@ Markdown(run.banner)
 #
 # The six networks of Table 1, and a convolutional one, for which the paper has no numbers on MNIST: the first version
 # mentions it, and its row and column here are ours alone. Every network gets its own adversarial version of the training
-# images, to the same random targets. Beside them stand the same images with Gaussian noise. The paper does not say
+# images, to the same random {term}`targets <target>`. Beside them stand the same images with Gaussian noise. The paper does not say
 # whether the noisy images were clamped to $[0, 1]$; we take the noise as it is for the table, and show below what clamping
 # does.
 
@@ -111,22 +111,22 @@ tell(six_noisy=span(table2.told.grid(strong, mnist.TABLE1)[0], ".1f"))
 # %% [markdown]
 # {glue:text}`source` ({glue:text}`behind_words`), our {glue:text}`num_cells` off-diagonal cells rank as the paper's do with a
 # Spearman correlation of {glue:text}`spearman`, and half of them differ by less than {glue:text}`median_difference` points.
-# (The 95 % interval of the correlation is {glue:text}`spearman_low` to {glue:text}`spearman_high`.) How much of the
-# difference is the autoencoder's? What was made for ours fools the others {glue:text}`ae_row` points more often than the
+# (The 95 % {term}`interval` of the correlation is {glue:text}`spearman_low` to {glue:text}`spearman_high`.) How much of the
+# difference is the {term}`autoencoder`'s? What was made for ours fools the others {glue:text}`ae_row` points more often than the
 # paper's did, and ours is fooled {glue:text}`ae_column` points more often, both on average. Without its row and column the remaining {glue:text}`num_without` cells have a
 # Spearman correlation of {glue:text}`spearman_without` and a median difference of {glue:text}`median_without` points.
 # {numref}`tab-variants` has other autoencoders: how contagious its examples are depends on how it was trained, and how the
 # paper's was trained is not known.
 #
 # Conv is new. {glue:text}`conv_source`, it would stand in Table 1 with a training error of {glue:text}`conv_training` %, a
-# test error of {glue:text}`conv_test` % and a distortion of {glue:text}`conv_distortion`.
+# test error of {glue:text}`conv_test` % and a {term}`distortion` of {glue:text}`conv_distortion`.
 #
 # Read along a row: how contagious is what was made for this network? Read down a column: how gullible is this one? Among
-# the linear networks, and among those with sigmoids, set two at a time side by side, each on average over the five other
+# the {term}`linear networks <linear network>`, and among those with sigmoids, set two at a time side by side, each on average over the five other
 # networks of Table 1. {glue:text}`pairs_source`, the one with the larger distortion is the more contagious in
 # {glue:text}`longer` of {glue:text}`num_pairs` pairs. (Cell by cell, or across the two kinds, it need not be.) That is no
 # surprise, and the reason why the noise rows belong into the table: at a size at which the six networks of Table 1 hardly
-# notice noise, a perturbation that was made for one of them moves the others. Under noise of standard deviation 0.3, which
+# notice noise, a {term}`perturbation` that was made for one of them moves the others. Under noise of standard deviation 0.3, which
 # none of the seven has met in training, these six err on {glue:text}`six_noisy` %, and Conv on {glue:text}`conv_noisy` %.
 #
 # ## How large was the paper's sample?
@@ -163,7 +163,7 @@ Markdown(markdown.table(heads, lines, caption, "tab-ranges"))
 # theirs; the others ({numref}`tab-ranges`) differ by more than the drawing of images explains.
 #
 # How much do other first weights, other targets and other noise change? `make spread` measures the table from several
-# seeds, of which the recorded one is one, on the same images (seeds recorded so far: {glue:text}`num_seeds`). How many of
+# {term}`seeds`, of which the {term}`recorded` one is one, on the same images (seeds recorded so far: {glue:text}`num_seeds`). How many of
 # the paper's printed cells lie outside their range: {glue:text}`beyond_seeds`; of the {glue:text}`num_ae` in the
 # autoencoder's row: {glue:text}`ae_beyond`. A sample of 256 images and another seed together can move a cell farther than
 # either alone.
@@ -172,7 +172,7 @@ Markdown(markdown.table(heads, lines, caption, "tab-ranges"))
 #
 # Is it the perturbation, or the perturbation *of this image*? Or just its size and place? Three controls, each with the
 # same lengths: the perturbations shuffled among the images; every pixel's change with a random sign; and a random
-# direction. Unlike the attack's, these images may leave the box. We ask all the networks that the examples were not made
+# direction. Unlike the attack's, these images may leave the {term}`box`. We ask all the networks that the examples were not made
 # for, together:
 
 # %% mystnb={"markdown_format": "myst"}
@@ -206,7 +206,7 @@ tell(shared=", ".join(transfer.shared(controls.told, names)) or "none")
 # {glue:text}`harm_shuffled` points, with random signs {glue:text}`harm_signs`, in a random direction
 # {glue:text}`harm_direction`. The less the last two leave of it, the more it is the direction that does harm, and neither
 # the size nor the place. How much of it belongs to the image differs: for these networks the shuffled perturbations do at
-# least nine tenths of the harm of an image's own: {glue:text}`shared`. There, what carries over is one pattern for many
+# least nine tenths of the harm of an image's own: {glue:text}`shared`. There, what {term}`carries over <transfer>` is one pattern for many
 # images rather than one for each.
 #
 # ## Do they say what they were told to?
@@ -285,6 +285,67 @@ tell(conv_raw=(before[loud], ".1f"), conv_boxed=(after[loud], ".1f"))
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 Markdown(run.verdicts())
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. The angle between two networks.** Two linear networks tell the same two classes apart, by $w$ and by $v$, and an image is
+# equally far from both boundaries. How much longer must the shortest perturbation for the first be made to cross the second
+# one's boundary? Compute the cosines for softmax 1e-4 and softmax 1e-2, and compare with a random direction's.
+#
+# :::{dropdown} Solution 1
+# $r$ points along $w$, and of its length the part $\cos \angle (w, v)$ counts for $v$: it must be $1 / \cos \angle (w, v)$ times
+# as long. A random direction has a cosine of about $1 / \sqrt{784} = 1 / 28$. The networks' cosines are far larger: they
+# learned from the same images.
+#
+# ```python
+# import torch
+#
+# pair = torch.combinations(torch.arange(10)).T
+# first, second = (found.networks[name][0].weight for name in mnist.LINEAR[:2])
+# gaps = first[pair[0]] - first[pair[1]], second[pair[0]] - second[pair[1]]
+# cosines = torch.nn.functional.cosine_similarity(*gaps)
+# assert cosines.min() > 784**-0.5
+# cosines.mean()
+# ```
+# :::
+#
+# **2. How many images are enough?** A rate near 50 % is to be known to a point, up or down, with 95 % confidence. How many
+# images does it take, and how far off can it be with 256?
+#
+# :::{dropdown} Solution 2
+# The standard deviation of a rate $p$ over $n$ images is $\sqrt{p (1 - p) / n}$. Twice that, nearly, is to be 0.01 at $p = 1/2$:
+# $n = (1.96 / 0.02)^2$, about ten thousand. With 256 images it is six points up or down.
+#
+# ```python
+# for size in (256, 9604):
+#     low, high = transfer.range_in_samples(50.0, size)
+#     print(f"{size} images: {low:.1f} to {high:.1f} %")
+# ```
+# :::
+#
+# **3. One pattern for many.** For every target take the mean of the perturbations towards it over one half of the images. Put it
+# on the other half, each image at the length of its own perturbation. Does one pattern do the harm? Try softmax 1e-2.
+#
+# :::{dropdown} Solution 3
+# Far more than a random direction of the same length, and by images that had no part in it.
+#
+# ```python
+# import torch
+#
+# half, labels = len(found.images) // 2, found.images.labels
+# x, made = found.images.inputs, found.adversarial["softmax 1e-2"]
+# change, aims = (made - x).split(half), run.targets(found.images).split(half)
+# means = torch.stack([change[0][aims[0] == k].mean(dim=0) for k in range(10)])
+# pattern = torch.nn.functional.normalize(means)[aims[1]]
+# common = x[half:] + change[1].norm(dim=1, keepdim=True) * pattern
+# lot = torch.Generator().manual_seed(seed)
+# blind = perturbations.random_directions(x[half:], made[half:], lot)
+# shown = {"one pattern": common, "random direction": blind}
+# rates = transfer.error_rates(transfer.answers(found.networks, shown), labels[half:])
+# {cell: rate.value for cell, rate in rates.items()}
+# ```
+# :::
 
 # %% tags=["remove-cell"]
 run.finish()

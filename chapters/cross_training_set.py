@@ -70,19 +70,19 @@ tell(num_seeds=table3.num_seeds if table3.seeds else "none")
 tell(beyond_three=transfer.num_beyond_seeds(table3.seeds, theirs))
 
 # %% [markdown]
-# The distortions are a test of an earlier suspicion. For Table 1 a pooled root mean square fits the paper better than the
+# The {term}`distortions <distortion>` are a test of an earlier suspicion. For Table 1 a pooled root mean square fits the paper better than the
 # mean does ({numref}`tab-average`). Here? {glue:text}`average_source`, the means of $M_1$, $M_2$ and $M_3$ are off by
-# {glue:text}`off_mean` %, the pooled root mean squares of what was classified correctly by {glue:text}`off_pooled` %: the
-# mean is the nearer one for {glue:text}`mean_nearer` of the three. If one way of averaging were to explain all of the
+# {glue:text}`off_mean` %. The pooled root mean squares of what was classified correctly are off by {glue:text}`off_pooled` %.
+# The mean is the nearer one for {glue:text}`mean_nearer` of the three. If one way of averaging were to explain all of the
 # paper's distortions, it would have to be the nearer one in both tables.
 #
-# Has chance a part in this? `make spread` trains and attacks these networks from several seeds, the recorded one among
+# Has chance a part in this? `make spread` trains and attacks these networks from several {term}`seeds`, the {term}`recorded` one among
 # them, on the same images (seeds recorded so far: {glue:text}`num_seeds`). How many of the paper's three distortions lie
 # outside the range of the seeds' means: {glue:text}`beyond_three`.
 #
 # ## Table 4
 #
-# The lower half of the table makes the perturbations louder. Here the text has a slip. It prints
+# The lower half of the table makes the {term}`perturbations <perturbation>` louder. Here the text has a slip. It prints
 #
 # $$ x + 0.1 \, \frac{x' - x}{\lVert x' - x \rVert_2} , $$
 #
@@ -112,7 +112,7 @@ comparisons.paper_and_ours(table4.printed, table4.told, rows, names, title)
 # %% [markdown]
 # ## Does it rank as the paper's does?
 #
-# Off the diagonal Table 4 has three blocks: perturbations at their own length, amplified ones, and noise. That the amplified
+# Off the diagonal Table 4 has three blocks: perturbations at their own length, {term}`amplified <amplification>` ones, and noise. That the amplified
 # ones do more harm than the others, and noise none to speak of, any table would have in common with the paper's. How much
 # of a correlation comes from the blocks alone? A table of constants, one for each block, tells.
 
@@ -143,8 +143,8 @@ tell(beyond_four=transfer.num_beyond_seeds(table4.seeds, telling))
 # {glue:text}`of_three`. So the cells of noise tell nothing; the claim is judged by the other {glue:text}`num_telling`, for
 # which two constants still have {glue:text}`of_two`.
 #
-# {glue:text}`pattern_source` ({glue:text}`behind_words`), the correlation over these is {glue:text}`spearman` (95 % interval
-# {glue:text}`spearman_low` to {glue:text}`spearman_high`). Is that more than luck? Deal the plain cells anew among
+# {glue:text}`pattern_source` ({glue:text}`behind_words`), the correlation over these is {glue:text}`spearman` (95 % {term}`interval`
+# {glue:text}`spearman_low` to {glue:text}`spearman_high`). Is that more than {term}`luck`? Deal the plain cells anew among
 # themselves, and the amplified ones: the share of deals that come out at least as well, and no worse than "partly", is
 # {glue:text}`as_good`. Over the {glue:text}`num_plain` cells at their own length the correlation is
 # {glue:text}`spearman_plain`. How many of the {glue:text}`num_telling` printed cells lie outside the range of our seeds, on the
@@ -192,16 +192,16 @@ tell(paper_loud_others=span(quoted(*loud, *others), "g"))
 # alike.
 #
 # Do the paper's own numbers say the same? At their own length, hardly: its two cells with shared data have
-# {glue:text}`paper_data_list` %, one far above the four without ({glue:text}`paper_others` %) and one among them. The cell
+# {glue:text}`paper_data_list` %. One is far above the four without ({glue:text}`paper_others` %), one among them. The cell
 # in which we are farthest from the paper in this half of the table is "{glue:text}`missed_name`" on
 # {glue:text}`fed_to_name`: {glue:text}`miss_paper` printed, {glue:text}`miss_ours` here. Its amplified rows do say so:
-# {glue:text}`paper_loud_list` % with shared data, {glue:text}`paper_loud_others` % without. Ours, in the
+# {glue:text}`paper_loud_list` % with shared data. Without, they have {glue:text}`paper_loud_others` %. Ours, in the
 # same order: {glue:text}`loud_data` % on average with shared data, {glue:text}`loud_architecture` % with shared
 # architecture, {glue:text}`loud_nothing` % with neither.
 #
 # ## Which amplification?
 #
-# Brought to a standard deviation of 0.1, the perturbations carry over to every network. {glue:text}`harder_source`
+# Brought to a standard deviation of 0.1, the perturbations {term}`carry over <transfer>` to every network. {glue:text}`harder_source`
 # ({glue:text}`harder_words`), at least {glue:text}`loud_least` % of the other networks' answers are wrong; under noise of
 # that size {glue:text}`noise_most` % are at the most. Which amplification did the paper use?
 
@@ -246,6 +246,58 @@ tell(by_image=(by_image, ".1f"), by_one=(by_one, ".1f"))
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 Markdown(run.verdicts())
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. Two factors.** One factor for all images can be chosen to give all pixels together a standard deviation of 0.1, or to
+# make the mean distortion 0.1. Show that the second is the larger, and by how much, from the mean and the standard
+# deviation of the distortions alone.
+#
+# :::{dropdown} Solution 1
+# The root mean square of distortions of mean $\mu$ and standard deviation $s$ is $\sqrt{\mu^2 + s^2}$. So the factors
+# $0.1 / \mu$ and $0.1 / \sqrt{\mu^2 + s^2}$ differ by $\sqrt{1 + (s / \mu)^2}$: 1 if all are equally long.
+#
+# ```python
+# lengths = found.results["M1"].distortion
+# spread = lengths.std(correction=0) / lengths.mean()
+# ratio = lengths.square().mean().sqrt() / lengths.mean()
+# assert abs(ratio - (1 + spread**2).sqrt()) < 1e-4
+# float(ratio)
+# ```
+# :::
+#
+# **2. Siblings.** $M_3$ got first weights of its own. Train it again from those of $M_1$, still on the other half of the images.
+# Does what was made for $M_1$ fool this sibling as often as $M_3$?
+#
+# :::{dropdown} Solution 2
+# If first weights left their mark on the boundary, the sibling would be fooled more often. How large the difference is, and
+# whether it exceeds what the interval of either rate allows, this says:
+#
+# ```python
+# sibling = run.trained("100-100-10", images=run.halves["P2"]).network
+# asked = {"M3": found.networks["M3"], "sibling": sibling}
+# made = {"M1's": found.adversarial["M1"]}
+# transfer.error_rates(transfer.answers(asked, made), found.images.labels)
+# ```
+# :::
+#
+# **3. How rare is perfect?** Table 4 has six cells of networks at their own length. Deal them anew among themselves: what is
+# the smallest share of deals that can rank exactly as the paper's do? And if the amplified six are dealt as well?
+#
+# :::{dropdown} Solution 3
+# Six different numbers have $6! = 720$ orders, one of which is right: 1/720. Two blocks of six, dealt apart from each other,
+# have $720^2$. Equal numbers make fewer orders, and a larger share.
+#
+# ```python
+# from itertools import permutations
+#
+# cells = transfer.halves(printed, names, plain)
+# orders = set(permutations(cells.values()))
+# assert len(cells) == 6
+# 1 / len(orders)
+# ```
+# :::
 
 # %% tags=["remove-cell"]
 run.finish()

@@ -52,10 +52,10 @@ title = "What changes, and what the network then says"
 grids.attack_strip(few.inputs, made, few.labels, targets[:10], title)
 
 # %% [markdown]
-# The network is called 100-100-10 after its layers: 784 pixels lead to a hundred units, these to another hundred, and these
-# to ten outputs, one for each class; between them stand sigmoids. Its ten outputs are **logits**: it says the class whose
-# logit is largest. ([Framework](framework) builds it, and the others of this book.) The wrong class, the **target**, was
-# drawn at random for each image, and it leads by a hair only, since the search stops at the border. On MNIST a person sees the same
+# The network is called 100-100-10 after its layers: 784 pixels go to a hundred units, these to another hundred, and these
+# to ten outputs, one for each class; between them stand sigmoids. Its ten outputs are **{term}`logits`**: it says the class whose
+# logit is largest. ([Framework](framework) builds it, and the others of this book.) The wrong class, the **{term}`target`**, was
+# drawn at random for each image, and it {term}`leads <lead>` by a hair only, since the search stops at the border. On MNIST a person sees the same
 # digits, slightly soiled; on the coarse digits that this book falls back on without MNIST the damage shows more.
 #
 # That such images exist, and so near, was the paper's discovery. This chapter turns the question into an optimisation
@@ -74,8 +74,8 @@ grids.attack_strip(few.inputs, made, few.labels, targets[:10], title)
 # The second constraint keeps the result a picture. If $f(x) = l$ already, the answer is $r = 0$ and there is nothing to
 # learn (the last version of the paper prints this remark with a slip of the pen); the interesting $l$ are the wrong ones.
 #
-# The constraint $f(x + r) = l$ is a jagged thing to optimise over, so the paper relaxes it: pay for the length of $r$ at
-# a price $c > 0$, and let the training loss pull towards $l$,
+# The constraint $f(x + r) = l$ is a jagged thing to optimise over, so the paper {term}`relaxes <relaxation>` it: pay for the length of $r$ at
+# a {term}`price <price c>` $c > 0$, and let the training loss pull towards $l$,
 #
 # $$
 # \min_r \; c \, \lVert r \rVert_2 + \mathrm{loss}_f(x + r, l) \quad \text{subject to} \quad x + r \in [0, 1]^m .
@@ -83,10 +83,10 @@ grids.attack_strip(few.inputs, made, few.labels, targets[:10], title)
 #
 # A high price buys a short $r$ that fails; a low price an $r$ that succeeds and is longer than it need be. The best $c$ is
 # therefore the **largest one whose minimiser still succeeds**. (The text asks for the minimum $c$, which with $c$ in
-# front of $\lVert r \rVert$ would give the longest perturbation, not the shortest.) The last version of the paper adds that
+# front of $\lVert r \rVert$ would give the longest {term}`perturbation`, not the shortest.) The last version of the paper adds that
 # for convex losses this gives $D(x, l)$ exactly; that is testable, and [tested](how_near).
 #
-# Two things are needed: a solver for {eq}`eq-penalized` that respects the box, and a search over $c$.
+# Two things are needed: a solver for {eq}`eq-penalized` that respects the {term}`box`, and a search over $c$.
 #
 # ## L-BFGS by hand
 #
@@ -197,8 +197,8 @@ curves.search_over_c(prices, lengths, reached, float(found.c[0]), title)
 # leads, the **lead** $z_l - \max_{k \ne l} z_k$, changes almost linearly between the two as a rule, so a secant step
 # lands close to the border; the next minimisation starts there, between the two old minimisers, and takes a step or two.
 # (Where the curve breaks, the minimiser jumps over the border and bisection takes over.) An image leaves the search when
-# the next price promises to shorten $r$ by less than {glue:text}`tolerance` %. For the image above, in this build, the
-# whole search cost {glue:text}`one_evaluations` gradients and ends at a distortion of {glue:text}`one_distortion`. The
+# the next price promises to shorten $r$ by less than {glue:text}`tolerance` %. For the image above, {term}`in this build`, the
+# whole search cost {glue:text}`one_evaluations` gradients and ends at a {term}`distortion` of {glue:text}`one_distortion`. The
 # example returned is the shortest success that *any* evaluation of the search came across, and success is checked once
 # more on what is returned.
 #
@@ -258,12 +258,12 @@ Markdown(success.show(columns, caption=caption, name="tab-success"))
 
 # %% [markdown]
 # {glue:text}`success_source`, the attack missed {glue:text}`num_missed` of {glue:text}`num_tried` targets, all networks
-# taken together. What was counted is not yet what is known: the success rates' 95 % intervals reach down to
+# taken together. What was counted is not yet what is known: the success rates' 95 % {term}`intervals <interval>` reach down to
 # {glue:text}`least_success` %.
 #
 # {glue:text}`lengths_source`, the easiest network to move is {glue:text}`easiest`, the hardest {glue:text}`hardest`
 # ({numref}`tab-distortion`). Images that a network already gives the target class count with distortion zero, as the
-# definition of $D$ has it. And the more weight decay a linear network has, the harder it is to fool, in this build as in the paper:
+# definition of $D$ has it. And the more {term}`weight decay` a {term}`linear network` has, the harder it is to fool, in this build as in the paper:
 
 # %%
 linear = [attacks.distortions[name, "distortion"].value for name in mnist.LINEAR]
@@ -330,6 +330,60 @@ Markdown(figure7.show(columns, caption=caption, name="tab-seven", rows=[noise]))
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 Markdown(run.verdicts())
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. The price at which nothing moves.** Show that for a price $c \ge \lVert g \rVert$, with $g$ the gradient of the loss at
+# $x$, no direction leads down from $r = 0$, so that an attack which starts there stays there. Check it for the image of
+# {numref}`fig-price`, whose $\lVert g \rVert$ is `slope`.
+#
+# :::{dropdown} Solution 1
+# Along a unit vector $d$ the slope of $c \lVert r \rVert + \mathrm{loss}_f(x + r, l)$ at $r = 0$ is $c + g \cdot d$, and
+# $g \cdot d \ge -\lVert g \rVert$: with $c \ge \lVert g \rVert$ it is nowhere negative. So the best price lies below
+# $\lVert g \rVert$. It can lie well below, for the box blocks a part of $g$.
+#
+# ```python
+# prices = slope * torch.tensor([0.1, 1.01, 2], device=run.device)
+# same, goal = run.train.inputs[:1].expand(3, -1), targets[:1].expand(3)
+# ends = penalized.minimize_penalized(network, same, goal, prices).minimizer
+# lengths = penalized.distortion(ends, same)
+# assert lengths[0] > 0 and (lengths[1:] == 0).all()
+# ```
+# :::
+#
+# **2. Any other class will do.** How much shorter is the perturbation if the network may say *any* wrong class? Attack
+# twenty images with `penalized.find_nearest_adversarial` and compare with their random targets. Could it be longer?
+#
+# :::{dropdown} Solution 2
+# Never by more than the search's tolerance: the nearest of nine classes is at most as far away as one of the nine drawn at
+# random. The price is nine attacks an image.
+#
+# ```python
+# few = run.train.take(20)
+# drawn = penalized.find_adversarial(network, few.inputs, targets[:20])
+# nearest = penalized.find_nearest_adversarial(network, few.inputs, few.labels)
+# print(float(nearest.distortion.mean() / drawn.distortion.mean()))
+# assert nearest.distortion.mean() < drawn.distortion.mean()
+# ```
+# :::
+#
+# **3. How much louder noise has to be.** For a linear network let $w = w_l - w_k$ be what the lead of $l$ over $k$ is measured
+# with. By how much does a perturbation of length $\rho$ change this lead if it is aimed, and by how much, in root mean
+# square, if its direction is drawn at random? What does that say of the right panel of {numref}`fig-seven`?
+#
+# :::{dropdown} Solution 3
+# Aimed, along $w$: by $\rho \lVert w \rVert$. At random: a unit vector drawn from the sphere in $m$ dimensions has a mean square
+# of $1/m$ in every coordinate, also in that along $w$, which leaves $\rho \lVert w \rVert / \sqrt m$. With $m = 784$ noise
+# must be 28 times as strong to move a lead as far, and then it moves it up as often as down.
+#
+# ```python
+# w = attacks.networks[weak][0].weight[0] - attacks.networks[weak][0].weight[1]
+# drawn = torch.randn(10_000, 784, generator=seeds.generator(seed)).to(w)
+# blind = (drawn / drawn.norm(dim=1, keepdim=True) @ w).square().mean().sqrt()
+# assert abs(784**0.5 * blind / w.norm() - 1) < 0.05
+# ```
+# :::
 
 # %% tags=["remove-cell"]
 run.finish()

@@ -14,7 +14,7 @@
 #
 # Everything that follows happens to a handful of small classifiers of handwritten digits. This chapter builds them:
 # which pictures they see, what they compute, and how they are trained to the end. It settles one thing that the paper
-# leaves ambiguous, the weight decay, and finishes with the two error columns of the paper's Table 1.
+# leaves ambiguous, the {term}`weight decay`, and finishes with the two error columns of the paper's Table 1.
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -44,25 +44,25 @@ Markdown(run.banner)
 # ## Notation
 #
 # The pictures are those of MNIST {cite:p}`lecun1998mnist`, where it can be had. An image is a vector
-# $x \in [0, 1]^m$ of $m = 784$ pixels, black 0 and white 1. A network maps it to ten **logits**
+# $x \in [0, 1]^m$ of $m = 784$ pixels, black 0 and white 1. A network maps it to ten **{term}`logits`**
 # $z(x)$; the class it says is the largest of them, $f(x) = \arg\max_k z_k(x)$, and the probability it gives class $k$
 # is $p_k = e^{z_k} / \sum_j e^{z_j}$. Its loss on a label $l$ is the cross-entropy $-\log p_l(x)$. We write
-# $\phi(x)$ for the activations of some layer.
+# $\phi(x)$ for the {term}`activations` of some layer.
 #
-# Two conventions hold throughout `lib`: inputs are in $[0, 1]$, whatever a network does to them first lies inside the
+# Two conventions hold throughout `lib`: {term}`inputs <input>` are in $[0, 1]$, whatever a network does to them first lies inside the
 # network; and networks return logits.
 
 # %% mystnb={"figure": {"caption": "The first forty training images.", "name": "fig-digits"}, "image": {"alt": "Four rows of ten handwritten digits, white on black."}} tags=["hide-input"]
 grids.image_grid(run.train.inputs[:40], num_columns=10, title="What the networks see")
 # %% [markdown]
-# This build trains on {glue:text}`num_train` images and tests on {glue:text}`num_test`.
+# {term}`This build <in this build>` trains on {glue:text}`num_train` images and tests on {glue:text}`num_test`.
 #
 # ## The networks
 #
 # The paper names its networks differently in its two versions; {numref}`tab-networks` gives the names used here. Three
 # are linear: a softmax on the pixels, held back by more and more weight decay. Two are the classic sigmoid network with
-# two hidden layers, in two sizes. The sixth is an odd one, a softmax on top of an autoencoder that never saw a label.
-# The last two serve other sections: 123-456-10 where training sets are swapped, Conv where single units are looked at
+# two hidden layers, in two sizes. The sixth is an odd one, a softmax on top of an {term}`autoencoder` that never saw a label.
+# The last two serve other sections: 123-456-10 where training sets are swapped, Conv where single {term}`units <unit>` are looked at
 # and as a seventh network in Tables 1 and 2.
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
@@ -102,7 +102,7 @@ Markdown(fits.show(readings.FITS, caption=caption, name="tab-fits"))
 # ## What is k?
 #
 # The paper divides the decay by $k$, "the number of units in the layer". For the softmax that would be 10. The errors of
-# the three linear networks in Table 1 are a good test of that sentence: their loss is convex, so the minimum is unique
+# the three {term}`linear networks <linear network>` in Table 1 are a good test of that sentence: their loss is convex, so the minimum is unique
 # and nothing but the decay can move it. Three readings:
 
 # %%
@@ -171,8 +171,8 @@ grids.image_grid(filters[:60], num_columns=12, title=title, symmetric=True)
 # ## Table 1, the errors
 #
 # The paper's columns are printed as published; beside them stands what this code measured. Folded below are 95 % Wilson
-# intervals, and, once `make spread` has measured them on the same images, mean and range over several seeds, of which
-# the recorded one, 0, is one. An interval speaks of images, such a range of first weights, targets
+# {term}`intervals <interval>`, and, once `make spread` has measured them on the same images, mean and range over several {term}`seeds`, of which
+# the {term}`recorded` one, 0, is one. An interval speaks of images, such a range of first weights, targets
 # and halves of the data.
 
 # %% mystnb={"markdown_format": "myst"}
@@ -208,7 +208,7 @@ tell(
 # the encoder's weights, whether pixels are reconstructed as numbers or as probabilities, whether the input was noisy. So we
 # trained {glue:text}`num_variants` of them, each with a quarter of the iterations that the one above gets, which is where
 # all of them end: some might improve with more. We ask of each what it does to the errors; how far an image must move to
-# change the network's mind (the distortion of the [next chapter](formal_attack)); how often what was made for it fools the
+# change the network's mind (the {term}`distortion` of the [next chapter](formal_attack)); how often what was made for it fools the
 # five other networks of Table 1; and how often it is fooled by what was made for them. What each changes in the loss above,
 # `profiles.AUTOENCODER_VARIANTS` says:
 
@@ -249,7 +249,7 @@ tell(nearest=nearest, nearest_fools=(told[nearest, fools], ".1f"))
 # MNIST): with linear output and the contraction penalty they become strokes, noise on the input alone does half of
 # that, and without either they stay speckled, however sparse the code. Compare with the column of distortions.
 #
-# A network that is hard to fool needs larger perturbations, and larger perturbations carry over to others. What was made for
+# A network that is hard to fool needs larger {term}`perturbations <perturbation>`, and larger perturbations {term}`carry over <transfer>` to others. What was made for
 # the paper's autoencoder fools the other networks in {glue:text}`paper_fools` % of cases, by its Table 2.
 # {glue:text}`variants_source`, what was made for the sparse, contractive one does so in {glue:text}`both_fools` %. The variant that
 # comes nearest to the paper in this is "{glue:text}`nearest`", with {glue:text}`nearest_fools` %. We did not go back and
@@ -275,6 +275,56 @@ for name in ("100-100-10", "200-200-10"):
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 Markdown(run.verdicts())
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. A direction that decay decides.** Show that the ten weight vectors of a linear network add up to zero when its training
+# has converged. (What does the loss say about adding one vector to all of them, and what does the decay?) Check softmax 1.
+#
+# :::{dropdown} Solution 1
+# To add $a$ to every $w_k$ adds $a \cdot x$ to all logits, which changes no probability: the first part of the loss stays. The
+# decay of $\sum_k \lVert w_k + a \rVert^2$ is least where its slope $2 \sum_k (w_k + a)$ is zero, and at the minimum $a = 0$.
+#
+# ```python
+# weight = trained["softmax 1"].network[0].weight
+# assert weight.sum(dim=0).norm() < 0.01 * weight.norm()
+# ```
+# :::
+#
+# **2. One decay for another.** With which $\lambda$ does the reading λ/2 train the network that λ/10 trains with $\lambda = 0.01$?
+#
+# :::{dropdown} Solution 2
+# $\lambda' / 2 = \lambda / 10$ makes $\lambda' = \lambda / 5$, here 0.002: the two losses are the same function. So the readings
+# differ by no more than the unit in which the decay is printed, and only printed errors can tell them apart.
+#
+# ```python
+# import copy
+#
+# from lib.networks import training
+#
+# network = copy.deepcopy(trained["softmax 1e-2"].network).requires_grad_()
+# tenth = training.weight_decay(network, [0.01], DecayRule.UNITS)
+# half = training.weight_decay(network, [0.002], DecayRule.HALF)
+# torch.testing.assert_close(tenth, half)
+# ```
+# :::
+#
+# **3. Other first weights.** Train softmax 1 and 100-100-10 from another seed. On how many test images do the two versions of each
+# say the same class? Which of the two must agree with itself, if training is long enough?
+#
+# :::{dropdown} Solution 3
+# The linear one: its loss is convex, and with decay its weights have one minimum only, from wherever they start. A network
+# with hidden layers has many.
+#
+# ```python
+# again = run.with_seed(seed + 1)
+# for name in ("softmax 1", "100-100-10"):
+#     networks = trained[name].network, again.trained(name).network
+#     first, second = (transfer.predictions(each, run.test.inputs) for each in networks)
+#     print(f"{name}: {100 * (first == second).float().mean():.1f} % alike")
+# ```
+# :::
 
 # %% tags=["remove-cell"]
 run.finish()

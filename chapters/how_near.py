@@ -13,7 +13,7 @@
 # :::
 #
 # [The attack](formal_attack) finds an image that the network takes for another class, and the paper calls what it changes
-# the *minimum* distortion. Three questions about that word. Which average of the distortions did the paper print? Where
+# the *minimum* {term}`distortion`. Three questions about that word. Which average of the distortions did the paper print? Where
 # the true minimum can be computed, how far above it does the attack end? And can one come closer where it cannot?
 
 # %% tags=["parameters"]
@@ -53,7 +53,7 @@ Markdown(run.banner)
 # begin with attacked at all?
 #
 # The second: the paper's line search over $c$ was coarse. A search that lowers $c$ by a factor of $q$ at a time stops
-# somewhere between the largest price that succeeds, $c^*$, and $c^*/q$: at $c^* q^{-u}$ with $u$ uniform in $[0, 1)$. We
+# somewhere between the largest {term}`price <price c>` that succeeds, $c^*$, and $c^*/q$: at $c^* q^{-u}$ with $u$ uniform in $[0, 1)$. We
 # minimise {eq}`eq-penalized` at such prices.
 
 # %%
@@ -104,7 +104,7 @@ lengths = table3.told, pooled.told, table3.seeds, table3.printed
 tell(num_mean_fits=averages.num_mean_fits(*lengths))
 
 # %% [markdown]
-# ({glue:text}`average_source`.) Over the five networks other than the autoencoder, whose training is not ours to know,
+# ({glue:text}`average_source`.) Over the five networks other than the {term}`autoencoder`, whose training is not ours to know,
 # the mean is off by {glue:text}`off_mean` % on average, over the images classified correctly by {glue:text}`off_right` %,
 # and the pooled root mean square of those by {glue:text}`off_pooled` %.
 #
@@ -116,14 +116,14 @@ tell(num_mean_fits=averages.num_mean_fits(*lengths))
 #
 # We looked at several readings before we found the pooled one. The word "stddev" speaks for it. At the paper's scale the
 # autoencoder speaks against it, whose mean exceeds the printed value already, and so may Table 3
-# ([](cross_training_set)). For so many of its three networks the mean, as recorded, fits better by more than
-# seeds move it: {glue:text}`num_mean_fits`. So the pooled value is the best explanation that we have of Table 1's linear
-# networks, and not of everything. Our tables keep the mean, because that is what the paper's say.
+# ([](cross_training_set)). For so many of its three networks the mean, as {term}`recorded`, fits better by more than
+# {term}`seeds` move it: {glue:text}`num_mean_fits`. So the pooled value is the best explanation that we have of Table 1's
+# {term}`linear networks <linear network>`, and not of everything. Our tables keep the mean, because that is what the paper's say.
 #
 # ## The exact optimum
 #
-# For the three linear networks {eq}`eq-problem` needs no relaxation. "The network says $l$" means nine linear
-# inequalities, $(w_l - w_k) \cdot (x + r) + b_l - b_k \ge 0$, and the shortest $r$ under linear inequalities and a box is a
+# For the three linear networks {eq}`eq-problem` needs no {term}`relaxation`. "The network says $l$" means nine linear
+# inequalities, $(w_l - w_k) \cdot (x + r) + b_l - b_k \ge 0$, and the shortest $r$ under linear inequalities and a {term}`box` is a
 # quadratic programme. `lib/attacks/exact.py` solves it in its dual, which has only nine variables, to nine digits.
 
 # %%
@@ -152,13 +152,13 @@ Markdown(exactly.show(caption=caption, name="tab-exact", rows=mnist.LINEAR))
 # ends at the same lengths ({numref}`fig-peers` shows it for the first of the three; the tests repeat it). It is the
 # relaxation's. The likely reason: at the border the minimiser of {eq}`eq-penalized` balances $r$ against the gradient of
 # the *cross-entropy*, which pushes down every rival in proportion to its probability, where only those rivals matter
-# that tie with the target. The stronger the weight decay, the flatter the probabilities, and the more effort goes into
+# that tie with the target. The stronger the {term}`weight decay`, the flatter the probabilities, and the more effort goes into
 # rivals that were never in the way.
 #
 # ## Closer than the relaxation
 #
 # Where the network is not linear there is no such programme, but there is one for the network made linear at an image
-# near the border. `lib/attacks/tight.py` starts from a coarse solution of {eq}`eq-penalized`, replaces the logits by their
+# near the border. `lib/attacks/tight.py` starts from a coarse solution of {eq}`eq-penalized`, replaces the {term}`logits` by their
 # tangents there, solves the quadratic programme that this leaves with the same solver, goes to its solution, or as
 # far towards it as the network itself still says the target, and repeats: sequential quadratic programming on
 # {eq}`eq-problem` itself. An image that its own programme gives back is stationary, which is as much as anyone can
@@ -177,7 +177,7 @@ for name, network in attacks.networks.items():
 nearest = run.table("nearest", averages.by_cell(beside))
 
 # %% [markdown]
-# It always succeeds, it is never longer on average, and on the linear networks it ends at the exact optimum:
+# It always succeeds, it is never longer on average, and on the linear networks it ends at the {term}`exact optimum`:
 
 # %%
 for name, found in near.items():
@@ -193,7 +193,7 @@ caption = "The paper's attack and the tight one, over the same images and target
 Markdown(nearest.show(caption=caption, name="tab-nearest", rows=names))
 
 # %% [markdown]
-# ({glue:text}`near_source`.) The paper's attack ends {glue:text}`gain` % above the tight one, network by network. Where the network is linear, the tight one *is* $D(x, l)$, to the accuracy just checked. For Table 1 we stay
+# ({glue:text}`near_source`.) The paper's attack ends {glue:text}`gain` % above the {term}`tight one <tight attack>`, network by network. Where the network is linear, the tight one *is* $D(x, l)$, to the accuracy just checked. For Table 1 we stay
 # with the paper's attack: its numbers are to be reproduced, not improved.
 #
 # ## The truth where there are kinks
@@ -225,14 +225,14 @@ tell(tight_off=(told[kinks.TIGHT, "excess (%)"], ".1f"))
 tell(tight_there=(told[kinks.TIGHT, "at the nearest (%)"], ".0f"))
 
 # %% [markdown]
-# {glue:text}`truth_source`, of {glue:text}`num_truth` images, of which {glue:text}`known` % were brought to that end: the
+# {glue:text}`truth_source`, of {glue:text}`num_truth` images {glue:text}`known` % were brought to that end. The
 # paper's attack is {glue:text}`attack_off` % longer than the nearest on average, the tight one {glue:text}`tight_off` %. On
 # {glue:text}`tight_there` % of the images it is at the nearest image, to a thousandth. The others are what kinks cost: it
 # stops where the piece that it is on, and those beside it, have nothing nearer, and another piece has.
 #
 # ## Against today's attacks
 #
-# Attacks that look for the smallest perturbation have come a long way since 2013. {numref}`fig-peers` sets both of ours
+# Attacks that look for the smallest {term}`perturbation` have come a long way since 2013. {numref}`fig-peers` sets both of ours
 # beside SciPy and beside three attacks of the [Foolbox](https://foolbox.readthedocs.io) library
 # {cite:p}`rauber2020foolbox`: DDN {cite:p}`rony2019decoupling`, Carlini and Wagner {cite:p}`carlini2017towards` and
 # Brendel and Bethge {cite:p}`brendel2019accurate`. Same images, targets, networks, one thread, one run. This is the
@@ -270,6 +270,64 @@ tell(scipy_speedup=bounds["scipy_speedup"], machine=benchmark.machine(recorded))
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 Markdown(run.verdicts())
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. Two classes.** Show that with two classes the relaxation costs a linear network nothing: at the highest price that
+# succeeds the minimiser of {eq}`eq-penalized` is the exact optimum, in the box, too. Check it on two of the ten outputs of
+# softmax 1, the network with the strongest decay.
+#
+# :::{dropdown} Solution 1
+# With two classes the loss falls with the lead, and is a function of nothing else. Let the minimiser's lead be $t$: no shorter
+# $r$ in the box has that lead, for it would have the same loss at a lower price. So the minimiser is the exact optimum for
+# a lead of $t$, and the search over $c$ brings $t$ down to the border.
+#
+# ```python
+# from lib.attacks import penalized
+#
+# ten, two = attacks.networks["softmax 1"][0], torch.nn.Linear(784, 2).to(run.device)
+# two.load_state_dict({"weight": ten.weight[:2], "bias": ten.bias[:2]})
+# x = few.inputs[few.labels < 2]
+# other = 1 - two.eval()(x).argmax(dim=1)
+# reached = penalized.find_adversarial(two, x, other).distortion
+# least = exact.minimum_perturbation(two, x, other).distortion
+# assert reached.mean() < 1.005 * least.mean()
+# ```
+# :::
+#
+# **2. What a coarse search costs.** Let a perturbation's length fall with the price as $c^{-a}$ near $c^*$. By what factor is
+# it longer on average if the search stops at $c^* q^{-u}$ with $u$ uniform in $[0, 1)$? What is it for a small $a \ln q$?
+#
+# :::{dropdown} Solution 2
+# The length at that price is $q^{a u}$ times the shortest, on average $\int_0^1 q^{a u} \, du = (q^a - 1) / (a \ln q)$, or
+# $1 + \tfrac12 a \ln q$ for small $a \ln q$: half of what the worst $u$ costs. Networks with a larger $a$, whose length reacts
+# more to the price, suffer more from the same search.
+#
+# ```python
+# a, q = 0.3, 10
+# u = torch.rand(100_000, generator=seeds.generator(seed)).double()
+# assert abs((q ** (a * u)).mean() - (q**a - 1) / (a * np.log(q))) < 0.01
+# ```
+# :::
+#
+# **3. How soon the tight attack is done.** Each linearisation of the tight attack costs a quadratic programme. Stop it after one,
+# two and four, and look at the mean distortion of twenty images for 100-100-10. Can it rise?
+#
+# :::{dropdown} Solution 3
+# It cannot: the attack keeps the shortest success that it has met. The first programmes bring nearly all: the network is
+# nearly linear over a step as short as what is left.
+#
+# ```python
+# network, means = attacks.networks["100-100-10"], []
+# for num in (1, 2, 4):
+#     config = tight.TightConfig(max_iterations=num, max_averages=0)
+#     found = tight.find_adversarial(network, few.inputs[:20], goals[:20], config)
+#     means.append(float(found.distortion.mean()))
+# assert means == sorted(means, reverse=True)
+# means
+# ```
+# :::
 
 # %% tags=["remove-cell"]
 run.finish()

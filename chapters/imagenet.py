@@ -41,7 +41,7 @@ run = digits.begin("imagenet", profile, data, device, seed)
 found, missing = downloads.gather(photographs.WANTED, download=profile == "paper")
 in_part = imagenet.absent(found["AlexNet"]) if "AlexNet" in found else {}
 glue("dataset", "photographs" if found else "no photographs", display=False)
-Markdown(downloads.banner(found, missing | in_part))
+Markdown(run.banner + downloads.banner(found, missing | in_part))
 
 # %% [markdown]
 # ## Three networks
@@ -53,11 +53,11 @@ Markdown(downloads.banner(found, missing | in_part))
 #   They are most likely pictures that it was trained on, so that its accuracy here flatters it.
 # - **AlexNet's convolutions**, as torchvision trained them, under a last layer of our own. The linear layer is trained on
 #   pictures of Tiny ImageNet, 200 of the 1,000 classes at 64 × 64 pixels, which we enlarge to 224 × 224 (bilinear). It is
-#   the paper's own recipe for a softmax, full-batch L-BFGS with weight decay, on features instead of pixels. The linear
+#   the paper's own recipe for a softmax, full-batch L-BFGS with {term}`weight decay`, on features instead of pixels. The linear
 #   layer is judged on pictures that it has not seen; the convolutions below it most likely have, larger.
 # - **AlexNet, whole**, where its 240 megabytes are there. Else its name is missing from the tables below.
 #
-# All of them take pixels in $[0, 1]$ and carry their preprocessing inside (`lib/networks/imagenet.py`), so that the box of
+# All of them take pixels in $[0, 1]$ and carry their preprocessing inside (`lib/networks/imagenet.py`), so that the {term}`box` of
 # the attack is the box of pictures. The 2012 network itself, with its groups and its contrast normalisation, is there too,
 # for its layers' shapes. `lib/experiments/photographs.py` puts together who is attacked: each network, judged, and
 # pictures on which it is right.
@@ -83,8 +83,8 @@ tell(accuracy_source=accuracy.source, num_train=(num_train, ",.0f"))
 # ## Figure 5
 #
 # The attack is that of [the digits](formal_attack), to the letter: it looks for the smallest $r$ with $f(x + r) = l$ and
-# $x + r \in [0, 1]^m$, where $m$ is now $3 \cdot 224 \cdot 224$, by the paper's relaxation, which ends a little beyond the
-# nearest boundary. As in the paper only pictures are attacked that the network classifies correctly. The target class $l$
+# $x + r \in [0, 1]^m$, where $m$ is now $3 \cdot 224 \cdot 224$, by the paper's {term}`relaxation`, which ends a little beyond the
+# nearest boundary. As in the paper only pictures are attacked that the network classifies correctly. The {term}`target` class $l$
 # is chosen in two ways: one class for all pictures, the ostrich (for the network that knows no ostrich, the goldfish), and
 # a class drawn at random for each.
 
@@ -103,7 +103,7 @@ HTML(wipe.element(photographs.pairs(attacked, num=3), without))
 # larger, as the paper prints it, and fifty times. Nothing in it says "ostrich". (The pictures on this page are compressed;
 # the difference was taken before that.)
 #
-# How large is it? The paper gives one number, the average distortion over 64 pictures. Beside it ours, averaged in two
+# How large is it? The paper gives one number, the average {term}`distortion` over 64 pictures. Beside it ours, averaged in two
 # ways: as the mean over pictures of each one's root mean square, and as the root mean square over all pixels of all
 # pictures, which is what [the digits](formal_attack) suggest the paper averaged.
 
@@ -149,8 +149,8 @@ Markdown(saved.show(columns, caption=caption, name="tab-saved"))
 rates, title = aftermath.by_factor(saved.told), "A little farther the same way"
 curves.rates_against_factor(aftermath.FACTORS, rates, title, ylabel="target (%)")
 # %% [markdown]
-# At the boundary the probability of the target is at best one half, and less where several classes compete: an adversarial
-# example of least length is, by its nature, one of least confidence. The curves tell what a little more length buys.
+# At the boundary the probability of the target is at best one half, and less where several classes compete: an
+# {term}`adversarial example` of least length is, by its nature, one of least confidence. The curves tell what a little more length buys.
 
 # %%
 lengths_of, curves_of = tables.one_voice(figure5, saved)
@@ -163,12 +163,12 @@ tell(
 )
 
 # %% [markdown]
-# {glue:text}`saved_source`, the paper's average distortion is {glue:text}`longer` times ours. With perturbations as much
+# {glue:text}`saved_source`, the paper's average distortion is {glue:text}`longer` times ours. With {term}`perturbations <perturbation>` as much
 # longer (or four times, where that is less) the target would have a mean probability of {glue:text}`sure` %. A perturbation
 # as long as the paper's would lie inside the target's region, if it went the way of ours. Had the paper found the shortest?
 # A search that lowers $c$ by a factor of $q$ at a time until it succeeds stops anywhere between the best $c$ and $c / q$,
-# and the lower price buys a longer $r$. And have we? The paper's problem, solved well, still ends where length and
-# cross-entropy balance; the tight attack of [the digits](formal_attack) goes on from there to where the boundary is
+# and the lower {term}`price <price c>` buys a longer $r$. And have we? The paper's problem, solved well, still ends where length and
+# cross-entropy balance; the {term}`tight attack` of [the digits](formal_attack) goes on from there to where the boundary is
 # nearest, or as near to it as the network's many kinks let it come. Both, with random targets, on some of the pictures:
 
 # %% mystnb={"markdown_format": "myst"}
@@ -199,9 +199,9 @@ tell(
 #
 # For digits the paper's most consequential finding is that what was made for one network moves others
 # ([Table 2](cross_model)); for photographs it gives no number. Our networks know different classes, so we count how often
-# a picture's class **changes**, whatever it changes to, with random targets. Two controls are as long as what they are
+# a picture's class **changes**, whatever it changes to, with random targets. Two {term}`controls <control>` are as long as what they are
 # compared with: the perturbation that was made for another picture, and noise in a random direction. Since the pictures
-# barely change, each set is also amplified to one length for all, eight of the 256 levels (clipped to $[0, 1]$, which
+# barely change, each set is also {term}`amplified <amplification>` to one length for all, eight of the 256 levels (clipped to $[0, 1]$, which
 # shortens it a little).
 
 # %% mystnb={"markdown_format": "myst"}
@@ -237,7 +237,7 @@ tell(
 # those of Tiny ImageNet. Why should it do so more often on the latter? SqueezeNet was trained on photographs; Tiny
 # ImageNet's are 64 pixels wide and enlarged, and have no detail as fine as noise. If that is the reason, then
 # SqueezeNet's own pictures, brought down to fewer pixels and enlarged again, must do the same. Two things can make a
-# first guess easy to move: a small **lead** over the second (in logits), or that noise **takes** more of it (of the lead
+# first guess easy to move: a small **{term}`lead`** over the second (in {term}`logits`), or that noise **takes** more of it (of the lead
 # of the class that came first). So we measure both.
 
 # %% mystnb={"markdown_format": "myst"}
@@ -292,6 +292,66 @@ for case, there in attacked.items():
     assert (network(x).argmax(dim=1) == there.subject.labels).all()
     assert (network(x_adv).argmax(dim=1) == there.targets).all()
 assert all(fit.losses[-1] < fit.losses[0] for fit in trained.values())
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. What rounding forgives.** A picture made of bytes is changed by less than half a level at every pixel, and saved as bytes.
+# What is left of the change? So which part of an adversarial picture survives being saved?
+#
+# :::{dropdown} Solution 1
+# Nothing is left: every pixel goes back to the byte that it came from. What survives are the pixels that changed by half a
+# level or more, and these by whole levels.
+#
+# ```python
+# import torch
+#
+# from lib.attacks import perturbations
+#
+# x = torch.randint(256, (1000,)) / 255
+# change = 0.49 / 255 * (2 * torch.rand(1000) - 1)
+# assert torch.equal(perturbations.to_bytes(x + change), x)
+# for case, there in attacked.items():
+#     change = 255 * (there.result.adversarial - there.subject.inputs).abs()
+#     print(f"{case}: {100 * float((change >= 0.5).float().mean()):.1f} % of the values")
+# ```
+# :::
+#
+# **2. Twice as far.** Suppose the network is linear between $x$ and where the attack leads, and two classes are alone in the
+# race. How sure is it of the target at $x + 2 (x' - x)$, where at $x$ it gave the right class the probability $p$? Compare with
+# the probabilities in {numref}`tab-saved`: what is not linear, or who else is in the race?
+#
+# :::{dropdown} Solution 2
+# As sure as it was of the right class, $p$: a lead that is linear along the line and vanishes at $x'$ has at twice the distance
+# the opposite of its first value. Where the table has less, other classes have gained as well, or the network bends.
+#
+# ```python
+# for case, there in attacked.items():
+#     subject = there.subject
+#     before = aftermath.probability(subject.network, subject.inputs, subject.labels)
+#     after = saved.now[case, "probability, times 2"].value
+#     print(f"{case}: {before.mean():.2f} of the right class, then {after:.2f}")
+# ```
+# :::
+#
+# **3. How much noise it takes.** Instead of eight levels use 2, 8, 32 and 128 of noise, clipped to $[0, 1]$. From which on do
+# the networks change their minds about most of their pictures?
+#
+# :::{dropdown} Solution 3
+# Each doubling of the noise doubles what it does to a lead, as long as the network is linear; a picture falls when this
+# exceeds its lead. The answer depends on the network and on the detail in its pictures, as the last section found.
+#
+# ```python
+# from lib.attacks import perturbations
+#
+# for name, subject in under_attack.items():
+#     noise = perturbations.gaussian_noise(subject.inputs, 1, seeds.generator(seed))
+#     for levels in (2, 8, 32, 128):
+#         noisy = subject.inputs + levels / 255 * (noise - subject.inputs)
+#         moved = aftermath.moved(subject.network, subject.inputs, noisy.clamp(0, 1))
+#         print(f"{name}, {levels} levels: {moved.value:.0f} % moved")
+# ```
+# :::
 
 # %% tags=["remove-cell"]
 run.facts("photographs.json", photographs.provenance(under_attack))

@@ -43,7 +43,7 @@ found, missing = downloads.gather(cars.WANTED, download=profile == "paper")
 scale = run.profile.cars
 material = cars.material(found, run.train, scale, run.seeds.split)
 glue("dataset", material.source, display=False)
-Markdown(downloads.banner(found, missing))
+Markdown(run.banner + downloads.banner(found, missing))
 
 # %% [markdown]
 # ## Three stages, no weight shared
@@ -73,7 +73,7 @@ tell(
 #
 # ## Learning to restore
 #
-# Every stage learns alone, from what the stages before it give, by *reconstruction ICA*. Filters $W_1$ look at an image
+# Every stage learns alone, from what the stages before it give, by *{term}`reconstruction ICA`*. Filters $W_1$ look at an image
 # $x$; other weights $W_2$ must restore the image from their answers; and pools shall be quiet:
 #
 # $$
@@ -189,7 +189,7 @@ tell(vanished_pixels=(told[cars.PIXELS, "distortion"], ".4f"))
 tell(vanished_untrained=(told[cars.UNTRAINED, "distortion"], ".4f"))
 
 # %% [markdown]
-# {glue:text}`cars_source`, {glue:text}`vanished` % are turned. On average it takes a distortion of
+# {glue:text}`cars_source`, {glue:text}`vanished` % are turned. On average it takes a {term}`distortion` of
 # {glue:text}`vanished_length` on QuocNet's features; on those of the untrained network
 # {glue:text}`vanished_untrained`; on raw pixels, where the classifier is a plane, {glue:text}`vanished_pixels`.
 #
@@ -232,6 +232,63 @@ comparisons.matrices(panels, "What was made for one, shown to another")
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 Markdown(run.verdicts())
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. What sharing saves.** How many weights would the network of 2012 have if each stage used the same eight filters at all
+# places, as a convolution does? How many times fewer is that?
+#
+# :::{dropdown} Solution 1
+# A filter sees 18 × 18 pixels of every map below it, three at the bottom and eight above: $8 \cdot 18^2 \cdot (3 + 8 + 8)$
+# weights. A stage has one set of filters a place, so that it has as many times more as there are places.
+#
+# ```python
+# config = quocnet.LE
+# below = [num_maps for num_maps, _ in config.stage_shapes()[:-1]]
+# shared = config.num_maps * config.field**2 * sum(below)
+# assert shared == 8 * 18**2 * (3 + 8 + 8)
+# quocnet.num_connections(config) / shared
+# ```
+# :::
+#
+# **2. How to evade a price.** Multiply all filters in $W_1$ by $t < 1$ and divide those in $W_2$ by $t$. What becomes of the two
+# parts of the cost? What does the cost tend to as $t$ goes to 0?
+#
+# :::{dropdown} Solution 2
+# $W_2 W_1^\top x$ stays, and with it the error. A pool becomes $\sqrt{\epsilon + t^2 H}$, which falls with $t$ to
+# $\sqrt \epsilon$: the cost tends to the error and next to nothing, and quiet pools mean nothing. So the length of $W_1$ has to
+# be held.
+#
+# ```python
+# pool, costs = material.config.pool, []
+# for t in (1, 0.1, 0.01):
+#     shrunk = t * filters, filters / t
+#     costs.append(float(quocnet.rica_cost(maps, *shrunk, pool, sparsity=0.1)))
+# assert costs == sorted(costs, reverse=True)
+# ```
+# :::
+#
+# **3. A higher price.** Show: if $W$ is best for $\lambda$ and $W'$ for a larger $\lambda'$, then the pools of $W'$ are at most as
+# loud, and it restores at most as well. Then let the first stage learn with $\lambda = 1$ in place of 0.1 and see.
+#
+# :::{dropdown} Solution 3
+# With errors $E, E'$ and pools $P, P'$ we have $E + \lambda P \le E' + \lambda P'$ and
+# $E' + \lambda' P' \le E + \lambda' P$. The sum of both says $(\lambda' - \lambda)(P' - P) \le 0$, so $P' \le P$, and then the
+# first says $E' \ge E$.
+#
+# ```python
+# from dataclasses import replace
+#
+# images, loud = material.unlabelled.unflatten(1, material.shape), []
+# for price in (0.1, 1.0):
+#     rica = replace(scale.rica, sparsity=price)
+#     fitted = quocnet.fit_stage(untrained, 0, images, rica, run.seeds.batches)
+#     answers = local_filters.respond(untrained.below(images[:50], 0), fitted.filters)
+#     loud.append(float(quocnet.pooled(answers, material.config.pool).mean()))
+# assert loud[1] < loud[0]
+# ```
+# :::
 
 # %% tags=["remove-cell"]
 run.finish()

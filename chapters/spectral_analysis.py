@@ -12,7 +12,7 @@
 # :::{answer}
 # :::
 #
-# Every network of this book can be fooled, and by changes that the eye does not see. Somewhere on the way to the logits a
+# Every network of this book can be fooled, and by changes that the eye does not see. Somewhere on the way to the {term}`logits` a
 # small difference must become a large one. Could we have known beforehand, without attacking anything, from the weights
 # alone? The paper's last section looks there. It asks of every layer how much it can stretch what it is given, and finds
 # numbers well above 1 from the first layer on (its Table 5).
@@ -59,7 +59,7 @@ Markdown(downloads.banner(found, missing | partial))
 # $$ \lVert \phi(x + r) - \phi(x) \rVert \le \lVert W r \rVert \le \lVert W \rVert \, \lVert r \rVert , $$
 #
 # because the rectifier never enlarges a difference. $\lVert W \rVert$, the largest singular value of $W$, is the layer's
-# **upper frame bound**; the smallest is its **lower** one, and every difference that arrives leaves with a length between
+# **upper {term}`frame bound <frame bounds>`**; the smallest is its **lower** one, and every difference that arrives leaves with a length between
 # the two times its own, before the rectifier. A chain of layers stretches at most by the product of its upper bounds. A
 # sigmoid does better than a rectifier: its slope is never above 1/4.
 #
@@ -89,7 +89,7 @@ Markdown(own.show(columns, caption=caption, name="tab-own-bounds", index="layer"
 # the layer sees at all, and we call it *least*. The last version of the paper dropped the column.
 #
 # A lower bound of zero is no defect. It says that different images may look alike to the network, which is what a
-# classifier is for. An adversarial example is the opposite: two images that look alike, and a layer that tells them apart.
+# classifier is for. An {term}`adversarial example` is the opposite: two images that look alike, and a layer that tells them apart.
 
 # %% mystnb={"figure": {"caption": "All singular values of the layers of this build's networks for digits; of the convolution on a torus. Above the line at 1 a layer stretches.", "name": "fig-own-spectra"}, "image": {"alt": "Five panels of falling curves on a logarithmic axis, one curve for each layer."}}
 curves.spectra(
@@ -100,7 +100,7 @@ curves.spectra(
 tell(num_idle=frame_bounds.num_idle_directions(layers), num_networks=len(trained))
 
 # %% [markdown]
-# In {glue:text}`num_idle` of the {glue:text}`num_networks` networks of this build the last layer has nine large singular
+# In {glue:text}`num_idle` of the {glue:text}`num_networks` networks of {term}`this build <in this build>` the last layer has nine large singular
 # values and a tenth that is less than a third of the ninth. To add the same vector to all ten $w_k$ changes no softmax: the
 # data say nothing about that direction, only the first weights and the decay do.
 
@@ -327,7 +327,7 @@ curves.spectra(frame_bounds.squeezenet_spectra(modules, run), "Squeezing and exp
 # cannot show that. Multiply the first layer by ten and divide the second by ten: the network says what it said, and the norm
 # is ten times as large. Feed it bytes instead of pixels in $[0, 1]$: the norm is 255 times smaller. What does not depend on
 # such choices is a comparison within the layer. Does it stretch what makes a network err more than it stretches noise, a
-# random direction of the same length? The perturbations that [were found for photographs](imagenet) answer:
+# random direction of the same length? The {term}`perturbations <perturbation>` that [were found for photographs](imagenet) answer:
 
 # %% mystnb={"markdown_format": "myst"}
 first = run.table("first_layer", frame_bounds.first_layer(found, run))
@@ -409,6 +409,57 @@ Markdown(run.verdicts())
 
 # %% [markdown]
 # What these bounds are good for, in proportion to what there is to lose, is asked [next](certificates).
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. Averages.** What is the norm of mean pooling over 2 × 2 pixels with a stride of 2? And of maximum pooling over the same
+# windows? Check the first as a convolution with one filter.
+#
+# :::{dropdown} Solution 1
+# The mean of four pixels is their scalar product with a vector of length $\sqrt{4 / 16} = 1/2$, and the windows have no pixel
+# in common: the norm is 1/2. The maximum can pass a difference on whole, but to one window only: 1.
+#
+# ```python
+# mean = torch.full((1, 1, 2, 2), 0.25, dtype=torch.float64)
+# pooling = Convolution(mean, size=(8, 8), stride=(2, 2))
+# assert abs(spectral.torus_bounds(pooling, side=8).upper - 0.5) < 1e-9
+# assert spectral.max_pool_lipschitz(2, 2) == 1
+# ```
+# :::
+#
+# **2. A random difference.** How many times as long does a random difference leave a layer $W$ with $n$ inputs, in root mean
+# square? What must the singular values be like for that to be far below $\lVert W \rVert$? Check it on the thousand above.
+#
+# :::{dropdown} Solution 2
+# A unit vector drawn from the sphere has a mean square of $1/n$ along each singular vector: the mean of $\lVert W r \rVert^2$ is
+# $\sum_i \sigma_i^2 / n = \lVert W \rVert_F^2 / n$. It is far below $\sigma_1^2$ if few of the $n$ are large, and shape alone
+# makes at least $n$ less the number of outputs of them zero.
+#
+# ```python
+# expected = (weight.square().sum() / 784).sqrt()
+# measured = growth.square().mean().sqrt()
+# assert abs(measured / expected - 1) < 0.05
+# float(expected / spectral.dense_bounds(weight).upper)
+# ```
+# :::
+#
+# **3. Stride by stride.** Windows of 3 × 3 pixels can be taken every pixel, every two or every three. How much can maximum
+# pooling stretch a difference in each case? Find an image for which it does.
+#
+# :::{dropdown} Solution 3
+# By the root of the number of windows that a pixel is in: 3, 2 and 1. One bright pixel that is in as many windows as can be,
+# on black, does it.
+#
+# ```python
+# bright = torch.zeros(1, 1, 9, 9)
+# for stride in (1, 2, 3):
+#     place = 4 if stride == 2 else 3  # of a pixel that is in as many windows as can be
+#     dot = bright.clone()
+#     dot[0, 0, place, place] = 1
+#     assert nn.MaxPool2d(3, stride)(dot).norm() == spectral.max_pool_lipschitz(3, stride)
+# ```
+# :::
 
 # %%
 run.finish()

@@ -9,9 +9,9 @@
 # %% [markdown]
 # # Verdict
 #
-# What the paper claims, by which criterion we judge each claim, and how it came out. Nobody writes a verdict: each is a
+# What the paper claims, by which criterion we judge each claim, and how it came out. Nobody writes a {term}`verdict`: each is a
 # function of the tables in `results/` (`lib/record/claims.py`), and is computed anew whenever this page is built. Every
-# chapter shows the same verdicts on the numbers of its own build beside those recorded.
+# chapter shows the same verdicts on the numbers of its own build beside those {term}`recorded`.
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -44,8 +44,8 @@ tell(
 # %% [markdown]
 # ## How a verdict is reached
 #
-# A claim has parts, most often the cells of a table. Each part is a deviation from what is claimed and has an interval:
-# 95 % over what was sampled, mostly images, or, where several seeds were recorded, the range or Student's interval over
+# A claim has parts, most often the cells of a table. Each part is a deviation from what is claimed and has an {term}`interval`:
+# 95 % over what was sampled, mostly images, or, where several {term}`seeds` were recorded, the range or Student's interval over
 # seeds, for a claim speaks of a kind of network and not of one. Proven bounds and counts have no width. Then
 #
 # - **reproduced**: every part lies within the criterion's limit, with its whole interval;
@@ -56,7 +56,7 @@ tell(
 # - **not testable here**: there is no honest criterion that our networks and data could meet or miss;
 # - **not recorded**: a number that the criterion needs has not been measured at the paper's scale.
 #
-# A criterion that luck meets is worth little. **By luck** is a frequency among tables in which only what is trivially known
+# A criterion that {term}`luck` meets is worth little. **By luck** is a frequency among tables in which only what is trivially known
 # is right, mostly because their cells were dealt anew among those that are trivially alike: how often such a table is
 # judged at least as well as ours, with at least as many parts within the limit. But it has to be at least *partly*
 # reproduced to count, also where ours is not: beside "not reproduced" the column tells how often luck does better than we

@@ -5,6 +5,7 @@ own, whose message says where and what to do.
 """
 
 import ast
+import builtins
 import importlib
 import re
 from collections import Counter
@@ -21,6 +22,7 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 
+from _ext import book_pages
 from lib.experiments.digits import Experiment
 from lib.figures import comparisons, curves, grids
 from lib.record import claims
@@ -179,10 +181,10 @@ def test_results_are_written_by_tables_and_facts_alone(chapter):
 # --- Names ----------------------------------------------------------------------------------------
 
 
-def imported(chapter: str) -> dict[str, object]:
-    """What a chapter imports from lib, under the names it uses."""
+def imported(tree: ast.Module) -> dict[str, object]:
+    """What a piece of code imports from lib, under the names it uses."""
     found = {}
-    for node in ast.walk(code(chapter)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "lib":
             for alias in node.names:
                 module = importlib.import_module(node.module)
@@ -197,26 +199,33 @@ def members(value: object) -> set[str]:
     return {*dir(value), *(item.name for item in fields(value))} if is_dataclass(value) else set(dir(value))
 
 
+def taken(tree: ast.Module, given: dict[str, object]) -> list[tuple[str, str]]:
+    """What a piece of code uses of things in lib, `name.attribute`."""
+    return [
+        (node.value.id, node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in given
+    ]
+
+
+def not_there(tree: ast.Module, given: dict[str, object]) -> list[str]:
+    """What of this is not in lib."""
+    return [f"{name}.{attribute}" for name, attribute in taken(tree, given) if attribute not in members(given[name])]
+
+
 @chapters
 def test_what_a_chapter_takes_from_lib_is_there(chapter):
-    known = {name: members(value) for name, value in imported(chapter).items()}
-    if chapter not in WITHOUT_EXPERIMENT:
-        known["run"] = members(Experiment)
-    used = [
-        (node.value.id, node.attr)
-        for node in ast.walk(code(chapter))
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in known
-    ]
-    assert used
-    assert [f"{name}.{attribute}" for name, attribute in used if attribute not in known[name]] == []
+    given = imported(code(chapter)) | ({} if chapter in WITHOUT_EXPERIMENT else {"run": Experiment})
+    assert taken(code(chapter), given)
+    assert not_there(code(chapter), given) == []
 
 
 @chapters
 def test_no_name_from_lib_is_overwritten_and_none_is_left_unused(chapter):
     names = [node for node in ast.walk(code(chapter)) if isinstance(node, ast.Name)]
-    taken = set(imported(chapter))
-    assert taken & {node.id for node in names if isinstance(node.ctx, ast.Store)} == set()
-    assert taken <= {node.id for node in names if isinstance(node.ctx, ast.Load)}
+    lib = set(imported(code(chapter)))
+    assert lib & {node.id for node in names if isinstance(node.ctx, ast.Store)} == set()
+    assert lib <= {node.id for node in names if isinstance(node.ctx, ast.Load)}
 
 
 @chapters
@@ -227,7 +236,7 @@ def test_files_that_the_prose_names_exist(chapter):
 
 @chapters
 def test_things_in_lib_that_the_prose_names_exist(chapter):
-    known = imported(chapter)
+    known = imported(code(chapter))
     for name, attribute in re.findall(r"(?<!\})`(\w+)\.(\w+)`", prose(f"chapters/{chapter}")):
         if name in known:
             assert attribute in members(known[name]), f"{name}.{attribute}"
@@ -496,23 +505,29 @@ def test_functions_live_in_lib(chapter):
     assert len(names) <= FUNCTIONS, f"{chapter} defines {names}: {FUNCTIONS} at most, the others belong in lib"
 
 
-@chapters
-def test_few_names_are_bound(chapter):
-    """By assignments, loops and definitions at the top level: what a reader has to keep in mind beside the imports."""
+def bound(tree: ast.Module) -> set[str]:
+    """Names bound by assignments, loops and definitions at the top level."""
     inside = {
         id(inner)
-        for node in ast.walk(code(chapter))
+        for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp)
         for inner in ast.walk(node)
         if inner is not node
     }
     names = set()
-    for node in ast.walk(code(chapter)):
+    for node in ast.walk(tree):
         match node:
             case _ if id(node) in inside:
                 continue
             case ast.Name(id=name, ctx=ast.Store()) | ast.FunctionDef(name=name):
                 names.add(name)
+    return names
+
+
+@chapters
+def test_few_names_are_bound(chapter):
+    """What a reader has to keep in mind beside the imports."""
+    names = bound(code(chapter))
     assert len(names) <= NAMES, f"{chapter} binds {len(names)} names, {NAMES} at most: {sorted(names)}"
 
 
@@ -598,15 +613,144 @@ def _is_sentence(text: ast.expr) -> bool:
     return isinstance(text, ast.JoinedStr) or "." in text.value
 
 
+def lists(chapter: str) -> set[str]:
+    """The names under which several numbers are told at once, by `listed`."""
+    keywords = [keyword for call in calls(chapter, "tell") for keyword in call.keywords]
+    return {keyword.arg for keyword in keywords if ast.unparse(keyword.value).startswith("listed(")}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_sentence_has_few_numbers(page):
-    full = []
+    """A list counts as many, so that it stands alone."""
+    full, many = [], lists(Path(page).name) if page.startswith("chapters/") else set()
     for sentence in sentences(prose(page)):
         names = [content.split(":")[0] for content in re.findall(r"\{glue:text\}`([^`]+)`", sentence)]
-        if len(list(filter(is_number, names))) > NUMBERS_IN_A_SENTENCE:
+        numbers = sum(NUMBERS_IN_A_SENTENCE if name in many else is_number(name) for name in names)
+        if numbers > NUMBERS_IN_A_SENTENCE:
             full.append(sentence.strip())
     message = f"{page}: more than {NUMBERS_IN_A_SENTENCE} numbers; split the sentence, or show a table"
     assert full == [], f"{message} (what is told under ..._name, ..._words or ..._source is words)"
+
+
+# --- Exercises ------------------------------------------------------------------------------------
+
+
+def exercises(chapter: str) -> str:
+    """What stands under the heading of that name, at the end of a chapter."""
+    return "\n\n".join(cell.source for cell in cells(chapter, "markdown")).partition("## Exercises\n")[2]
+
+
+def solutions(chapter: str) -> list[str]:
+    """The code of the solutions, as a reader copies it into a cell at the end of the chapter."""
+    return re.findall(r"^```python\n(.*?)^```$", exercises(chapter), re.MULTILINE | re.DOTALL)
+
+
+def names_imported(tree: ast.Module) -> set[str]:
+    return {
+        (alias.asname or alias.name).split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+with_exercises = pytest.mark.parametrize(
+    "chapter", [chapter for chapter in CHAPTERS if chapter not in WITHOUT_EXPERIMENT]
+)
+
+
+@with_exercises
+def test_a_chapter_ends_with_three_exercises_each_with_its_solution_folded_under_it(chapter):
+    found = re.findall(r"^(\*\*|:::\{dropdown\} Solution )(\d)", exercises(chapter), re.MULTILINE)
+    assert found == [(kind, number) for number in "123" for kind in ("**", ":::{dropdown} Solution ")]
+    assert cells(chapter, "markdown")[-1].source.startswith("## Exercises\n"), "nothing but run.finish() comes after"
+
+
+@with_exercises
+def test_what_a_solution_names_is_there_at_the_end_of_the_chapter(chapter):
+    """Names that the chapter leaves, or that the solution makes itself; and what of lib they are."""
+    assert solutions(chapter)
+    left, given = bound(code(chapter)) | names_imported(code(chapter)), imported(code(chapter)) | {"run": Experiment}
+    for solution in solutions(chapter):
+        tree = ast.parse(solution)
+        names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        made = names_imported(tree) | {node.id for node in names if not isinstance(node.ctx, ast.Load)}
+        used = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+        assert used - left - made - set(vars(builtins)) == set(), solution
+        anew = {name: value for name, value in given.items() if name not in made}
+        assert not_there(tree, anew | imported(tree)) == [], solution
+
+
+@with_exercises
+def test_no_line_of_a_solution_is_wider_than_a_page(chapter):
+    lines = [line for solution in solutions(chapter) for line in solution.splitlines()]
+    assert [line for line in lines if len(line) > LINE_WIDTH] == []
+
+
+# --- Glossary -------------------------------------------------------------------------------------
+
+# Terms whose words have an ordinary meaning, too: a chapter links them where they are meant.
+ORDINARY = {
+    "agreement", "amplification", "box", "certificate", "control", "in this build", "input", "interval", "judge",
+    "lead", "luck", "margin", "pool", "price c", "recorded", "relaxation", "seeds", "target", "transfer", "unit",
+    "verdict",
+}  # fmt: skip
+
+
+@cache
+def terms() -> list[str]:
+    lists = re.findall(r"^```\{glossary\}\n(.*?)^```$", prose("glossary"), re.MULTILINE | re.DOTALL)
+    return [line for each in lists for line in each.splitlines() if line and not line.startswith(" ")]
+
+
+@cache
+def read(chapter: str) -> str:
+    """A chapter's text as it is read: without headings, mathematics, code and exercises; links to terms stay."""
+    text = "\n\n".join(cell.source for cell in cells(chapter, "markdown")).partition("## Exercises\n")[0]
+    text = re.sub(r"^#+ [^\n]*$|^\$\$.*?\$\$(?: \([\w-]+\))?$|\$[^$]+\$", " ", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"(\{[\w:]+\})?`[^`]*`", lambda found: found[0] if found[1] == "{term}" else " ", text)
+
+
+def links_to_terms(chapter: str) -> dict[str, tuple[str, int]]:
+    """The words of each link and where it stands, by its term. Raises for a second link to the same term."""
+    found: dict[str, tuple[str, int]] = {}
+    for link in re.finditer(r"\{term\}`([^`<]+?)(?:\s*<([^>]+)>)?`", read(chapter)):
+        words, term = link[1], (link[2] or link[1]).lower()
+        assert term not in found, f"{chapter} links {term!r} twice: once, where it is first used, is enough"
+        found[term] = words, link.start()
+    return found
+
+
+def occurrence(words: str) -> re.Pattern:
+    return re.compile(r"\b" + r"\s+".join(map(re.escape, words.split())) + r"s?\b", re.IGNORECASE)
+
+
+@chapters
+def test_a_term_is_linked_where_a_chapter_first_uses_it(chapter):
+    text, links = read(chapter), links_to_terms(chapter)
+    known = {term.lower() for term in terms()}
+    assert links.keys() <= known
+    early = {term: words for term, (words, place) in links.items() if occurrence(words).search(text[:place])}
+    assert early == {}, f"{chapter} uses these before it links them"
+    silent = [term for term in known - links.keys() - ORDINARY if occurrence(term.removesuffix("s")).search(text)]
+    assert silent == [], f"{chapter} uses these and links them nowhere: {{term}}`...` where it does first"
+
+
+def test_every_term_is_linked_from_a_chapter():
+    linked = set().union(*(links_to_terms(chapter) for chapter in CHAPTERS))
+    assert {term.lower() for term in terms()} - linked == set(), "in the glossary, and needed nowhere"
+
+
+# --- Folded cells ---------------------------------------------------------------------------------
+
+
+@chapters
+def test_every_folded_cell_says_what_it_hides(chapter):
+    folded = [cell for cell in cells(chapter, "code") if "hide-input" in cell.metadata.get("tags", [])]
+    for cell in folded:
+        numbered = [figure(cell)["name"]] if figure(cell) else []
+        numbered += re.findall(r'"(tab-[\w-]+)"', cell.source) + re.findall(r"run\.verdicts\(\)", cell.source)
+        assert book_pages.hidden_in(cell.source, numbered) != book_pages.UNNAMED, cell.source
 
 
 # --- Beside the book ------------------------------------------------------------------------------

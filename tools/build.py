@@ -160,7 +160,7 @@ def execute(chapters: list[Path], settings: Build, jobs: int) -> None:
 
 
 def page_sources() -> list[Path]:
-    patterns = ("_config.yml", "_toc.yml", "intro.md", "references.md", "*.bib", "CITATION.cff")
+    patterns = ("_config.yml", "_toc.yml", "intro.md", "glossary.md", "references.md", "*.bib", "CITATION.cff")
     return [path for pattern in patterns for path in Path().glob(pattern)]
 
 

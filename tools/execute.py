@@ -45,8 +45,6 @@ def fold_parameters(notebook: NotebookNode) -> None:
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         cell.metadata["tags"] = tags + [shown_as[tag] for tag in tags if tag in shown_as]
-        if "injected-parameters" in tags:
-            cell.metadata["mystnb"] = {"code_prompt_show": "Show the parameters of this build"}
 
 
 def record(notebook: NotebookNode, chapter: Path, key: str) -> None:

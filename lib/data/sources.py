@@ -70,25 +70,3 @@ def embedded() -> Split:
         for part, role in zip(parts, ("train", "test"), strict=True)
     )
     return Split(train, test, "digits", f"scikit-learn's load_digits, 8x8 upsampled; sha256 {whole.identity[:8]}")
-
-
-def banner(split: Split, num_train: int, profile: str) -> str:
-    """MyST text for the top of a chapter: on which images, and how many, it was built, in which profile.
-
-    It names no folder of the machine; `split.provenance`, for the terminal, does.
-    """
-    of = f"{num_train:,} of the {len(split.train):,}" if num_train < len(split.train) else f"all {num_train:,}"
-    if split.source == "mnist":
-        return (
-            f":::{{note}}\nThis page was built in profile {profile}, on MNIST: {of} training images and all "
-            f"{len(split.test):,} test images.\n:::\n"
-        )
-    return (
-        ":::{admonition} Built on the embedded digits, not on MNIST\n:class: warning\n\n"
-        f"This page was built in profile {profile} on small handwritten digits, {of} for training and "
-        f"{len(split.test):,} for testing, so what it measures is not comparable with the paper's numbers, which are "
-        "for MNIST.\n\n"
-        "To build it on MNIST, put the four IDX files in a folder and run `make book DATA_DIR=folder`; "
-        "where there is a network, `make book` downloads them.\n"
-        ":::\n"
-    )

@@ -14,7 +14,7 @@ from lib.attacks import penalized
 from lib.attacks.penalized import AttackResult
 from lib.data import dataset, sources
 from lib.data.dataset import Dataset, Split
-from lib.experiments import profiles, provenance, seeds
+from lib.experiments import notes, profiles, provenance, seeds
 from lib.experiments.profiles import Profile
 from lib.experiments.seeds import Seeds
 from lib.measures import intervals
@@ -70,7 +70,7 @@ class Experiment:
     @property
     def banner(self) -> str:
         """What the chapter was built on, as a MyST admonition."""
-        return sources.banner(self.split, len(self.train), self.profile.name)
+        return notes.banner(self.chapter, self.split, len(self.train), self.profile)
 
     def table(self, name: str, cells: Cells) -> Table:
         """The numbers of one table, this build's beside the recorded and the printed ones; recorded if this run is."""

@@ -80,25 +80,3 @@ def test_digits_do_not_depend_on_or_touch_the_global_generator(digits):
     assert torch.equal(torch.rand(3), expected)
     assert again.train.identity == digits.train.identity
     assert again.test.identity == digits.test.identity
-
-
-# The banner
-
-
-def test_banner_warns_of_the_digits_and_says_how_many_and_how_not(digits):
-    text = sources.banner(sources.load("auto"), 1297, "quick")
-    assert text.startswith(":::{admonition}")
-    assert ":class: warning" in text
-    assert text.rstrip().endswith(":::")
-    assert all(
-        part in text for part in ("profile quick", "all 1,297 for training", "500 for testing", "make book DATA_DIR=")
-    )
-
-
-def test_banner_of_mnist_is_a_note_with_the_numbers_of_images_and_no_path(tmp_path):
-    split = sources.load("mnist", put(tmp_path / "data"))
-    text = sources.banner(split, len(split.train) - 1, "paper")
-    assert text.startswith(":::{note}")
-    assert f"{len(split.train) - 1:,} of the {len(split.train):,} training images" in text
-    assert str(tmp_path) not in text
-    assert "warning" not in text

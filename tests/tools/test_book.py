@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -135,6 +136,26 @@ def test_a_build_leaves_a_book(specimen):
     assert (specimen / "_build/html/index.html").exists()
     assert (specimen / "_build/html/_sources/chapters/first.py").exists()
     assert not (specimen / "_build/failed").exists()
+
+
+@pytest.mark.parametrize(("chapter", "hidden"), [("first", "code of Fig. 1"), ("second", "set-up")])
+def test_a_folded_cell_says_what_it_hides(specimen, chapter, hidden):
+    page = (specimen / f"_build/html/chapters/{chapter}.html").read_text()
+    assert re.findall(r"<summary.*?>\s*<p[^>]*>(.*?)</p>\s*<p[^>]*>(.*?)</p>", page) == [
+        (f"Show the {what}", f"Hide the {what}") for what in ("parameters of this build", hidden)
+    ]
+    assert "<summary aria-label" not in page  # which a screen reader would read in its place
+
+
+def test_a_page_brings_along_what_its_terms_mean(specimen):
+    """Where glossary.js looks for it."""
+    page = (specimen / "_build/html/chapters/first.html").read_text()
+    term = r'<a class="reference internal" href="\.\./intro\.html#(.*?)"><span class="xref std std-term">'
+    (definitions,) = re.findall(r'<script type="application/json" id="definitions">(.*?)</script>', page)
+    assert json.loads(definitions) == {
+        re.search(term, page)[1]: "An image that was changed on purpose, and very little."
+    }
+    assert 'id="definitions"' not in (specimen / "_build/html/chapters/second.html").read_text()
 
 
 def test_the_kernel_is_this_interpreter(specimen):

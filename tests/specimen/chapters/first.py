@@ -15,7 +15,7 @@
 #
 # ## A section
 #
-# Inline mathematics such as $\lVert \phi(x + r) - \phi(x) \rVert \le L \lVert r \rVert$, a long one on purpose.
+# An {term}`adversarial example` has a length. Inline mathematics such as $\lVert \phi(x + r) - \phi(x) \rVert \le L \lVert r \rVert$, a long one on purpose.
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -35,7 +35,7 @@ from lib import shapes
 glue("dataset", "digits", display=False)
 glue("smallest", min(shapes.parabola()), display=False)
 
-# %% mystnb={"figure": {"caption": "A parabola, and what to see in it.", "name": "fig-parabola"}, "image": {"alt": "A parabola with its minimum at zero."}}
+# %% mystnb={"figure": {"caption": "A parabola, and what to see in it.", "name": "fig-parabola"}, "image": {"alt": "A parabola with its minimum at zero."}} tags=["hide-input"]
 with plt.rc_context(shapes.STYLE):
     fig, ax = plt.subplots()
     ax.plot(shapes.parabola())
