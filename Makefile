@@ -7,6 +7,7 @@ DEVICE  = auto
 SEED    = 0
 JOBS    =
 SEEDS   =
+SCHEDULER =
 
 VENV = .venv
 BIN  = $(VENV)/bin
@@ -18,7 +19,7 @@ export DATA_DIR
 endif
 
 # To make PROFILE and profile are two variables: profile=paper would build the quick book without a word.
-$(foreach name,profile data data_dir device seed seeds jobs,$(if $(filter command,$(firstword $(origin $(name)))),\
+$(foreach name,profile data data_dir device seed seeds jobs scheduler,$(if $(filter command,$(firstword $(origin $(name)))),\
     $(error Variables are in capitals: $(shell echo $(name) | tr a-z A-Z)=$($(name)), not $(name)=$($(name)))))
 
 .DEFAULT_GOAL := help
@@ -36,6 +37,8 @@ help:  ## Print this help
 	@echo "  DEVICE=auto|cpu|cuda     where networks and attacks run                  (now $(DEVICE))"
 	@echo "  SEED=0                   seed of everything random                       (now $(SEED))"
 	@echo "  JOBS=n                   chapters at once                                (now $(or $(JOBS),one per core, at most 4))"
+	@echo "  SCHEDULER=local:n        so many processes, tcp://host:port: a Dask cluster, for what takes long, of spread too"
+	@echo "                                                                           (now $(or $(SCHEDULER),a process per core))"
 
 setup: $(VENV)/installed  ## Create .venv and install the pins (again only when requirements.txt changed)
 
@@ -48,7 +51,7 @@ $(VENV)/installed: requirements.txt
 	@touch $@
 
 book: setup  ## Execute what changed and render _build/html/index.html
-	@$(BIN)/python -m tools.build --profile "$(PROFILE)" --data "$(DATA)" --device "$(DEVICE)" --seed "$(SEED)" $(if $(JOBS),--jobs "$(JOBS)")
+	@$(BIN)/python -m tools.build --profile "$(PROFILE)" --data "$(DATA)" --device "$(DEVICE)" --seed "$(SEED)" $(if $(JOBS),--jobs "$(JOBS)") $(if $(SCHEDULER),--scheduler "$(SCHEDULER)")
 
 pdf: setup  ## Print the built book as _build/book.pdf (needs Chromium)
 	@$(BIN)/python -m tools.pdf
@@ -72,7 +75,7 @@ bench: $(VENV)/bench-installed  ## Time the attacks against SciPy, Foolbox and t
 	$(BIN)/python -m benchmarks.attack
 
 spread: setup  ## Tables 1 to 4 from five seeds at the paper's scale: hours, resumable; SEEDS="1 2": some of them
-	$(BIN)/python -m tools.spread --data "$(DATA)" --device "$(DEVICE)" $(if $(SEEDS),--seeds $(SEEDS))
+	$(BIN)/python -m tools.spread --data "$(DATA)" --device "$(DEVICE)" $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCHEDULER),--scheduler "$(SCHEDULER)")
 
 pictures: setup  ## Download ImageNet's networks and pictures (600 MB) for four chapters
 	@$(BIN)/python -m tools.fetch

@@ -102,10 +102,10 @@ def chapter_key(chapter: Path, settings: Build) -> str:
 # --- Executing ------------------------------------------------------------------------------------
 
 
-def prepare(settings: Build, jobs: int) -> None:
-    """Fills the store on all cores; chapters then find there what takes long."""
+def prepare(settings: Build, scheduler: str) -> None:
+    """Fills the store on all cores or on a cluster; chapters then find there what takes long."""
     options = [f"--{name}={value}" for name, value in settings.parameters.items()]
-    command = [sys.executable, "-m", "tools.prepare", *options, f"--jobs={jobs}"]
+    command = [sys.executable, "-m", "tools.prepare", *options, f"--scheduler={scheduler}"]
     process = subprocess.Popen(command, start_new_session=True)
     try:
         if process.wait():
@@ -222,13 +222,13 @@ def last_good_page() -> str:
 # --- The command ----------------------------------------------------------------------------------
 
 
-def build(settings: Build, jobs: int) -> None:
+def build(settings: Build, jobs: int, scheduler: str) -> None:
     chapters = find_chapters()
     summaries = [chapter for chapter in chapters if chapter.stem in SUMMARIES]
     for group in ([chapter for chapter in chapters if chapter not in summaries], summaries):
         stale = [chapter for chapter in group if stored_key(chapter) != chapter_key(chapter, settings)]
-        if stale and settings.profile == "paper" and group is not summaries:
-            prepare(settings, jobs)
+        if stale and (settings.profile == "paper" or scheduler) and group is not summaries:
+            prepare(settings, scheduler)
         execute(stale, settings, jobs)
     key = render_key(chapters)
     if rendered_key() == key:
@@ -253,6 +253,7 @@ def data_dir() -> str:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     settings.add_arguments(parser, "quick")
+    settings.add_scheduler(parser)
     parser.add_argument("--jobs", type=int, default=min(4, machine.available_cores()), help="chapters at once")
     return parser.parse_args()
 
@@ -265,13 +266,13 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.jobs < 1:
         raise SystemExit(f"JOBS must be at least 1, not {arguments.jobs}")
-    jobs = vars(arguments).pop("jobs")
+    jobs, scheduler = (vars(arguments).pop(name) for name in ("jobs", "scheduler"))
     signal.signal(signal.SIGTERM, interrupt)
     BUILD.mkdir(exist_ok=True)
     try:
         with FileLock(BUILD / ".lock", timeout=0):
             shutil.rmtree(PARTIAL, ignore_errors=True)
-            build(Build(**vars(arguments), data_dir=data_dir()), jobs)
+            build(Build(**vars(arguments), data_dir=data_dir()), jobs, scheduler)
     except Timeout:
         raise SystemExit("Another build is running in this folder.") from None
     except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """How the machine is shared between processes that run at once."""
 
 import os
+import signal
 import sys
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -19,3 +20,10 @@ def environment(jobs: int) -> dict[str, str]:
     threads = str(max(1, available_cores() // jobs))
     kernels = {"JUPYTER_PATH": f"{sys.prefix}/share/jupyter"}
     return os.environ | dict.fromkeys(THREAD_VARIABLES, threads) | KEEP_MEMORY | kernels
+
+
+def heed_signals() -> None:
+    """SIGTERM and a closed terminal raise KeyboardInterrupt like Ctrl-C; what is ignored, as under nohup, stays so."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)

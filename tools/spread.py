@@ -2,11 +2,12 @@
 
     make spread DATA_DIR=folder                  # five seeds at the paper's scale: hours
     make spread DATA_DIR=folder SEEDS="3 4"      # some of them; what others gave stays
+    make spread SCHEDULER=tcp://host:8786        # on the workers of a Dask cluster
     python -m tools.spread --seeds 1 2 --profile quick
 
 Every seed draws first weights, halves, minibatches, targets and noise anew, and is measured on the same images as the
-recorded values, so that seed 0 gives these. Networks are trained and attacked first, on all cores; what was made lies
-in the store, so that a run which was killed repeats next to nothing.
+recorded values, so that seed 0 gives these. Networks are trained and attacked first, on all cores or on a cluster; what
+was made lies in the store, so that a run which was killed repeats next to nothing.
 
 At the paper's scale what each seed gave is put into results/seeds.csv, in the place of what the same seed gave before.
 Once all the default ones are there, spread_table1.csv ... spread_table4.csv tell mean, smallest and largest value over
@@ -107,12 +108,13 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     settings.add_arguments(parser, "paper", "seed")
-    parser.add_argument("--jobs", type=int, default=machine.available_cores(), help="steps at once")
+    settings.add_scheduler(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     arguments, began = parse_arguments(), time.perf_counter()
+    machine.heed_signals()
     each = [Settings(arguments.profile, arguments.data, arguments.device, seed) for seed in arguments.seeds]
     at_scale = arguments.profile == "paper"
     try:
@@ -121,7 +123,7 @@ def main() -> None:
             check_commit(arguments.seeds, provenance.commit())
     except (ValueError, DataError) as error:
         raise SystemExit(str(error)) from None
-    prepare.carry_out([step for one in each for step in plan.seed(one)], arguments.jobs)
+    prepare.carry_out([step for one in each for step in plan.seed(one)], arguments.scheduler)
     values = by_table({s.seed: tables(plan.begin(s)) for s in tqdm(each, desc="seeds", disable=None)})
     if at_scale:
         facts = provenance.describe(run.profile.name, run.split, str(run.device), run.seeds)

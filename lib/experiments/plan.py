@@ -4,18 +4,24 @@ Every step ends in the store, where the chapters then find it. What a chapter ne
 itself.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
 
 from lib.data import downloads
 from lib.experiments import cars, digits, kinks, photographs, pools, profiles, seeds
 from lib.experiments.digits import Experiment
+from lib.experiments.provenance import PACKAGES
 from lib.experiments.settings import Settings
 from lib.networks import mnist
 from lib.networks.adversarial_training import LayerwiseConfig
 from lib.networks.imagenet import Probe
 from lib.networks.training import DecayRule
+from lib.store import code
 
 # About how long each takes at the paper's scale on one core: for the order, and for the first estimate.
 SECONDS_TO_TRAIN = {
@@ -45,6 +51,18 @@ class Step:
     settings: Settings
     seconds: float
     make: Callable[[Experiment], object]
+    pictures: bool = False  # whether it depends on ImageNet's public files
+
+    def carry_out(self) -> tuple[float, bool]:
+        """Make it in this process; the seconds that took, and whether there was anything to make."""
+        run, began = begin(self.settings), time.perf_counter()
+        before = run.store.num_made
+        self.make(run)
+        return time.perf_counter() - began, run.store.num_made > before
+
+    def facts(self) -> dict[str, str]:
+        """What decides what this process makes of it: two that agree make the same."""
+        return _facts(self.settings, self.pictures)
 
 
 def _train(run: Experiment, name: str, rule: DecayRule = DecayRule.HALF) -> None:
@@ -141,7 +159,8 @@ def _variants(settings: Settings) -> list[Step]:
 
 def _cars(settings: Settings) -> Step:
     """QuocNet, stage by stage."""
-    return Step("QuocNet", settings, SECONDS_TO_LEARN_CARS, partial(_learn_cars, settings=settings))
+    make = partial(_learn_cars, settings=settings)
+    return Step("QuocNet", settings, SECONDS_TO_LEARN_CARS, make, pictures=True)
 
 
 def _pools(settings: Settings) -> list[Step]:
@@ -196,6 +215,7 @@ def _encodings(settings: Settings) -> list[Step]:
             settings,
             SECONDS_TO_ENCODE,
             partial(_encode, settings=settings, piece=piece),
+            pictures=True,
         )
         for piece in range(photographs.num_pieces(train))
     ]
@@ -209,6 +229,7 @@ def _figure5(settings: Settings) -> list[Step]:
             settings,
             SECONDS_TO_ATTACK_PHOTOGRAPHS,
             partial(_attack_photographs, settings=settings, name=name, kind=kind),
+            pictures=True,
         )
         for name in photographs.networks(public_files(settings))
         for kind in range(2)
@@ -246,6 +267,18 @@ def _longest_first(steps: Sequence[Step]) -> list[Step]:
 @cache
 def begin(settings: Settings) -> Experiment:
     return digits.begin("prepare", settings.profile, settings.data, settings.device, settings.seed)
+
+
+@cache
+def _facts(settings: Settings, pictures: bool) -> dict[str, str]:
+    run = begin(settings)
+    files = sorted(public_files(settings)) if pictures else []
+    return {
+        "versions": ", ".join([f"python {python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)]),
+        "code": code.version([Path(__file__)])[:12],
+        "device": str(run.device),
+        "data": ", ".join([run.split.source, run.train.identity[:12], run.test.identity[:12], *files]),
+    }
 
 
 @cache

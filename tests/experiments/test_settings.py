@@ -43,6 +43,25 @@ def test_other_words_are_refused_with_the_choice(name, capsys):
     assert "invalid choice: 'other'" in capsys.readouterr().err
 
 
+def scheduler(*words: str) -> str:
+    parser = argparse.ArgumentParser()
+    settings.add_scheduler(parser)
+    return parser.parse_args(words).scheduler
+
+
+def test_a_scheduler_is_none_or_so_many_processes_or_an_address():
+    assert scheduler() == scheduler("--scheduler=") == ""
+    for word in ("local:1", "local:64", "tcp://10.0.0.1:8786", "tcp://[::1]:8786", "tls://node-7.cluster:8786"):
+        assert scheduler(f"--scheduler={word}") == word
+
+
+@pytest.mark.parametrize("word", "local local:0 local:-1 local:two tcp://host host:8786 http://host:80 Local:2".split())
+def test_another_scheduler_is_refused_with_what_it_may_be(word, capsys):
+    with pytest.raises(SystemExit):
+        scheduler(f"--scheduler={word}")
+    assert f"must be local:N, tcp://host:port or empty, not '{word}'" in capsys.readouterr().err
+
+
 def test_the_choices_are_what_there_is():
     assert set(CHOICES["profile"]) == set(profiles.PROFILES)
     with pytest.raises(ValueError, match="auto, cpu or cuda"):

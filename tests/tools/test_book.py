@@ -269,9 +269,12 @@ def test_make_alone_prints_every_target(target):
 def test_make_hands_its_variables_on():
     command = make("--dry-run", "book", "PROFILE=paper", "DATA=digits", "DEVICE=cpu", "SEED=3", "JOBS=1", "DATA_DIR=.")
     assert '--profile "paper" --data "digits" --device "cpu" --seed "3" --jobs "1"' in command
+    assert "--scheduler" not in command
+    for target in ("book", "spread"):
+        assert '--scheduler "tcp://host:8786"' in make("--dry-run", target, "SCHEDULER=tcp://host:8786")
 
 
-@pytest.mark.parametrize("name", "profile data data_dir device seed seeds jobs".split())
+@pytest.mark.parametrize("name", "profile data data_dir device seed seeds jobs scheduler".split())
 def test_a_variable_in_small_letters_is_refused_with_its_name_in_capitals(name):
     """To make they are two variables, and the quick book would be built without a word."""
     command = ["make", "--dry-run", "book", f"{name}=paper"]
@@ -280,7 +283,9 @@ def test_a_variable_in_small_letters_is_refused_with_its_name_in_capitals(name):
     assert f"{name.upper()}=paper, not {name}=paper" in result.stderr
 
 
-@pytest.mark.parametrize("option", ["--profile=fast", "--data=cifar", "--device=tpu", "--seed=many", "--jobs=0"])
+@pytest.mark.parametrize(
+    "option", ["--profile=fast", "--data=cifar", "--device=tpu", "--seed=many", "--jobs=0", "--scheduler=dask"]
+)
 def test_a_wrong_setting_is_refused(tree, option):
     result = run_build(tree, option)
     assert result.returncode != 0

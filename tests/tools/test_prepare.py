@@ -1,117 +1,84 @@
-"""What chapters need is made by several processes, nothing twice, and nobody goes on working for a killed run."""
+"""How long the rest takes, what is said when steps cannot be made, and that nobody goes on working for a killed run."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from functools import partial
 
 import pytest
-import torch
 
-from lib.experiments import digits
+from lib.experiments import cluster
+from lib.experiments.cluster import Made
 from lib.experiments.plan import Step
 from lib.experiments.settings import Settings
 from tests.conftest import REPOSITORY
 from tools import prepare
 
-torch.set_num_threads(1)
 QUICK = Settings("quick", "digits", "cpu", 0)
 
 
-# --- Several processes ----------------------------------------------------------------------------
-
-
-def keep(run, name):
-    """An artifact that says who made it."""
-    return run.store.call(who_makes, name)
-
-
-def who_makes(name: str) -> dict:
-    time.sleep(1)
-    return {"process": os.getpid(), "threads": torch.get_num_threads()}
-
-
-def step(name: str, make, seconds: float = 60) -> Step:
-    return Step(name, QUICK, seconds, make)
-
-
 @pytest.fixture
-def environment(monkeypatch, tmp_path):
-    """Workers inherit the environment; it is put back afterwards."""
-    monkeypatch.setattr(os, "environ", os.environ)
-    before = dict(os.environ)
-    os.environ["STORE_DIR"] = str(tmp_path)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+def _environment(monkeypatch):
+    """Workers inherit it; it is put back afterwards."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
 
 
-@pytest.mark.usefixtures("environment")
-def test_two_processes_share_the_work_and_a_second_run_has_none(capfd):
-    steps = [step(name, partial(keep, name=name)) for name in "abcd"]
-    prepare.carry_out(steps, jobs=2)
-    told = capfd.readouterr().out.splitlines()
-    assert [line.split("; ")[1].split(", ")[0] for line in told] == [f"{n} of 4 steps done" for n in (1, 2, 3, 4)]
-    assert told[-1].endswith("about 0 min left")
-    run = digits.begin("test", "quick", "digits", "cpu", 0)
-    makers = [keep(run, name) for name in "abcd"]
-    assert len({maker["process"] for maker in makers}) == 2
-    assert os.getpid() not in {maker["process"] for maker in makers}
-    prepare.carry_out(steps, jobs=2)
-    assert capfd.readouterr().out == ""
+@pytest.mark.usefixtures("_environment")
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [(cluster.ClusterError("no scheduler answers"), "no scheduler answers."), (KeyboardInterrupt(), "Interrupted")],
+)
+def test_what_ends_a_run_is_said_in_a_line(monkeypatch, raised, told):
+    def carry_out(*_):
+        raise raised
 
-
-def fail(run):
-    raise ValueError("this one cannot be made")
-
-
-def die(run):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-@pytest.mark.faults
-@pytest.mark.usefixtures("environment")
-def test_a_step_that_fails_is_the_runs_failure():
-    with pytest.raises(ValueError, match="this one cannot be made"):
-        prepare.carry_out([step("bad", fail), step("good", partial(keep, name="good"))], jobs=1)
-
-
-@pytest.mark.faults
-@pytest.mark.usefixtures("environment")
-def test_a_worker_that_dies_is_reported():
-    with pytest.raises(SystemExit, match="killed"):
-        prepare.carry_out([step("dies", die)], jobs=1)
+    monkeypatch.setattr(cluster, "carry_out", carry_out)
+    with pytest.raises(SystemExit) as ended:
+        prepare.carry_out([], "tcp://127.0.0.1:9")
+    assert ended.value.code.strip().startswith(told)
+    assert ended.value.__suppress_context__
 
 
 SLEEPER = """
 import os, time
 from pathlib import Path
-from lib.experiments import plan
+from lib.experiments.plan import Step
 from lib.experiments.settings import Settings
-from tools import prepare
+from tools import machine, prepare
 
 def sleep(run):
     Path("worker").write_text(str(os.getpid()))
     time.sleep(600)
 
 if __name__ == "__main__":
-    settings = Settings("quick", "digits", "cpu", 0)
-    prepare.carry_out([plan.Step("sleep", settings, 1, sleep)], jobs=1)
+    machine.heed_signals()
+    prepare.carry_out([Step("sleep", Settings("quick", "digits", "cpu", 0), 1, sleep)], "local:1")
 """
 
 
 @pytest.mark.faults
-def test_a_killed_run_leaves_nobody_at_work(tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_leaves_nobody_at_work(tmp_path, how):
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "STORE_DIR": str(tmp_path)}
-    with subprocess.Popen([sys.executable, "sleeper.py"], cwd=tmp_path, env=environment) as process:
+    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    options |= {"start_new_session": True, "preexec_fn": listen_to_interrupts}
+    with subprocess.Popen([sys.executable, "sleeper.py"], cwd=tmp_path, env=environment, **options) as process:
         worker = tmp_path / "worker"
         wait_until(lambda: worker.exists() and worker.read_text())
-        process.kill()
-    pid = int(worker.read_text())
-    wait_until(lambda: not is_running(pid))
+        # Ctrl-C in a terminal reaches all of its processes.
+        (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)
+        _, errors = process.communicate(timeout=60)
+    wait_until(lambda: not is_running(int(worker.read_text())))
+    if how != signal.SIGKILL:
+        assert process.returncode == 1
+        assert errors == "\nInterrupted. What is done is kept; the next run goes on from there.\n"
+
+
+def listen_to_interrupts() -> None:
+    """A shell's background jobs, and all that they start, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until(condition, seconds: float = 60) -> None:
@@ -133,12 +100,17 @@ def is_running(pid: int) -> bool:
 
 
 def test_the_rest_takes_as_long_as_expected_times_how_far_the_steps_were_off(capsys):
-    steps = [step("a", fail, 60), step("b", fail, 120), step("c", fail, 240)]
-    clock = prepare.Clock(steps, jobs=2)
-    assert clock.left() == "0 of 3 steps done, about 4 min left"  # (60 + 120 + 240) / 2 / 60 = 3.5
-    clock.tick(steps[0], seconds=180, made=True)  # three times as long
-    assert clock.left() == "1 of 3 steps done, about 9 min left"  # 3 (120 + 240) / 2 / 60
-    assert capsys.readouterr().out == "a, seed 0: 180 s; 1 of 3 steps done, about 9 min left\n"
-    clock.tick(steps[1], seconds=0.1, made=False)  # was there already: tells nothing about the pace
-    assert clock.left() == "2 of 3 steps done, about 6 min left"
+    steps = [Step(name, QUICK, seconds, print) for name, seconds in (("a", 60), ("b", 120), ("c", 240))]
+    clock = prepare.Clock(steps)
+    clock.tell([], 2)
+    assert capsys.readouterr().out == "0 of 3 steps done, about 4 min left\n"  # (60 + 120 + 240) / 2 / 60 = 3.5
+    clock.tell([Made(steps[0], 180, True)], 2)  # three times as long
+    assert (
+        capsys.readouterr().out == "a, seed 0: 180 s; 1 of 3 steps done, about 9 min left\n"
+    )  # 3 (120 + 240) / 2 / 60
+    clock.tell([Made(steps[1], 0.1, False)], 2)  # was there already: tells nothing about the pace
     assert capsys.readouterr().out == ""
+    clock.tell([], 1)
+    assert capsys.readouterr().out == "2 of 3 steps done, about 12 min left\n"
+    clock.tell([], 0)  # all were killed, and start again
+    assert capsys.readouterr().out == "2 of 3 steps done, about 12 min left\n"
