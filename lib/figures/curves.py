@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lib.figures.style import BLUE, COLOURS, GREEN, GREY, ORANGE, VERMILION, finished
+from lib.measures.intervals import Estimate
 
 
 def training_curves(curves: Mapping[str, Sequence[float]], title: str) -> Figure:
@@ -92,6 +93,38 @@ def rates_against_factor(
     figure.supylabel(ylabel, fontsize=9)
     figure.suptitle(title)
     figure.tight_layout()
+    return finished(figure)
+
+
+def rates(
+    at: Sequence[float],
+    panels: Mapping[str, Mapping[str, Sequence[Estimate]]],
+    xlabel: str,
+    title: str,
+    expected: Mapping[str, Sequence[float]] | None = None,
+    ylabel: str = "says the target (%)",
+) -> Figure:
+    """Panels under each other: rates in per cent with their intervals at values from left to right, logarithmic.
+
+    expected : per line's name what theory says, dashed in every panel. Narrow, so that a phone shows its text.
+    """
+    figure, axes = plt.subplots(
+        len(panels), 1, figsize=(4.6, 2.3 * len(panels) + 1.2), sharex=True, squeeze=False, layout="constrained"
+    )
+    for ax, (name, lines) in zip(axes[:, 0], panels.items(), strict=True):
+        for i, (label, found) in enumerate(lines.items()):
+            low, value, high = (np.array([getattr(e, end) for e in found]) for end in ("low", "value", "high"))
+            ax.errorbar(at, value, [value - low, high - value], fmt="os^Dv"[i] + "-", color=COLOURS[i], label=label)
+            if expected:
+                ax.plot(at, expected[label], "--", color=COLOURS[i], linewidth=1)
+        ax.set(xscale="log", xticks=at, xticklabels=[f"{x:g}" for x in at], ylim=(-5, 105), ylabel=ylabel)
+        ax.minorticks_off()
+        ax.set_title(name, fontsize=10)
+        ax.grid(True, which="major")
+    axes[-1, 0].set_xlabel(xlabel)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=10, loc="outside lower center", ncols=2)
+    figure.suptitle(title, fontsize=11)
     return finished(figure)
 
 
