@@ -1,5 +1,7 @@
 """What has been asked of adversarial images since 2013, asked of the networks of Table 1: chapter `since_2013`."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -8,7 +10,7 @@ from lib.attacks.penalized import AttackResult
 from lib.data.dataset import Dataset
 from lib.experiments import seeds
 from lib.experiments.digits import Experiment
-from lib.experiments.generalisation import Generalisation
+from lib.experiments.searches import Attacked
 from lib.measures import averages, effects, intervals, linearity, neighbourhood, smoothing, subspaces, transfer
 from lib.measures.intervals import Estimate
 from lib.networks import mnist
@@ -23,52 +25,57 @@ RIGHT, CERTIFIED, NEAREST = "right for sure (%)", "certified", "attack"  # colum
 COVERED, REFUTED = "of the attack (%)", "refuted"
 
 
-def around(run: Experiment, found: Generalisation) -> Cells:
+def attacked(run: Experiment) -> dict[str, Attacked]:
+    """The networks, and what the paper's attack found for each of them on the training images."""
+    trained, images = {name: run.trained(name) for name in NETWORKS}, run.attacked
+    given = images.inputs, run.targets(images)
+    return {name: Attacked(each.network, *given, run.adversarial(each, images)) for name, each in trained.items()}
+
+
+def around(run: Experiment, attacks: Mapping[str, Attacked]) -> Cells:
     """What each network says around the images that were made for it, `neighbourhood.staying`."""
-    num, targets = run.profile.since.num_around, run.targets(found.images)
-    inputs = found.images.inputs[:num]
-    noise = torch.randn(inputs.shape, generator=seeds.generator(run.seeds.noise)).to(inputs)
     cells = {}
-    for name, network in found.networks.items():
-        said = neighbourhood.staying(network, inputs, found.adversarial[name][:num], targets[:num], noise)
-        for (factor, share), estimate in said.items():
+    for name, few in _few(run, attacks).items():
+        noise = torch.randn(few.inputs.shape, generator=seeds.generator(run.seeds.noise)).to(few.inputs)
+        found = neighbourhood.staying(few.network, few.inputs, few.result.adversarial, few.targets, noise)
+        for (factor, share), estimate in found.items():
             cells[neighbourhood.row(name, factor), neighbourhood.NOISE.format(share)] = estimate
     return cells
 
 
-def steps(run: Experiment, found: Generalisation) -> Cells:
+def steps(run: Experiment, attacks: Mapping[str, Attacked]) -> Cells:
     """How often one step along the gradient is enough, `linearity.reached`."""
-    num, targets = run.profile.since.num_around, run.targets(found.images)
-    cells = {
-        name: linearity.reached(network, found.images.inputs[:num], found.adversarial[name][:num], targets[:num])
-        for name, network in found.networks.items()
+    found = {
+        name: linearity.reached(few.network, few.inputs, few.result.adversarial, few.targets)
+        for name, few in _few(run, attacks).items()
     }
-    return averages.by_cell(cells)
+    return averages.by_cell(found)
+
+
+def _few(run: Experiment, attacks: Mapping[str, Attacked]) -> dict[str, Attacked]:
+    return {name: each.first(run.profile.since.num_around) for name, each in attacks.items()}
 
 
 # --- Directions -----------------------------------------------------------------------------------
 
 
-def directions(run: Experiment, found: Generalisation) -> Cells:
+def directions(run: Experiment) -> Cells:
     """How many orthogonal directions fool a network, and another one, too: means over images that all get right.
 
     Rows are networks and lengths, `directed`. Of each number of directions tried the best counts, image by image.
     """
-    few = found.images.take(run.profile.since.num_directed)
-    right = torch.stack([transfer.predictions(n, few.inputs) == few.labels for n in found.networks.values()]).all(dim=0)
-    known = few.subset(right)
-    cells = {}
+    few, networks = run.attacked.take(run.profile.since.num_directed), {n: run.trained(n).network for n in NETWORKS}
+    right = torch.stack([transfer.predictions(each, few.inputs) == few.labels for each in networks.values()])
+    known, cells = few.subset(right.all(dim=0)), {}
     for name in (STRAIGHT, BENT):
-        networks = {each: found.networks[each] for each in (name, OTHER)}
+        both = {each: networks[each] for each in (name, OTHER)}
         slopes, distance = subspaces.steepest(networks[name], known.inputs, known.labels)
         blind = torch.randn(slopes.shape, generator=seeds.generator(run.seeds.directions)).to(slopes)
         for stddev in LENGTHS:
             length = stddev * mnist.NUM_PIXELS**0.5
-            counted = _most(run, networks, known, slopes, length)
-            found_blindly = _most(run, networks, known, blind, length)
-            values = {FOOL: counted[name], FLAT: subspaces.flat(distance, length), TOO: counted[OTHER]}
-            values[BLIND] = found_blindly[name]
-            cells |= {(directed(name, stddev), c): intervals.mean(v.cpu().numpy()) for c, v in values.items()}
+            aimed, random = (_most(run, both, known, way, length) for way in (slopes, blind))
+            counts = {FOOL: aimed[name], FLAT: subspaces.flat(distance, length), TOO: aimed[OTHER], BLIND: random[name]}
+            cells |= {(directed(name, stddev), c): intervals.mean(v.cpu().numpy()) for c, v in counts.items()}
     return cells
 
 
