@@ -42,10 +42,10 @@ def test_a_linear_network_is_fooled_in_all_the_directions_that_its_nearest_plane
     assert len(cells) == 2 * len(since.LENGTHS) * 4
     for stddev in since.LENGTHS:
         row = since.directed(since.STRAIGHT, stddev)
-        assert cells[row, since.FOOL].value >= cells[row, since.FLAT].value > 0
+        assert cells[row, since.FOOL].value >= cells[row, since.FLAT].value
         assert cells[row, since.TOO].value <= cells[row, since.FOOL].value
     near, far = (cells[since.directed(since.BENT, stddev), since.FLAT].value for stddev in since.LENGTHS)
-    assert near < far
+    assert 0 <= near < far
 
 
 def test_no_smoothed_majority_is_lost_within_its_radius(run):

@@ -76,7 +76,7 @@ def test_what_fools_another_network_counts_only_where_it_fools_the_first(plane):
     length = 3 * float(distance.max())
 
     def always_wrong(images):
-        return -network(inputs.mean(dim=0)[None] + 0 * images)
+        return 1 - never_wrong(images)
 
     def never_wrong(images):
         return nn.functional.one_hot(labels.repeat_interleave(len(images) // len(labels)), 2).float()
