@@ -13,7 +13,8 @@
 # :::
 #
 # If a network can be fooled by images that it has never seen, show them to it. The paper does so in a single paragraph, and
-# with a twist that nobody has followed up: {term}`adversarial examples <adversarial example>` are made not only for the pixels, but **for the output of
+# with a twist that few have followed up ([](since_2013)): {term}`adversarial examples <adversarial example>` are made not only for the
+# pixels, but **for the output of
 # every layer**, and each trains the layers above. A 100-100-10 network gets below 1.2 % test error this way, it says; with
 # {term}`weight decay` alone 1.6 %, with dropout around 1.3 %. (The first version of the same paragraph says below 2 %, 6 % and 3 %.
 # Its own Table 1 has 1.64 % for the same network with weight decay alone.)

@@ -75,6 +75,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         {"paper": (["a", "b"], ["a", "b"], np.array([[100, 20], [np.nan, 100]]))}, "Title"
     ),
     "rates_against_factor": lambda: curves.rates_against_factor([0, 1, 2], {"a": {"noise": [1, 2, 3]}}, "Title"),
+    "rates": lambda: curves.rates(
+        [1, 2], {"a": {"net": [Estimate(50, 40, 60, 9)] * 2}}, "length", "Title", expected={"net": [50, 40]}
+    ),
     "distortion_histograms": lambda: comparisons.distortion_histograms(DISTORTIONS, {"softmax 1": 0.14}, "Title"),
     "picture_rows": lambda: grids.picture_rows(
         {"units": {"unit 3": IMAGES[:4], "unit 5": IMAGES[4:8]}, "random": {"direction 1": IMAGES[:4]}}, "Title"

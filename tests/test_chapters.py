@@ -398,6 +398,13 @@ def test_every_citation_is_in_the_bibliography(page):
     assert cited - known == set()
 
 
+def test_every_source_can_be_followed():
+    """By a DOI, a number of arXiv's or an address: all but one, which has none."""
+    entries = re.split(r"^@", (REPOSITORY / "references.bib").read_text(), flags=re.MULTILINE)[1:]
+    bare = [entry for entry in entries if not re.search(r"^  (doi|eprint|url) *= \{\S+\}", entry, re.MULTILINE)]
+    assert [re.search(r"\{([^,]+),", entry)[1] for entry in bare] == ["romano2006appropriate"]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_to_a_page_leads_to_a_page(page):
     folder = Path(page).parent

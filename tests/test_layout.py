@@ -100,13 +100,11 @@ def test_every_module_has_its_tests_and_every_test_file_its_module(name):
 
 # The library's public face: what README, or whoever takes lib for his own network, calls and no chapter does.
 FACE = {
-    "lib.attacks.penalized.find_nearest_adversarial",  # Table 1's question for any label but the right one
     "lib.data.mnist_files.read_idx",  # an IDX file of one's own
     "lib.record.claims.WORDS",  # what may stand in results/claims.csv
 }
 # Used in their own modules alone, and public all the same.
 AT_HOME = {
-    "lib.attacks.perturbations.directions",
     "lib.measures.bases.label_counts",
     "lib.measures.transfer.complement",
 }

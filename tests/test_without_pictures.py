@@ -23,7 +23,8 @@ FILES = ("SqueezeNet 1.1", "AlexNet", "imagenet-sample", "Tiny ImageNet")
 WEIGHTS = {"SqueezeNet 1.1": "weights/squeezenet1_1.safetensors", "AlexNet": "weights/alexnet_features.safetensors"}
 FOLDERS = {"imagenet-sample": "imagenet-sample", "Tiny ImageNet": "tiny-imagenet"}
 WITH_PICTURES = ["units", "bases", "imagenet", "spectral_analysis"]  # those that ask for any of FILES
-OTHERS = ["framework", "formal_attack", "how_near", "cross_model", "cross_training_set", "certificates", "verdict"]
+OTHERS = ["framework", "formal_attack", "how_near", "cross_model", "cross_training_set", "certificates"]
+OTHERS += ["since_2013", "verdict"]
 MAX_COLUMNS, WIDE_TABLES = 6, 1
 
 

@@ -57,6 +57,16 @@ class PoolsScale:
 
 
 @dataclass(frozen=True)
+class SinceScale:
+    """Chapter `since_2013`: on how many images, and how often noise is drawn."""
+
+    num_around: int  # images that noise is put around, and from which a single step is taken
+    num_directed: int  # images whose orthogonal directions are counted
+    num_smoothed: int  # images that a smoothed network is asked about
+    num_votes: int  # draws of noise for each of them
+
+
+@dataclass(frozen=True)
 class Profile:
     """The scale of everything. None means all there are."""
 
@@ -80,6 +90,7 @@ class Profile:
     photographs: PhotographsConfig
     cars: CarsConfig
     pools: PoolsScale
+    since: SinceScale
     attack: AttackConfig = field(default_factory=AttackConfig)
 
 
@@ -142,6 +153,7 @@ _PROFILES = (
             pools=PoolsConfig(size=400),
             num_asked=50,
         ),
+        since=SinceScale(num_around=200, num_directed=50, num_smoothed=20, num_votes=1000),
     ),
     Profile(
         name="paper",
@@ -191,6 +203,7 @@ _PROFILES = (
             pools=PoolsConfig(),
             num_asked=1000,
         ),
+        since=SinceScale(num_around=10_000, num_directed=1000, num_smoothed=200, num_votes=10_000),
     ),
 )
 PROFILES = {profile.name: profile for profile in _PROFILES}

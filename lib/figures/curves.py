@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lib.figures import style
 from lib.figures.style import BLUE, COLOURS, GREEN, INK, ORANGE, VERMILION, finished
+from lib.measures.intervals import Estimate
 
 STROKES = ("-", "--", "-.", ":")
 
@@ -86,6 +87,34 @@ def rates_against_factor(
         ax.set_title("\n".join(style.broken([network], 24)))
         ax.grid(True, which="major")
     style.label(axes, "perturbation times", ylabel)
+    style.key(figure)
+    return finished(figure)
+
+
+def rates(
+    at: Sequence[float],
+    panels: Mapping[str, Mapping[str, Sequence[Estimate]]],
+    xlabel: str,
+    title: str,
+    expected: Mapping[str, Sequence[float]] | None = None,
+    ylabel: str = "says the target (%)",
+) -> Figure:
+    """Panels under each other: rates in per cent with their intervals at values from left to right, logarithmic.
+
+    expected : per line's name what theory says, dashed in every panel.
+    """
+    figure, axes = style.panels(len(panels), 2.1, title, columns=1, sharex=True)
+    for ax, (name, lines) in zip(axes, panels.items(), strict=True):
+        for i, (label, found) in enumerate(lines.items()):
+            low, value, high = (np.array([getattr(e, end) for e in found]) for end in ("low", "value", "high"))
+            ax.errorbar(at, value, [value - low, high - value], fmt="os^Dv"[i] + "-", color=COLOURS[i], label=label)
+            if expected:
+                ax.plot(at, expected[label], "--", color=COLOURS[i], linewidth=1)
+        ax.set(xscale="log", xticks=at, xticklabels=[f"{x:g}" for x in at], ylim=(-5, 105))
+        ax.minorticks_off()
+        ax.set_title("\n".join(style.broken([name], 40)))
+        ax.grid(True, which="major")
+    style.label(axes, xlabel, ylabel)
     style.key(figure)
     return finished(figure)
 

@@ -196,3 +196,12 @@ def framework(tables: Tables) -> str:
     found, allowed = _values(tables, "table1", list(reference)), claims.limit("table1-errors")
     within = sum(abs(found - list(reference.values())) <= allowed)
     return f"Of the {len(reference)} errors that Table 1 prints for them, {within} come out within {allowed:g} points."
+
+
+@asks("since_2013", "What of it has held up, and were adversarial images the rare pockets that they were taken for?")
+def since_2013(tables: Tables) -> str:
+    (kept,) = _values(tables, "since_around", [(f"{NEAR}, 1.1 times as far", "noise 1 times as long (%)")])
+    return (
+        f"A tenth farther than the attack went, noise as long as the change leaves {kept:.0f} % of the images made for "
+        f"{NEAR} what they were made to be: {'regions' if kept > 50 else 'pockets'}."
+    )

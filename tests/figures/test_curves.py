@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lib.figures import curves
+from lib.measures.intervals import Estimate
 
 torch.set_num_threads(1)
 
@@ -33,3 +34,15 @@ def test_the_star_marks_the_largest_norm_and_dots_the_coarse_grid_within_half_a_
     row, column = np.unravel_index(picture.get_array().argmax(), (8, 8))
     assert left + (column + 0.5) * (right - left) / 8 == pytest.approx(-0.25)
     assert bottom + (row + 0.5) * (top - bottom) / 8 == pytest.approx(0.125)
+
+
+def test_rates_stand_where_they_belong_with_what_theory_says_beside_them():
+    found = {"net": [Estimate(20, 10, 40, 9), Estimate(60, 50, 70, 9)]}
+    figure = curves.rates([0.5, 8], {"a": found, "b": found}, "length", "Title", {"net": [30, 50]})
+    assert [ax.get_title() for ax in figure.axes] == ["a", "b"]
+    measured, expected = (
+        line for line in figure.axes[1].lines if len(line.get_xdata()) == 2 and line.get_linestyle() != "None"
+    )
+    assert measured.get_xydata().tolist() == [[0.5, 20], [8, 60]]
+    assert expected.get_xydata().tolist() == [[0.5, 30], [8, 50]]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["net"]

@@ -40,6 +40,7 @@ def every(rows, columns, value: float) -> dict:
 OTHERS = (*TABLE1, "Conv")
 ERRORS = [cell for cell in ledger.digits("table1") if cell[1] != "distortion"]
 LOUD = every([f"{name} amplified to 0.1" for name in HALVES], HALVES, 60)
+AROUND = ("100-100-10, 1.1 times as far", "noise 1 times as long (%)")
 # Tables, and what must be said of them.
 SAID = {
     "formal_attack": ({"table1": every(["100-100-10"], ["distortion"], 0.1)}, "By 26 of 255 levels"),
@@ -73,6 +74,7 @@ SAID = {
         {"table1": {cell: effects.exactly(ledger.printed("table1")[cell] + (i < 3)) for i, cell in enumerate(ERRORS)}},
         f"Of the {len(ERRORS)} errors that Table 1 prints for them, {len(ERRORS) - 3} come out",
     ),
+    "since_2013": ({"since_around": {AROUND: effects.exactly(93)}}, "leaves 93 % of the images"),
 }  # fmt: skip
 
 
@@ -87,6 +89,12 @@ def test_an_answer_says_what_its_tables_say(chapter):
 def test_more_errors_are_not_called_fewer():
     tables = {"adversarial_training": every([ALL], [ERROR], 2) | every([DECAY], [ERROR], 1.6)}
     assert "25 % more errors" in QUESTIONS["adversarial_training"].answer(tables)
+
+
+def test_what_noise_drives_away_is_called_a_pocket():
+    for kept, word in ((93, "regions."), (7, "pockets.")):
+        tables = {"since_around": {AROUND: effects.exactly(kept)}}
+        assert QUESTIONS["since_2013"].answer(tables).endswith(word)
 
 
 def test_a_photograph_that_resists_is_not_left_out():
