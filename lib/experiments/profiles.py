@@ -57,6 +57,16 @@ class PoolsScale:
 
 
 @dataclass(frozen=True)
+class UnsaidConfig:
+    """Chapter `unsaid`: what is tried where the paper leaves a choice."""
+
+    num_images: int  # on which the attack is read otherwise
+    divisors: tuple[float, ...] = (0.5, 1, 2, 3, 5, 10, 784)  # of the decay; a softmax has 10 outputs, 784 inputs
+    decays: tuple[int, ...] = (10, 100, 1000)  # times that of 100-100-10
+    shares: tuple[int, ...] = (3, 10, 30)  # it is trained on one of so many images
+
+
+@dataclass(frozen=True)
 class Profile:
     """The scale of everything. None means all there are."""
 
@@ -80,6 +90,7 @@ class Profile:
     photographs: PhotographsConfig
     cars: CarsConfig
     pools: PoolsScale
+    unsaid: UnsaidConfig
     attack: AttackConfig = field(default_factory=AttackConfig)
 
 
@@ -142,6 +153,7 @@ _PROFILES = (
             pools=PoolsConfig(size=400),
             num_asked=50,
         ),
+        unsaid=UnsaidConfig(num_images=30),
     ),
     Profile(
         name="paper",
@@ -191,6 +203,7 @@ _PROFILES = (
             pools=PoolsConfig(),
             num_asked=1000,
         ),
+        unsaid=UnsaidConfig(num_images=1000),
     ),
 )
 PROFILES = {profile.name: profile for profile in _PROFILES}

@@ -142,3 +142,23 @@ def norm_by_frequency(norms: np.ndarray, coarse: np.ndarray, title: str) -> Figu
     bar.outline.set_edgecolor(GREY)
     figure.tight_layout()
     return finished(figure)
+
+
+def off_by_divisor(divisors: Sequence[float], off: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
+    """Points by which each network's errors exceed the printed ones, against what its decay is divided by.
+
+    off : {network: {error: values}}: a colour for each network, a stroke for each error.
+    """
+    figure, ax = plt.subplots(figsize=(4.8, 4.2), layout="constrained")
+    ax.axhline(0, color=GREY, linewidth=1)
+    for i, (network, errors) in enumerate(off.items()):
+        for stroke, (error, values) in zip("-:", errors.items(), strict=True):
+            name = f"{network}, {error.removesuffix(' (%)')}"
+            ax.plot(divisors, values, stroke, color=COLOURS[i], marker="osD"[i], markersize=4, label=name)
+    ax.set(xscale="log", xlabel="k", ylabel="above the printed error (points)", ylim=(-8, 8))
+    ax.set_xticks(divisors, [f"{k:g}" for k in divisors])
+    ax.minorticks_off()
+    ax.grid(True)
+    figure.suptitle(title)
+    figure.legend(loc="outside lower center", ncols=1)
+    return finished(figure)

@@ -33,3 +33,13 @@ def test_the_star_marks_the_largest_norm_and_dots_the_coarse_grid_within_half_a_
     row, column = np.unravel_index(picture.get_array().argmax(), (8, 8))
     assert left + (column + 0.5) * (right - left) / 8 == pytest.approx(-0.25)
     assert bottom + (row + 0.5) * (top - bottom) / 8 == pytest.approx(0.125)
+
+
+def test_errors_have_a_colour_for_each_network_and_a_stroke_for_each_error():
+    off = {"a": {"training error (%)": [1, 0], "test error (%)": [2, 1]}, "b": {"training error (%)": [3, 2]}}
+    off["b"]["test error (%)"] = [0, -1]
+    _, *lines = curves.off_by_divisor([1, 10], off, "Title").axes[0].lines
+    assert [line.get_label() for line in lines] == [f"{n}, {e} error" for n in "ab" for e in ("training", "test")]
+    assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
+    assert [line.get_linestyle() for line in lines] == ["-", ":"] * 2
+    assert lines[3].get_xydata().tolist() == [[1, 0], [10, -1]]
