@@ -98,7 +98,7 @@ missed = averages.off(targets.told, paper, five, targets.columns)
 fits = candidates.ratios(targets.told, paper, names, targets.columns)
 comparisons.candidates(fits, "To which class did the paper attack?")
 
-# %% tags=["hide-input"]
+# %%
 tell(targets_source=targets.source, num_reread=targets.n)
 tell(target_name=readings.best(missed))
 tell(off_random=(missed[candidates.RANDOM], ".0f"))
@@ -204,17 +204,17 @@ tell(search_name=readings.best(missed), off_best=(min(missed.values()), ".0f"))
 
 # %%
 rates = candidates.kinds(ledger.digits("table2") | ledger.digits("table4"))
-excess = candidates.beyond_chance(rates[candidates.MADE], range(20, 1001))
+made = rates[candidates.MADE]
+excess = candidates.beyond_chance(made, range(20, 1001))
 likely = sorted(excess, key=excess.get, reverse=True)
+beside = [value for value in made if not transfer.is_share_of(value)]
 
 # %% mystnb={"figure": {"caption": "The rates of Tables 2 and 4 that are printed with decimals, ten per cent a line, on a comb of 256ths. Most of those that were made for a network lie on a tooth; of those under weak noise few do.", "name": "fig-comb"}, "image": {"alt": "Ten lines of short vertical teeth, and on them circles for the rates of images made for networks, and other signs for those under noise."}}
 comparisons.comb(rates, 256, "Rates on a comb of 256ths")
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
-made = rates[candidates.MADE]
 tell(num_rates=len(made), likely=likely[0], next_likely=likely[1])
-tell(num_on_comb=sum(map(transfer.is_share_of, made)))
-beside = [value for value in made if not transfer.is_share_of(value)]
+tell(num_on_comb=len(made) - len(beside))
 tell(beside_list=markdown.listed(beside))
 heads = ["rates", "printed", "on the comb", "by chance", "chance of as many"]
 caption = "How many printed rates are multiples of 1/256, as far as their digits go."
@@ -244,17 +244,15 @@ conv1 = [f"conv1, {network}" for network in ("AlexNet", "Caffe's")]
 both = five_norms.told.grid(conv1, ["upper on a torus", "upper as printed"])
 times = both[:, 0] / both[:, 1]
 fell = [five_norms.printed["conv1", f"upper ({version})"] for version in ("v1", "v4")]
-
-# %% tags=["hide-input"]
 tell(norms_source=five_norms.source, times=markdown.span(times, ".2f"))
 tell(first_norm=fell[0], last_norm=fell[1], fell=(fell[0] / fell[1], ".2f"))
 
 # %% [markdown]
-# **Answer.** {glue:text}`norms_source`, the formula is too small by a factor of {glue:text}`times`, which is the stride, 4. From
+# **Answer.** {glue:text}`norms_source`, the formula is too small by a factor of {glue:text}`times`; the stride is 4. From
 # {glue:text}`first_norm` to {glue:text}`last_norm` it is a factor of {glue:text}`fell`, neither 4 nor 16.
 #
-# **How sure.** Of the factor in the formula quite: it is mathematics, and tested on small matrices. Of what the authors computed not at
-# all: {numref}`tab-first` has six ways, and none leads to both numbers.
+# **How sure.** Of the formula's factor quite: that is mathematics, and tested on small matrices. Of what the authors
+# computed not at all: {numref}`tab-first` has six ways, and the paper's own weights are not to be had.
 #
 # ## Which amplification, and by 40 % of what?
 #
@@ -288,27 +286,27 @@ tell(from_large=(-effects.percent_off(0.06, 0.1), ".0f"))
 #
 # **Experiment.** All networks of Table 1, both ways.
 
-# %% mystnb={"markdown_format": "myst"}
+# %%
 noise = run.table("unsaid_noise", unsaid.under_noise(run))
-caption = "How often each network is right under noise of standard deviation 1."
-columns = [unsaid.NOISE, unsaid.CLAMPED]
-Markdown(noise.show(columns, caption=caption, name="tab-noise-one", rows=names))
+columns, told = [unsaid.NOISE, unsaid.CLAMPED], noise.told
+nearest = min(told, key=lambda cell: abs(told[cell] - 51))
+most = noise.told.grid(names, columns).max(axis=0)
 
-# %% tags=["hide-input"]
-correct = {cell: value for cell, value in noise.told.items() if cell[0] in names}
-nearest = min(correct, key=lambda cell: abs(correct[cell] - 51))
+# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 tell(noise_source=noise.source, noise_name=nearest[0], kind_name=nearest[1])
-tell(nearest_rate=(correct[nearest], ".1f"))
-drop = [max(value for cell, value in correct.items() if cell[1] == c) for c in columns]
-tell(most_raw=(drop[0], ".1f"), most_clamped=(drop[1], ".1f"))
+tell(nearest_rate=(told[nearest], ".1f"))
+tell(most_raw=(most[0], ".1f"), most_clamped=(most[1], ".1f"))
+caption = "How often each network is right under noise of standard deviation 1."
+Markdown(noise.show(columns, caption=caption, name="tab-noise-one", rows=names))
 
 # %% [markdown]
 # **Answer.** {glue:text}`noise_source`, nearest to 51 % comes {glue:text}`noise_name` with {glue:text}`nearest_rate` % (column
 # "{glue:text}`kind_name`"). The best network is right on {glue:text}`most_raw` % of the images under the noise as it is, and on
 # {glue:text}`most_clamped` % when it is clamped.
 #
-# **How sure.** The caption names 200-200-10 for the picture beside it, which speaks for that network. One rate among twelve that comes near is little to go by, though. And if the paper's *pictures* of noise were clamped
-# for printing, as they must be, then what one reads in them is not what the network was given.
+# **How sure.** The caption names 200-200-10 for the picture beside it, which speaks for that network; but one rate among
+# twelve that comes near is little to go by. And the *pictures* of noise were clamped, as everything is that gets printed:
+# if the noise was not, then what one reads in them is not what the network was given.
 #
 # ## Six per cent?
 #
@@ -320,16 +318,16 @@ tell(most_raw=(drop[0], ".1f"), most_clamped=(drop[1], ".1f"))
 #
 # **Experiment.** Train with more decay, and on fewer images.
 
-# %% mystnb={"markdown_format": "myst"}
+# %%
 six = run.table("unsaid_six", unsaid.of_six_per_cent(run))
+errors = {row: estimate.value for row, estimate in six.column(unsaid.TEST).items()}
+closest = min(errors, key=lambda row: abs(errors[row] - 6))
+
+# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+tell(six_source=six.source, six_name=closest, six_error=(errors[closest], ".1f"))
 caption = "Test error of 100-100-10, trained otherwise."
 shape = {"name": "tab-six", "index": "trained"}
 Markdown(six.show([unsaid.TEST], caption=caption, **shape))
-
-# %% tags=["hide-input"]
-errors = {row: estimate.value for row, estimate in six.column(unsaid.TEST).items()}
-closest = min(errors, key=lambda row: abs(errors[row] - 6))
-tell(six_source=six.source, six_name=closest, six_error=(errors[closest], ".1f"))
 
 # %% [markdown]
 # **Answer.** {glue:text}`six_source`, "{glue:text}`six_name`" comes nearest to 6 %, with {glue:text}`six_error` %. What pools of adversarial

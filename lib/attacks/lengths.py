@@ -15,11 +15,13 @@ LEAST_PRICE = 1e-5  # where they give up
 NUM_BISECTIONS = 5  # of a factor of 2: to 2 %
 
 
+@torch.enable_grad()
 def to_every_class(network: Network, inputs: Tensor, num_classes: int, config: AttackConfig) -> Tensor:
     """Distortions (N, num_classes) of the paper's attack to each class: 0 where it is given already, inf where none is
     found. Errors as in `penalized.find_adversarial`."""
-    classes = [torch.full((len(inputs),), k, device=inputs.device) for k in range(num_classes)]
-    found = [penalized.find_adversarial(network, inputs, targets, config) for targets in classes]
+    first = torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device)
+    network, inputs, first = penalized.checked(network, inputs, first)
+    found = [penalized.search(network, inputs, first + k, config) for k in range(num_classes)]
     return torch.stack([result.distortion for result in found], dim=1)
 
 
@@ -43,8 +45,8 @@ def at_price(
         (gradient,) = torch.autograd.grad(value.sum(), images)
         return value.detach(), gradient
 
-    tolerance = config.inner_tolerance * penalized.loss_gradient(network, inputs, targets).norm(dim=1)
     first_step = 1e-2 * inputs.shape[1] ** 0.5  # rms 0.01, as on |r|
+    tolerance = config.inner_tolerance * 2 * c * first_step  # of the price's gradient, 2 c |r|, at a short r
     images = lbfgs.minimize(objective, inputs, 0.0, 1.0, tolerance, first_step, config=config.solver).minimizer
     with torch.no_grad():
         reached = penalized.says(network(images), targets)
