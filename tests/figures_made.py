@@ -98,6 +98,14 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "distances": lambda: comparisons.distances(
         {"softmax 1": {"product": IMAGES[:, 0] + 0.1, "attack": IMAGES[:, 1] + 1}}, "Title"
     ),
+    "candidates": lambda: comparisons.candidates(
+        {"mean": {"softmax 1": 0.9, "AE400-10": 1.1}, "pooled": {"softmax 1": 1.0}}, "Title"
+    ),
+    "candidates, none": lambda: comparisons.candidates({"mean": {}}, "Title"),
+    "comb": lambda: comparisons.comb({"adversarial": ["0.4", "98.05"], "noise": ["5.1"]}, 256, "Title"),
+    "off_by_divisor": lambda: curves.off_by_divisor(
+        [1, 2, 10], {"softmax 1": {"training error (%)": [1, 0, -1], "test error (%)": [2, 1, 0]}}, "Title"
+    ),
     "bounds_beside": lambda: comparisons.bounds_beside(
         {"a": [2.0, 3.0], "b": [float("nan"), 1.0]}, ["x", "y"], "Title"
     ),

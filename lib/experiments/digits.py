@@ -117,8 +117,21 @@ class Experiment:
 
     def trained(self, name: str, rule: DecayRule = DecayRule.HALF, images: Dataset | None = None) -> Trained:
         """The network `name`, trained on `images` (default: the training images). Raises KeyError for another name."""
-        images = (images or self.train).to(self.device)
-        recipe = self.recipe(mnist.SPECS[name], rule)
+        return self.fitted(self.recipe(mnist.SPECS[name], rule), images or self.train)
+
+    def with_decay(self, name: str, factor: float) -> Trained:
+        """The network `name`, trained with `factor` times the weight decay that the book gives it."""
+        spec = mnist.SPECS[name]
+        scaled = replace(spec, decay=tuple(factor * lam for lam in spec.decay))
+        return self.fitted(self.recipe(scaled, DecayRule.HALF), self.train)
+
+    def part(self, share: int) -> Dataset:
+        """The first training images, one of so many."""
+        return self.train.take(len(self.train) // share)
+
+    def fitted(self, recipe: Recipe, images: Dataset) -> Trained:
+        """What comes of a recipe on these images."""
+        images = images.to(self.device)
         fitted = self.store.call(recipes.fit, recipe, images.inputs, images.labels)
         network = mnist.build(recipe.spec, seeds.generator(recipe.init))
         network.load_state_dict(fitted.state)

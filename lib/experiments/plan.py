@@ -69,6 +69,14 @@ def _train(run: Experiment, name: str, rule: DecayRule = DecayRule.HALF) -> None
     run.trained(name, rule)
 
 
+def _train_with_decay(run: Experiment, name: str, factor: float) -> None:
+    run.with_decay(name, factor)
+
+
+def _train_on_part(run: Experiment, name: str, share: int) -> None:
+    run.trained(name, images=run.part(share))
+
+
 def _train_again(run: Experiment, name: str, seed: int) -> None:
     run.with_seed(seed).trained(name)
 
@@ -154,6 +162,31 @@ def _variants(settings: Settings) -> list[Step]:
         for rule in DecayRule
         if rule is not DecayRule.HALF
         for name in mnist.LINEAR
+    ]
+
+
+def _unsaid(settings: Settings, name: str = "100-100-10") -> list[Step]:
+    """Chapter `unsaid`: linear networks with other decays than the book's; more decay and fewer images for one."""
+    scale = begin(settings).profile.unsaid
+    factors = {linear: [2 / k for k in scale.divisors if k != 2] for linear in mnist.LINEAR} | {name: scale.decays}
+    decayed = [
+        Step(
+            f"{each}, decay times {factor:g}",
+            settings,
+            SECONDS_TO_TRAIN.get(each, SOME_SECONDS),
+            partial(_train_with_decay, name=each, factor=factor),
+        )
+        for each, some in factors.items()
+        for factor in some
+    ]
+    return decayed + [
+        Step(
+            f"{name} on 1/{share} of the images",
+            settings,
+            SECONDS_TO_TRAIN.get(name, SOME_SECONDS) / share,
+            partial(_train_on_part, name=name, share=share),
+        )
+        for share in scale.shares
     ]
 
 
@@ -245,6 +278,7 @@ def book(settings: Settings) -> list[Step]:
                 *_networks(settings),
                 *_convolutional(settings, run.profile.units.num_networks),
                 *_variants(settings),
+                *_unsaid(settings),
                 *_encodings(settings),
                 _cars(settings),
                 *_pools(settings),

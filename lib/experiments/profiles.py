@@ -67,6 +67,16 @@ class SinceScale:
 
 
 @dataclass(frozen=True)
+class UnsaidConfig:
+    """Chapter `unsaid`: what is tried where the paper leaves a choice."""
+
+    num_images: int  # on which the attack is read otherwise
+    divisors: tuple[float, ...] = (0.5, 1, 2, 3, 5, 10, 784)  # of the decay; a softmax has 10 outputs, 784 inputs
+    decays: tuple[int, ...] = (10, 100, 1000)  # times that of 100-100-10
+    shares: tuple[int, ...] = (3, 10, 30)  # it is trained on one of so many images
+
+
+@dataclass(frozen=True)
 class Profile:
     """The scale of everything. None means all there are."""
 
@@ -90,6 +100,7 @@ class Profile:
     photographs: PhotographsConfig
     cars: CarsConfig
     pools: PoolsScale
+    unsaid: UnsaidConfig
     since: SinceScale
     attack: AttackConfig = field(default_factory=AttackConfig)
 
@@ -153,6 +164,7 @@ _PROFILES = (
             pools=PoolsConfig(size=400),
             num_asked=50,
         ),
+        unsaid=UnsaidConfig(num_images=30),
         since=SinceScale(num_around=200, num_directed=50, num_smoothed=20, num_votes=1000),
     ),
     Profile(
@@ -203,6 +215,7 @@ _PROFILES = (
             pools=PoolsConfig(),
             num_asked=1000,
         ),
+        unsaid=UnsaidConfig(num_images=1000),
         since=SinceScale(num_around=10_000, num_directed=1000, num_smoothed=200, num_votes=10_000),
     ),
 )

@@ -206,3 +206,42 @@ def bounds_beside(series: Mapping[str, Sequence[float]], rows: Sequence[str], ti
     style.plain(ax.xaxis)
     style.key(figure)
     return finished(figure)
+
+
+def candidates(ratios: Mapping[str, Mapping[str, float]], title: str, xlabel: str = "ours over the paper's") -> Figure:
+    """A line for each candidate and on it a sign for each network, logarithmic; at 1 ours is what the paper prints."""
+    networks = list(dict.fromkeys(name for row in ratios.values() for name in row))
+    figure, (ax,) = style.panels(1, 0.55 * len(ratios) + 0.6, title)
+    ax.axvline(1, color=VERMILION, linestyle="--", label="the paper")
+    for i, name in enumerate(networks):
+        found = {place: row[name] for place, row in enumerate(ratios.values()) if name in row}
+        ax.plot(found.values(), found, "osD^vP"[i], color=COLOURS[i], linestyle="none", label=name)
+    for place, candidate in enumerate(ratios):  # above its line: beside it a phone has no room
+        ax.text(0.01, place - 0.3, candidate, transform=ax.get_yaxis_transform(), va="center")
+    ax.set(xscale="log", xlabel=xlabel, ylim=(len(ratios) - 0.6, -0.8), yticks=range(len(ratios)))
+    ax.tick_params(axis="y", length=0, labelleft=False)
+    ax.margins(x=0.1)
+    style.plain(ax.xaxis)
+    ax.grid(True, axis="y")
+    style.key(figure)
+    return finished(figure)
+
+
+def comb(rates: Mapping[str, Sequence[str]], size: int, title: str) -> Figure:
+    """A ruler of per cents whose teeth are the multiples of 1 / size, ten per cent a line, and on it printed rates.
+
+    rates : by the kind of images that they are of, as printed; each is as wide as its digits leave it.
+    """
+    figure, (ax,) = style.panels(1, 4.2, title)
+    teeth = 100 * np.arange(size) / size
+    ax.vlines(teeth % 10, teeth // 10 - 0.25, teeth // 10 + 0.25, color=INK, linewidth=0.7)
+    for i, (kind, printed) in enumerate(rates.items()):
+        values = np.array([float(value) for value in printed])
+        half = [0.5 * 10 ** -len(value.partition(".")[2]) for value in printed]
+        marks = {"fmt": "osD^v"[i], "color": COLOURS[i], "markersize": 5, "alpha": 0.9, "label": kind}
+        ax.errorbar(values % 10, values // 10 - 0.12 + 0.12 * i, xerr=half, **marks)
+    ax.set_yticks(range(10), [f"{10 * line} + " for line in range(10)])
+    ax.set(xlabel="per cent", xlim=(-0.2, 10.2), ylim=(9.6, -0.6))
+    ax.spines["left"].set_visible(False)
+    style.key(figure)
+    return finished(figure)

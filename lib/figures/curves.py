@@ -161,3 +161,22 @@ def norm_by_frequency(norms: np.ndarray, coarse: np.ndarray, title: str) -> Figu
     bar.outline.set_edgecolor(INK)
     style.key(figure)
     return finished(figure)
+
+
+def off_by_divisor(divisors: Sequence[float], off: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
+    """Points by which each network's errors exceed the printed ones, against what its decay is divided by.
+
+    off : {network: {error: values}}: a colour for each network, a stroke for each error.
+    """
+    figure, (ax,) = style.panels(1, 3.2, title)
+    ax.axhline(0, color=INK, linewidth=1)
+    for i, (network, errors) in enumerate(off.items()):
+        for stroke, (error, values) in zip("-:", errors.items(), strict=True):
+            name = f"{network}, {error.removesuffix(' (%)')}"
+            ax.plot(divisors, values, stroke, color=COLOURS[i], marker="osD"[i], markersize=4, label=name)
+    ax.set(xscale="log", xlabel="k", ylabel="above the printed error (points)", ylim=(-8, 8))
+    ax.set_xticks(divisors, [f"{k:g}" for k in divisors])
+    ax.minorticks_off()
+    ax.grid(True)
+    style.key(figure)
+    return finished(figure)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lib.experiments import cars, digits, photographs, plan, pools, profiles, seeds
+from lib.experiments import cars, digits, photographs, plan, pools, profiles, seeds, unsaid
 from lib.experiments.settings import Settings
 from lib.networks import imagenet, mnist
 from lib.networks.adversarial_training import PoolsConfig
@@ -69,6 +69,8 @@ def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
             run.trained(name, rule)
     for seed in range(profile.units.num_networks):
         run.with_seed(seed).trained("Conv")
+    unsaid.decayed(run)
+    unsaid.of_six_per_cent(run)
     scale = run.profile.photographs
     for subject in photographs.subjects(found, scale, run.store, run.device)[0].values():
         for goals in subject.goals(seeds.generator(run.seeds.targets)).values():

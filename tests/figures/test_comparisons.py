@@ -59,3 +59,26 @@ def test_distances_show_the_middle_ninety_per_cent_and_the_median():
     bar, dot = ax.lines
     assert bar.get_xdata() == pytest.approx([1.1, 2.9])
     assert dot.get_xdata() == pytest.approx([2])
+
+
+def test_every_candidate_has_its_networks_on_a_line_of_its_own():
+    ratios = {"mean": {"a": 0.9, "b": 0.8}, "pooled": {"b": 1.0}}
+    (ax,) = comparisons.candidates(ratios, "Title").axes
+    paper, a, b = ax.lines
+    assert (paper.get_label(), list(paper.get_xdata())) == ("the paper", [1, 1])
+    assert (a.get_label(), a.get_xydata().tolist()) == ("a", [[0.9, 0]])
+    assert (b.get_label(), b.get_xydata().tolist()) == ("b", [[0.8, 0], [1.0, 1]])
+    assert [text.get_text() for text in ax.texts] == ["mean", "pooled"]
+
+
+def test_a_rate_lies_on_its_tooth_and_as_wide_as_it_was_rounded():
+    """6.25 % are 16 of 256: the tooth at 6.25 in the first line."""
+    (ax,) = comparisons.comb({"some": ["6.25", "98.0"]}, 256, "Title").axes
+    teeth, bars = ax.collections
+    starts = [segment[0] for segment in teeth.get_segments()]
+    assert len(starts) == 256
+    assert starts[16][0] == pytest.approx(6.25)
+    (first, second) = bars.get_segments()
+    assert first[:, 0] == pytest.approx([6.245, 6.255])
+    assert second[:, 0] == pytest.approx([7.95, 8.05])
+    assert (round(first[0, 1]), round(second[0, 1])) == (0, 9)

@@ -46,3 +46,13 @@ def test_rates_stand_where_they_belong_with_what_theory_says_beside_them():
     assert measured.get_xydata().tolist() == [[0.5, 20], [8, 60]]
     assert expected.get_xydata().tolist() == [[0.5, 30], [8, 50]]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["net"]
+
+
+def test_errors_have_a_colour_for_each_network_and_a_stroke_for_each_error():
+    off = {"a": {"training error (%)": [1, 0], "test error (%)": [2, 1]}, "b": {"training error (%)": [3, 2]}}
+    off["b"]["test error (%)"] = [0, -1]
+    _, *lines = curves.off_by_divisor([1, 10], off, "Title").axes[0].lines
+    assert [line.get_label() for line in lines] == [f"{n}, {e} error" for n in "ab" for e in ("training", "test")]
+    assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
+    assert [line.get_linestyle() for line in lines] == ["-", ":"] * 2
+    assert lines[3].get_xydata().tolist() == [[1, 0], [10, -1]]

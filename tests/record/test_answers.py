@@ -70,6 +70,16 @@ SAID = {
     "certificates": ({"certificates": every(["100-100-10"], ["slope of 1/4"], 2)}, "shorter than 1/100"),
     "units": ({"units": every(LAST, [f"{by}: delta, random" for by in JUDGES], 0.2)}, "in 60 of 100"),
     "bases": ({"units": every(["Conv, hidden layer"], ["another network: p, rotations"], 0.25)}, "25 % of the turned"),
+    "unsaid": (
+        {
+            "unsaid_lengths": {
+                (name, reading): effects.exactly(times * ledger.printed("table1")[name, "distortion"])
+                for name in TABLE1[:5]
+                for reading, times in {"mean": 0.8, "another": 1.1}.items()
+            }
+        },
+        "off by 10 % on average",
+    ),
     "framework": (
         {"table1": {cell: effects.exactly(ledger.printed("table1")[cell] + (i < 3)) for i, cell in enumerate(ERRORS)}},
         f"Of the {len(ERRORS)} errors that Table 1 prints for them, {len(ERRORS) - 3} come out",
