@@ -22,12 +22,12 @@ CLOSE = 1.001  # times the nearest distance, at which an image counts as the nea
 
 @dataclass(frozen=True)
 class FittedRectified:
-    """The state of `rectified`, trained."""
+    """The state of `_rectified`, trained."""
 
     state: dict[str, Tensor]
 
 
-def rectified(seed: int) -> nn.Sequential:
+def _rectified(seed: int) -> nn.Sequential:
     """Fully connected layers of SIZES with rectifiers between them, untrained, in evaluation mode."""
     generator, parts = seeds.generator(seed), []
     for below, above in pairwise(SIZES):
@@ -35,9 +35,9 @@ def rectified(seed: int) -> nn.Sequential:
     return nn.Sequential(*parts[:-1]).eval()
 
 
-def fit(inputs: Tensor, labels: Tensor, config: MinibatchConfig, init: int, batches: int) -> FittedRectified:
-    """`rectified`, trained where inputs (N, 784) and labels (N,) lie. Raises TrainingError."""
-    network = rectified(init).to(inputs.device)
+def _fit(inputs: Tensor, labels: Tensor, config: MinibatchConfig, init: int, batches: int) -> FittedRectified:
+    """`_rectified`, trained where inputs (N, 784) and labels (N,) lie. Raises TrainingError."""
+    network = _rectified(init).to(inputs.device)
     training.fit_minibatches(network, inputs, labels, config, batches)
     return FittedRectified(dict(network.state_dict()))
 
@@ -45,8 +45,8 @@ def fit(inputs: Tensor, labels: Tensor, config: MinibatchConfig, init: int, batc
 def trained(run: Experiment) -> nn.Sequential:
     """The network, trained on the images of the experiment; kept in the store."""
     roles, config = run.seeds, run.profile.conv
-    fitted = run.store.call(fit, run.train.inputs, run.train.labels, config, roles.init, roles.batches)
-    network = rectified(roles.init)
+    fitted = run.store.call(_fit, run.train.inputs, run.train.labels, config, roles.init, roles.batches)
+    network = _rectified(roles.init)
     network.load_state_dict(fitted.state)
     return network.to(run.device).requires_grad_(False)
 
