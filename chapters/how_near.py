@@ -206,8 +206,8 @@ Markdown(nearest.show(caption=caption, name="tab-nearest", rows=names))
 # sixteen units it comes to an end, and the end is a proof.
 
 # %%
-small = kinks.trained(run)
-compared = kinks.compare(run, small, run.profile.num_known)
+small = kinks.trained(run.train, run.profile.conv, run.seeds, run.store)
+compared = kinks.compare(small, images, targets, run.profile.num_known, run.store)
 assert (compared.nearest <= compared.tight * (1 + 1e-6)).all()
 truth = run.table("truth", kinks.cells(compared))
 

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from lib.attacks import branching, penalized, tight
+from lib.data.dataset import Dataset
 from lib.experiments import seeds
-from lib.experiments.digits import Experiment
+from lib.experiments.seeds import Seeds
 from lib.measures import averages, intervals
 from lib.networks import mnist, training
 from lib.networks.training import MinibatchConfig
 from lib.record.ledger import Cells
+from lib.store.calls import Store
 
 SIZES = (784, 16, 16, 10)
 ATTACK, TIGHT, NEAREST = "attack", "tight attack", "nearest"
@@ -21,7 +23,7 @@ CLOSE = 1.001  # times the nearest distance, at which an image counts as the nea
 
 
 @dataclass(frozen=True)
-class FittedRectified:
+class _Fitted:
     """The state of `_rectified`, trained."""
 
     state: dict[str, Tensor]
@@ -35,20 +37,19 @@ def _rectified(seed: int) -> nn.Sequential:
     return nn.Sequential(*parts[:-1]).eval()
 
 
-def _fit(inputs: Tensor, labels: Tensor, config: MinibatchConfig, init: int, batches: int) -> FittedRectified:
+def _fit(inputs: Tensor, labels: Tensor, config: MinibatchConfig, init: int, batches: int) -> _Fitted:
     """`_rectified`, trained where inputs (N, 784) and labels (N,) lie. Raises TrainingError."""
     network = _rectified(init).to(inputs.device)
     training.fit_minibatches(network, inputs, labels, config, batches)
-    return FittedRectified(dict(network.state_dict()))
+    return _Fitted(dict(network.state_dict()))
 
 
-def trained(run: Experiment) -> nn.Sequential:
-    """The network, trained on the images of the experiment; kept in the store."""
-    roles, config = run.seeds, run.profile.conv
-    fitted = run.store.call(_fit, run.train.inputs, run.train.labels, config, roles.init, roles.batches)
+def trained(images: Dataset, config: MinibatchConfig, roles: Seeds, store: Store) -> nn.Sequential:
+    """The network, trained on digits; kept in the store."""
+    fitted = store.call(_fit, images.inputs, images.labels, config, roles.init, roles.batches)
     network = _rectified(roles.init)
     network.load_state_dict(fitted.state)
-    return network.to(run.device).requires_grad_(False)
+    return network.to(images.inputs.device).requires_grad_(False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,15 +62,14 @@ class Compared:
     is_nearest: Tensor  # (N,), whether it is known that nothing is nearer
 
 
-def compare(run: Experiment, network: nn.Sequential, num: int) -> Compared:
-    """Both attacks and the nearest image of random targets, for the first `num` images that are not given theirs."""
-    images, targets = run.attacked, run.targets(run.attacked)
+def compare(network: nn.Sequential, images: Dataset, targets: Tensor, num: int, store: Store) -> Compared:
+    """Both attacks and the nearest image, for the first `num` images that are not given their target (N,)."""
     with torch.no_grad():
         rows = (network(images.inputs).argmax(dim=1) != targets).nonzero()[:num, 0]
     exactly, inputs, targets = copy.deepcopy(network).double(), images.inputs[rows].double(), targets[rows]
-    found = run.store.call(penalized.find_adversarial, exactly, inputs, targets)
-    near = run.store.call(tight.tighten, exactly, inputs, targets, found.adversarial)
-    least = run.store.call(branching.minimum_perturbation, exactly, inputs, targets, near.adversarial)
+    found = store.call(penalized.find_adversarial, exactly, inputs, targets)
+    near = store.call(tight.tighten, exactly, inputs, targets, found.adversarial)
+    least = store.call(branching.minimum_perturbation, exactly, inputs, targets, near.adversarial)
     scale = inputs.shape[1] ** 0.5
     lengths = (scale * found.distortion, scale * near.distortion, least.perturbation.norm(dim=1))
     return Compared(*(length.cpu() for length in lengths), least.is_nearest.cpu())

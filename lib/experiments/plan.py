@@ -120,7 +120,8 @@ def _train_in_a_way(run: Experiment, config: LayerwiseConfig, seed: int) -> None
 
 
 def _know_nearest(run: Experiment) -> None:
-    kinks.compare(run, kinks.trained(run), run.profile.num_known)
+    network = kinks.trained(run.train, run.profile.conv, run.seeds, run.store)
+    kinks.compare(network, run.attacked, run.targets(run.attacked), run.profile.num_known, run.store)
 
 
 def _networks(settings: Settings) -> list[Step]:

@@ -21,18 +21,18 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def network(run):
-    return kinks.trained(run)
+    return kinks.trained(run.train, run.profile.conv, run.seeds, run.store)
 
 
 def test_it_learns_the_digits_and_comes_out_of_the_store_as_it_was(run, network):
     assert [type(part) for part in network] == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
     assert training.error_rate(network, run.test.inputs, run.test.labels) < 0.2
-    again = kinks.trained(run)
+    again = kinks.trained(run.train, run.profile.conv, run.seeds, run.store)
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
 
 
 def test_no_attack_comes_nearer_than_the_nearest(run, network):
-    found = kinks.compare(run, network, num=2)
+    found = kinks.compare(network, run.attacked, run.targets(run.attacked), 2, run.store)
     assert len(found.nearest) == 2
     assert (found.nearest <= (1 + 1e-6) * found.tight).all()
     assert (found.tight <= found.attack).all()
