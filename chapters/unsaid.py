@@ -335,7 +335,8 @@ Markdown(six.show([unsaid.TEST], caption=caption, **shape))
 #
 # **How sure.** Not at all. That a reading *can* give 6 % does not say that it did; the two that can, more decay and fewer
 # images, are equally good.
-#
+
+# %% [markdown]
 # ## Exercises
 #
 # **1. Two prices.** Show that a minimiser of $c \lVert r \rVert^2 + \mathrm{loss}$ is a stationary point of
