@@ -174,7 +174,7 @@ comparisons.candidates(searched, "How did the paper search?")
 squared, hurried = list(unsaid.HALVED)[1], unsaid.HURRIED
 tell(off_halved=(missed[unsaid.SEARCHES[0]], ".0f"))
 tell(off_halved_squared=(missed[squared], ".0f"), off_hurried=(missed[hurried], ".0f"))
-tell(smallest_c=f"{unsaid.LEAST_PRICE:g}")
+tell(smallest_c=(unsaid.LEAST_PRICE, ".5f"))
 tell(off_smallest=(missed[unsaid.SMALLEST], ".0f"))
 flat = [lengths.told["softmax 1", n] for n in (averages.MEAN, *unsaid.SEARCHES)]
 tell(longer=(flat[1] / flat[0], ".1f"))
