@@ -174,7 +174,7 @@ comparisons.candidates(searched, "How did the paper search?")
 squared, hurried = list(unsaid.HALVED)[1], unsaid.HURRIED
 tell(off_halved=(missed[unsaid.SEARCHES[0]], ".0f"))
 tell(off_halved_squared=(missed[squared], ".0f"), off_hurried=(missed[hurried], ".0f"))
-tell(smallest_c=f"{unsaid.LEAST_PRICE:g}")
+tell(smallest_c=(unsaid.LEAST_PRICE, ".5f"))
 tell(off_smallest=(missed[unsaid.SMALLEST], ".0f"))
 flat = [lengths.told["softmax 1", n] for n in (averages.MEAN, *unsaid.SEARCHES)]
 tell(longer=(flat[1] / flat[0], ".1f"))
@@ -335,7 +335,8 @@ Markdown(six.show([unsaid.TEST], caption=caption, **shape))
 #
 # **How sure.** Not at all. That a reading *can* give 6 % does not say that it did; the two that can, more decay and fewer
 # images, are equally good.
-#
+
+# %% [markdown]
 # ## Exercises
 #
 # **1. Two prices.** Show that a minimiser of $c \lVert r \rVert^2 + \mathrm{loss}$ is a stationary point of

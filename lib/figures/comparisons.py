@@ -215,7 +215,7 @@ def candidates(ratios: Mapping[str, Mapping[str, float]], title: str, xlabel: st
     ax.axvline(1, color=VERMILION, linestyle="--", label="the paper")
     for i, name in enumerate(networks):
         found = {place: row[name] for place, row in enumerate(ratios.values()) if name in row}
-        ax.plot(found.values(), found, "osD^vP"[i], color=COLOURS[i], linestyle="none", label=name)
+        ax.plot([*found.values()], [*found], "osD^vP"[i], color=COLOURS[i], linestyle="none", label=name)
     for place, candidate in enumerate(ratios):  # above its line: beside it a phone has no room
         ax.text(0.01, place - 0.3, candidate, transform=ax.get_yaxis_transform(), va="center")
     ax.set(xscale="log", xlabel=xlabel, ylim=(len(ratios) - 0.6, -0.8), yticks=range(len(ratios)))
