@@ -30,7 +30,7 @@ from IPython.display import Markdown
 from myst_nb import glue
 
 from lib.experiments import digits, seeds, since
-from lib.experiments.since import BENT, BLIND, COVERED, FLAT, FOOL, STRAIGHT, TOO
+from lib.experiments.since import BENT, STRAIGHT
 from lib.figures import curves
 from lib.measures import linearity, neighbourhood, subspaces
 from lib.networks import mnist
@@ -74,16 +74,11 @@ curves.rates(
 )
 
 # %% tags=["hide-input"]
-told, as_long = around.told, neighbourhood.NOISE.format(1)
-at = {f: told[neighbourhood.row(BENT, f), as_long] for f in neighbourhood.FACTORS}
-tell(around_source=around.source, num_around=around.n)
-tell(
-    kept_original=(at[0], ".1f"),
-    kept_border=(at[1], ".0f"),
-    kept_beyond=(at[1.1], ".0f"),
-)
+at, (original, border, beyond, *_) = neighbourhood.SHARES.index(1), lines[BENT].values()
+tell(around_source=around.source, num_around=around.n, num_pixels=mnist.NUM_PIXELS)
+tell(kept_original=(original[at].value, ".1f"), kept_border=(border[at].value, ".0f"))
 half = neighbourhood.half_space(1.1, 1, mnist.NUM_PIXELS)
-tell(kept_half=(half, ".1f"), num_pixels=mnist.NUM_PIXELS)
+tell(kept_beyond=(beyond[at].value, ".0f"), kept_half=(half, ".1f"))
 
 # %% [markdown]
 # {glue:text}`around_source`, on {glue:text}`num_around` images or more: put noise as long as the perturbation around
@@ -124,25 +119,18 @@ assert torch.allclose(u @ g[:, :, None], torch.tensor(1 / 4).to(u), atol=1e-4)
 
 counted = run.table("since_directions", since.directions(run))
 
-# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+# %% mystnb={"markdown_format": "myst"}
 rows = [since.directed(name, x) for name in (STRAIGHT, BENT) for x in since.LENGTHS]
+shown = {"columns": since.COUNTS, "rows": rows, "index": "network, distortion"}
 caption = "Orthogonal directions that fool a network within a given distortion, mean."
-shown = {"rows": rows, "index": "network, distortion"}
-columns = [FOOL, FLAT, TOO, BLIND]
-Markdown(counted.show(columns, caption=caption, name="tab-directions", **shown))
+Markdown(counted.show(caption=caption, name="tab-directions", **shown))
 
 # %% tags=["hide-input"]
-few_found, many_found = (
-    counted.told[since.directed(BENT, x), FOOL] for x in since.LENGTHS
-)
-longest = since.directed(BENT, since.LENGTHS[1])
-tell(counted_source=counted.source, num_directed=counted.n, many=(many_found, ".1f"))
-tell(
-    by_formula=(counted.told[longest, FLAT], ".1f"),
-    shared=(counted.told[longest, TOO], ".1f"),
-)
+(fewer, *_), (many, formula, shared, _) = counted.told.grid(rows[2:], since.COUNTS)
+tell(counted_source=counted.source, num_directed=counted.n, many=(many, ".1f"))
+tell(by_formula=(formula, ".1f"), shared=(shared, ".1f"), times=(many / fewer, ".1f"))
 low, high = since.LENGTHS
-tell(times=(many_found / few_found, ".1f"), squared=((high / low) ** 2, ".1f"))
+tell(squared=((high / low) ** 2, ".1f"))
 
 # %% [markdown]
 # {glue:text}`counted_source`, on {glue:text}`num_directed` images that all three networks get right: we try several
@@ -173,12 +161,11 @@ lines = {"one step": linearity.lines(steps.estimates, since.NETWORKS)}
 length = "step over perturbation (length)"
 curves.rates(linearity.FACTORS, lines, length, "One straight step, and how far it gets")
 
-# %% tags=["hide-input"]
-tenth, twice = (linearity.STEP.format(x) for x in (1.1, 2))
-tell(steps_source=steps.source, step_tenth=(steps.told[BENT, tenth], ".0f"))
-tell(step_straight=(steps.told[STRAIGHT, tenth], ".0f"))
-tell(step_twice=(steps.told[BENT, twice], ".0f"))
-tell(straight_twice=(steps.told[STRAIGHT, twice], ".0f"))
+# %%
+columns = [linearity.STEP.format(factor) for factor in (1.1, 2)]
+(tenth, twice), straight = steps.told.grid([BENT, STRAIGHT], columns)
+tell(steps_source=steps.source, step_tenth=(tenth, ".0f"), step_twice=(twice, ".0f"))
+tell(step_straight=(straight[0], ".0f"), straight_twice=(straight[1], ".0f"))
 
 # %% [markdown]
 # {glue:text}`steps_source`, a step that is a tenth longer than the attack's perturbation takes 100-100-10 to the target
@@ -204,17 +191,16 @@ tell(straight_twice=(steps.told[STRAIGHT, twice], ".0f"))
 
 # %%
 smooth = run.table("since_smoothed", since.smoothed(run, BENT))
-refuted = {row: e for (row, c), e in smooth.estimates.items() if c == since.REFUTED}
+refuted = smooth.column(since.REFUTED)
 assert not any(estimate.value for estimate in refuted.values())
 
 # %% mystnb={"markdown_format": "myst"}
-columns = [since.RIGHT, since.CERTIFIED, since.NEAREST, COVERED]
-caption = "100-100-10 smoothed: mean certified radius, and the mean nearest adversarial image."
-shown = {"rows": list(refuted), "index": "smoothed with"}
-Markdown(smooth.show(columns, caption=caption, name="tab-smoothed", **shown))
+shown = {"columns": since.SURE, "rows": list(refuted), "index": "smoothed with"}
+caption = "100-100-10 smoothed: mean certified radius, and mean distance of the attack."
+Markdown(smooth.show(caption=caption, name="tab-smoothed", **shown))
 
 # %% tags=["hide-input"]
-covers = [e.value for (_, column), e in smooth.estimates.items() if column == COVERED]
+covers = [estimate.value for estimate in smooth.column(since.COVERED).values()]
 tell(smooth_source=smooth.source, num_smoothed=smooth.n, covers=span(covers, ".0f"))
 
 # %% [markdown]
