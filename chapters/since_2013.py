@@ -30,7 +30,7 @@ from IPython.display import Markdown
 from myst_nb import glue
 
 from lib.experiments import digits, seeds, since
-from lib.experiments.since import BENT, BLIND, COVERED, FLAT, FOOL, STRAIGHT, TOO
+from lib.experiments.since import BENT, STRAIGHT
 from lib.figures import curves
 from lib.measures import linearity, neighbourhood, subspaces
 from lib.networks import mnist
@@ -49,13 +49,13 @@ Markdown(run.banner)
 # {cite:p}`goodfellow2015explaining` walked along a line and found long stretches instead. Tabacof and Valle
 # {cite:p}`tabacof2016exploring` put noise of several strengths and distributions around adversarial images, of MNIST
 # and of ImageNet, and concluded that they fill large regions. Fawzi et al. {cite:p}`fawzi2016robustness` proved what to
-# expect of a border that is hardly curved: to reach it, random noise has to be longer than the shortest perturbation by
-# a factor in the order of $\sqrt n$, the root of the number of pixels.
+# expect of a border that is hardly curved: to reach it, random noise has to be longer than the shortest
+# {term}`perturbation` by a factor in the order of $\sqrt n$, the root of the number of pixels.
 #
 # Suppose that the border is flat and that $r$ leads straight to it. Stop at $x + a r$ and add noise that is $t$ times
 # as long as $r$. Only its component along $r$ matters, and of its $n$ components that one is as small as any other: it
 # has the standard deviation $t \lVert r \rVert / \sqrt n$. The way back to the border is $(a - 1) \lVert r \rVert$
-# long, so that the network keeps saying the target with probability
+# long, so that the network keeps saying the {term}`target` with probability
 #
 # $$
 # \Phi\!\left( \frac{(a - 1) \sqrt n}{t} \right) .
@@ -74,16 +74,11 @@ curves.rates(
 )
 
 # %% tags=["hide-input"]
-told, as_long = around.told, neighbourhood.NOISE.format(1)
-at = {f: told[neighbourhood.row(BENT, f), as_long] for f in neighbourhood.FACTORS}
-tell(around_source=around.source, num_around=around.n)
-tell(
-    kept_original=(at[0], ".1f"),
-    kept_border=(at[1], ".0f"),
-    kept_beyond=(at[1.1], ".0f"),
-)
+at, (original, border, beyond, *_) = neighbourhood.SHARES.index(1), lines[BENT].values()
+tell(around_source=around.source, num_around=around.n, num_pixels=mnist.NUM_PIXELS)
+tell(kept_original=(original[at].value, ".1f"), kept_border=(border[at].value, ".0f"))
 half = neighbourhood.half_space(1.1, 1, mnist.NUM_PIXELS)
-tell(kept_half=(half, ".1f"), num_pixels=mnist.NUM_PIXELS)
+tell(kept_beyond=(beyond[at].value, ".0f"), kept_half=(half, ".1f"))
 
 # %% [markdown]
 # {glue:text}`around_source`, on {glue:text}`num_around` images or more: put noise as long as the perturbation around
@@ -124,35 +119,28 @@ assert torch.allclose(u @ g[:, :, None], torch.tensor(1 / 4).to(u), atol=1e-4)
 
 counted = run.table("since_directions", since.directions(run))
 
-# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+# %% mystnb={"markdown_format": "myst"}
 rows = [since.directed(name, x) for name in (STRAIGHT, BENT) for x in since.LENGTHS]
+shown = {"columns": since.COUNTS, "rows": rows, "index": "network, distortion"}
 caption = "Orthogonal directions that fool a network within a given distortion, mean."
-shown = {"rows": rows, "index": "network, distortion"}
-columns = [FOOL, FLAT, TOO, BLIND]
-Markdown(counted.show(columns, caption=caption, name="tab-directions", **shown))
+Markdown(counted.show(caption=caption, name="tab-directions", **shown))
 
 # %% tags=["hide-input"]
-few_found, many_found = (
-    counted.told[since.directed(BENT, x), FOOL] for x in since.LENGTHS
-)
-longest = since.directed(BENT, since.LENGTHS[1])
-tell(counted_source=counted.source, num_directed=counted.n, many=(many_found, ".1f"))
-tell(
-    by_formula=(counted.told[longest, FLAT], ".1f"),
-    shared=(counted.told[longest, TOO], ".1f"),
-)
+(fewer, *_), (many, formula, shared, _) = counted.told.grid(rows[2:], since.COUNTS)
+tell(counted_source=counted.source, num_directed=counted.n, many=(many, ".1f"))
+tell(by_formula=(formula, ".1f"), shared=(shared, ".1f"), times=(many / fewer, ".1f"))
 low, high = since.LENGTHS
-tell(times=(many_found / few_found, ".1f"), squared=((high / low) ** 2, ".1f"))
+tell(squared=((high / low) ** 2, ".1f"))
 
 # %% [markdown]
 # {glue:text}`counted_source`, on {glue:text}`num_directed` images that all three networks get right: we try several
-# numbers of directions from 1 to 128, and of each image the best count stands in the table. Within a distortion of 0.1
-# it is {glue:text}`many` for 100-100-10, on average, where {eq}`eq-directions` has {glue:text}`by_formula` for the
-# network that is linear around the image; {glue:text}`shared` fool 200-200-10, too.
+# numbers of directions from 1 to 128, and of each image the best count stands in the table. Within a {term}`distortion`
+# of 0.1 it is {glue:text}`many` for 100-100-10, on average, where {eq}`eq-directions` has {glue:text}`by_formula` for
+# the network that is linear around the image; {glue:text}`shared` fool 200-200-10, too.
 #
 # Many directions there are, then, and {eq}`eq-directions` says how to read their number. It is a *length* in disguise:
 # how far one may go, over how near the border is, squared. From a distortion of 0.06 to 0.1 it should grow by a factor
-# of {glue:text}`squared`, and grows by {glue:text}`times`. In this sense a linear network has many adversarial
+# of {glue:text}`squared`, and grows by {glue:text}`times`. In this sense a {term}`linear network` has many adversarial
 # dimensions, too, though its border has but one normal. For the second network the same reasoning holds with *its*
 # distance, along $g$, in place of $d$.
 #
@@ -163,7 +151,7 @@ tell(times=(many_found / few_found, ".1f"), squared=((high / low) ** 2, ".1f"))
 # linear ones, and in many dimensions a linear function is easily moved. Their witness is the fast gradient sign method:
 # one single step, along the sign of the gradient at the image, fools a network. Here is one step along the gradient
 # itself, which is the steepest for lengths as we measure them. It starts at the image, never looks again, stays in the
-# box, and is as long as what the attack found, or longer:
+# {term}`box`, and is as long as what the attack found, or longer:
 
 # %%
 steps = run.table("since_steps", since.steps(run, attacks))
@@ -173,12 +161,11 @@ lines = {"one step": linearity.lines(steps.estimates, since.NETWORKS)}
 length = "step over perturbation (length)"
 curves.rates(linearity.FACTORS, lines, length, "One straight step, and how far it gets")
 
-# %% tags=["hide-input"]
-tenth, twice = (linearity.STEP.format(x) for x in (1.1, 2))
-tell(steps_source=steps.source, step_tenth=(steps.told[BENT, tenth], ".0f"))
-tell(step_straight=(steps.told[STRAIGHT, tenth], ".0f"))
-tell(step_twice=(steps.told[BENT, twice], ".0f"))
-tell(straight_twice=(steps.told[STRAIGHT, twice], ".0f"))
+# %%
+columns = [linearity.STEP.format(factor) for factor in (1.1, 2)]
+(tenth, twice), straight = steps.told.grid([BENT, STRAIGHT], columns)
+tell(steps_source=steps.source, step_tenth=(tenth, ".0f"), step_twice=(twice, ".0f"))
+tell(step_straight=(straight[0], ".0f"), straight_twice=(straight[1], ".0f"))
 
 # %% [markdown]
 # {glue:text}`steps_source`, a step that is a tenth longer than the attack's perturbation takes 100-100-10 to the target
@@ -204,17 +191,16 @@ tell(straight_twice=(steps.told[STRAIGHT, twice], ".0f"))
 
 # %%
 smooth = run.table("since_smoothed", since.smoothed(run, BENT))
-refuted = {row: e for (row, c), e in smooth.estimates.items() if c == since.REFUTED}
+refuted = smooth.column(since.REFUTED)
 assert not any(estimate.value for estimate in refuted.values())
 
 # %% mystnb={"markdown_format": "myst"}
-columns = [since.RIGHT, since.CERTIFIED, since.NEAREST, COVERED]
-caption = "100-100-10 smoothed: mean certified radius, and the mean nearest adversarial image."
-shown = {"rows": list(refuted), "index": "smoothed with"}
-Markdown(smooth.show(columns, caption=caption, name="tab-smoothed", **shown))
+shown = {"columns": since.SURE, "rows": list(refuted), "index": "smoothed with"}
+caption = "100-100-10 smoothed: mean certified radius, and mean distance of the attack."
+Markdown(smooth.show(caption=caption, name="tab-smoothed", **shown))
 
 # %% tags=["hide-input"]
-covers = [e.value for (_, column), e in smooth.estimates.items() if column == COVERED]
+covers = [estimate.value for estimate in smooth.column(since.COVERED).values()]
 tell(smooth_source=smooth.source, num_smoothed=smooth.n, covers=span(covers, ".0f"))
 
 # %% [markdown]
@@ -236,13 +222,13 @@ tell(smooth_source=smooth.source, num_smoothed=smooth.n, covers=span(covers, ".0
 # Network Dissection {cite:p}`bau2017network` counted, and speaks more clearly against "no distinction". [](units) and
 # [](bases) ask our networks, and find that much depends on what a random direction is.
 #
-# **Hidden layers.** The paper trained with adversarial examples of hidden layers, too, and found those of higher layers
-# more useful. Goodfellow et al. {cite:p}`goodfellow2015explaining` tried again: where units saturate, hidden layers did
-# about as well as the input, where they do not the input did better, and the best results with hidden layers never used
-# the last one. Sabour et al. {cite:p}`sabour2016adversarial` attack hidden layers in their own right: an image is
-# changed by little until its representation is near that of another. Liu et al. {cite:p}`liu2021training` put
-# adversarial noise into hidden layers while training, one by one, and find the lower ones more critical. What we found
-# stands in [](adversarial_training).
+# **Hidden layers.** The paper trained with {term}`adversarial examples <adversarial example>` of hidden layers, too,
+# and found those of higher layers more useful. Goodfellow et al. {cite:p}`goodfellow2015explaining` tried again: where
+# units saturate, hidden layers did about as well as the input, where they do not the input did better, and the best
+# results with hidden layers never used the last one. Sabour et al. {cite:p}`sabour2016adversarial` attack hidden layers
+# in their own right: an image is changed by little until its representation is near that of another. Liu et al.
+# {cite:p}`liu2021training` put adversarial noise into hidden layers while training, one by one, and find the lower ones
+# more critical. What we found stands in [](adversarial_training).
 #
 # ## What held
 #
@@ -256,6 +242,61 @@ tell(smooth_source=smooth.source, num_smoothed=smooth.n, covers=span(covers, ".0
 #   others is nearly straight at first ({numref}`fig-steps`).
 # - *Small bounds would guarantee*: held, as mathematics; what leads farthest today is not the norms of layers
 #   ({numref}`tab-smoothed`, [](certificates)).
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. How far does noise carry?** How long must noise be, in units of the perturbation, for a flat border to lose one in
+# six of the images that lie a tenth behind it? Try it on softmax 1e-4. What if the images had four times the pixels?
+#
+# :::{dropdown} Solution 1
+# $\Phi(1)$ is about five in six, so $0.1 \sqrt n / t = 1$: the noise is $t = 2.8$ times as long as $r$ for 784 pixels, and
+# twice that for four times as many. The network's border is not quite flat, and has corners where two rivals meet.
+#
+# ```python
+# t, some = 0.1 * mnist.NUM_PIXELS**0.5, attacks[STRAIGHT].first(200)
+# noise = torch.randn(some.inputs.shape, generator=seeds.generator(seed))
+# images = some.inputs, some.result.adversarial, noise.to(some.inputs)
+# logits = some.network(neighbourhood.around(*images, 1.1, t))
+# kept = (logits.argmax(dim=1) == some.targets).float().mean()
+# neighbourhood.half_space(1.1, t, mnist.NUM_PIXELS), 100 * float(kept)
+# ```
+# :::
+#
+# **2. No more than that.** Show that for a linear network of two classes {eq}`eq-directions` is exact: no set of more orthogonal
+# directions fools it, each within $\varepsilon$. Count them for the classes 0 and 1 of softmax 1e-4, with $\varepsilon = 3 d$.
+#
+# :::{dropdown} Solution 2
+# Every $u_i$ that fools it has $(g \cdot u_i)^2 \ge (d / \varepsilon)^2$, and the squares add up to at most 1, so there are at
+# most $(\varepsilon / d)^2 = 9$. Of the numbers that we try, 8 is the largest up to 9.
+#
+# ```python
+# ten, two = attacks[STRAIGHT].network[0], torch.nn.Linear(784, 2).to(run.device)
+# two.load_state_dict({"weight": ten.weight[:2], "bias": ten.bias[:2]})
+# x, labels = few.inputs[:1], two(few.inputs[:1]).argmax(dim=1)
+# slope, d = subspaces.steepest(two, x, labels)
+# found = subspaces.fooled({"two": two}, x, labels, slope, 3 * float(d), seed)
+# assert int(found["two"].max()) == 8
+# ```
+# :::
+#
+# **3. The most that votes can certify.** All votes agree. What radius do they certify, and why does one not simply take more
+# noise?
+#
+# :::{dropdown} Solution 3
+# If $n$ votes agree, the share is at least $0.001^{1/n}$ with the confidence asked for, since a smaller one would show so
+# many in fewer than one of a thousand cases. The radius is $\sigma$ times its quantile: it grows with $\sigma$, and only
+# slowly with $n$. But under more noise the votes no longer agree.
+#
+# ```python
+# from lib.measures import smoothing
+#
+# num = run.profile.since.num_votes
+# share = smoothing.least_share(torch.tensor([num]), num)
+# assert abs(float(share) - smoothing.ALPHA ** (1 / num)) < 1e-9
+# [float(smoothing.radius(share, x)) / mnist.NUM_PIXELS**0.5 for x in since.STDDEVS]
+# ```
+# :::
 
 # %% tags=["remove-cell"]
 tell(ddn_length=benchmark.bounds(ledger.benchmark())["ddn_length"])

@@ -20,9 +20,11 @@ NETWORKS = ("softmax 1e-4", "100-100-10", "200-200-10")
 STRAIGHT, BENT, OTHER = NETWORKS
 LENGTHS = transfer.TABLE4_STDDEVS  # root mean squares, as Table 4's noise
 FOOL, FLAT, TOO, BLIND = "fool it", "if it were flat", f"fool {OTHER}, too", "random ones"  # columns of `directions`
+COUNTS = (FOOL, FLAT, TOO, BLIND)
 STDDEVS = (0.1, 0.2, 0.3)  # of the noise that a network is smoothed with
 RIGHT, CERTIFIED, NEAREST = "right for sure (%)", "certified", "attack"  # columns of `smoothed`
 COVERED, REFUTED = "of the attack (%)", "refuted"
+SURE = (RIGHT, CERTIFIED, NEAREST, COVERED)
 
 
 def attacked(run: Experiment) -> dict[str, Attacked]:
