@@ -14,10 +14,10 @@ NETWORKS = {
     "cross_model": "the six networks of Table 1 and Conv",
     "cross_training_set": "the three networks of Table 3",
     "adversarial_training": "100-100-10, trained with pools and without",
-    "spectral_analysis": "the six networks of Table 1, Conv, and public ones for photographs",
+    "spectral_analysis": "the six networks of Table 1, Conv, and public ones for photographs where there are any",
     "certificates": "the six networks of Table 1, Conv, and the three of Table 3",
-    "units": "Conv, and two public networks for photographs",
-    "bases": "Conv, and two public networks for photographs",
+    "units": "Conv, and public networks for photographs where there are any",
+    "bases": "Conv, and public networks for photographs where there are any",
     "framework": "the six networks of Table 1, and other readings of one of them",
 }
 DIGITS = "digits"
