@@ -49,7 +49,7 @@ Markdown(run.banner)
 # {cite:p}`goodfellow2015explaining` walked along a line and found long stretches instead. Tabacof and Valle
 # {cite:p}`tabacof2016exploring` put noise of several strengths and distributions around adversarial images, of MNIST
 # and of ImageNet, and concluded that they fill large regions. Fawzi et al. {cite:p}`fawzi2016robustness` proved what to
-# expect of a border that is hardly curved: to reach it, random noise has to be longer than the shortest perturbation by
+# expect of a border that is hardly curved: to reach it, random noise has to be longer than the shortest {term}`perturbation` by
 # a factor in the order of $\sqrt n$, the root of the number of pixels.
 #
 # Suppose that the border is flat and that $r$ leads straight to it. Stop at $x + a r$ and add noise that is $t$ times
@@ -146,13 +146,13 @@ tell(times=(many_found / few_found, ".1f"), squared=((high / low) ** 2, ".1f"))
 
 # %% [markdown]
 # {glue:text}`counted_source`, on {glue:text}`num_directed` images that all three networks get right: we try several
-# numbers of directions from 1 to 128, and of each image the best count stands in the table. Within a distortion of 0.1
+# numbers of directions from 1 to 128, and of each image the best count stands in the table. Within a {term}`distortion` of 0.1
 # it is {glue:text}`many` for 100-100-10, on average, where {eq}`eq-directions` has {glue:text}`by_formula` for the
 # network that is linear around the image; {glue:text}`shared` fool 200-200-10, too.
 #
 # Many directions there are, then, and {eq}`eq-directions` says how to read their number. It is a *length* in disguise:
 # how far one may go, over how near the border is, squared. From a distortion of 0.06 to 0.1 it should grow by a factor
-# of {glue:text}`squared`, and grows by {glue:text}`times`. In this sense a linear network has many adversarial
+# of {glue:text}`squared`, and grows by {glue:text}`times`. In this sense a {term}`linear network` has many adversarial
 # dimensions, too, though its border has but one normal. For the second network the same reasoning holds with *its*
 # distance, along $g$, in place of $d$.
 #
@@ -236,7 +236,7 @@ tell(smooth_source=smooth.source, num_smoothed=smooth.n, covers=span(covers, ".0
 # Network Dissection {cite:p}`bau2017network` counted, and speaks more clearly against "no distinction". [](units) and
 # [](bases) ask our networks, and find that much depends on what a random direction is.
 #
-# **Hidden layers.** The paper trained with adversarial examples of hidden layers, too, and found those of higher layers
+# **Hidden layers.** The paper trained with {term}`adversarial examples <adversarial example>` of hidden layers, too, and found those of higher layers
 # more useful. Goodfellow et al. {cite:p}`goodfellow2015explaining` tried again: where units saturate, hidden layers did
 # about as well as the input, where they do not the input did better, and the best results with hidden layers never used
 # the last one. Sabour et al. {cite:p}`sabour2016adversarial` attack hidden layers in their own right: an image is
@@ -256,6 +256,53 @@ tell(smooth_source=smooth.source, num_smoothed=smooth.n, covers=span(covers, ".0
 #   others is nearly straight at first ({numref}`fig-steps`).
 # - *Small bounds would guarantee*: held, as mathematics; what leads farthest today is not the norms of layers
 #   ({numref}`tab-smoothed`, [](certificates)).
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. Room for noise.** Stop a tenth beyond a flat border, at $x + 1.1 \, r$. How much longer than $r$ may noise be for the target
+# to be said in 90 % of the cases?
+#
+# :::{dropdown} Solution 1
+# By {eq}`eq-half-space` $0.1 \sqrt n / t = \Phi^{-1}(0.9)$, with $n = 784$ pixels $t = 2.8 / 1.28$, more than twice as long.
+#
+# ```python
+# ninety = torch.distributions.Normal(0, 1).icdf(torch.tensor(0.9))
+# t = 0.1 * mnist.NUM_PIXELS**0.5 / float(ninety)
+# assert abs(neighbourhood.half_space(1.1, t, mnist.NUM_PIXELS) - 90) < 0.01
+# ```
+# :::
+#
+# **2. Directions by lot.** Go four times as far as a flat border is away. Of sixteen orthogonal directions that are best chosen all
+# cross it. How many do if they are drawn at random? How far would one have to go for a random one to have a fair chance?
+#
+# :::{dropdown} Solution 2
+# None: a random unit vector has a component of about $1 / \sqrt n = 1/28$ along $g$, and 1/4 is needed. One would have to go about
+# $\sqrt n$ times as far as the border is away.
+#
+# ```python
+# drawn = torch.randn(mnist.NUM_PIXELS, 16, generator=seeds.generator(seed))
+# by_lot = torch.linalg.qr(drawn).Q.T.to(g)
+# assert (4 * u[0] @ g[0] > 0.999).all()
+# assert not (4 * by_lot @ g[0] > 1).any()
+# ```
+# :::
+#
+# **3. Smoothed and exact.** Two classes, a linear network, an image at the distance $d$ from the border. Show that the radius
+# $\sigma \, \Phi^{-1}(p)$ is $d$ for every $\sigma$, and check it with noise.
+#
+# :::{dropdown} Solution 3
+# Only the component of the noise across the border counts, which is normal with standard deviation $\sigma$: it stays below $d$ with
+# probability $p = \Phi(d / \sigma)$, and $\sigma \, \Phi^{-1}(p) = d$.
+#
+# ```python
+# normal, d = torch.distributions.Normal(0, 1), 0.4
+# for sigma in (0.3, 0.5, 1.0):
+#     across = sigma * torch.randn(1_000_000, generator=seeds.generator(seed))
+#     p = (across < d).double().mean()
+#     assert abs(sigma * normal.icdf(p) - d) < 0.01
+# ```
+# :::
 
 # %% tags=["remove-cell"]
 tell(ddn_length=benchmark.bounds(ledger.benchmark())["ddn_length"])

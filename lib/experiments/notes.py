@@ -18,6 +18,8 @@ NETWORKS = {
     "certificates": "the six networks of Table 1, Conv, and the three of Table 3",
     "units": "Conv, and public networks for photographs where there are any",
     "bases": "Conv, and public networks for photographs where there are any",
+    "unsaid": "the six networks of Table 1",
+    "since_2013": "softmax 1e-4, 100-100-10 and 200-200-10",
     "framework": "the six networks of Table 1, and other readings of one of them",
 }
 DIGITS = "digits"
