@@ -70,7 +70,9 @@ class Experiment:
     @property
     def banner(self) -> str:
         """What the chapter was built on, as a MyST admonition."""
-        return notes.banner(self.chapter, self.split, len(self.train), self.profile)
+        pictures = {"imagenet": self.profile.photographs.num_attacked, "quocnet": self.profile.cars.num_attacked}
+        said = self.split, len(self.train), self.profile.name, pictures.get(self.chapter)
+        return notes.banner(self.chapter, *said)
 
     def table(self, name: str, cells: Cells) -> Table:
         """The numbers of one table, this build's beside the recorded and the printed ones; recorded if this run is."""

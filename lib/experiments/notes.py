@@ -2,7 +2,6 @@
 took whose numbers are recorded."""
 
 from lib.data.dataset import Split
-from lib.experiments.profiles import Profile
 from lib.record import ledger
 
 # What each chapter trains, attacks or looks at.
@@ -26,15 +25,16 @@ DIGITS = "digits"
 FEW_SECONDS = 100  # more are told in minutes
 
 
-def banner(chapter: str, split: Split, num_train: int, profile: Profile) -> str:
+def banner(chapter: str, split: Split, num_train: int, profile: str, num_pictures: int | None = None) -> str:
     """MyST text for the top of a chapter; it warns where digits that should be MNIST's are not.
 
+    num_pictures : how many are attacked for a network, at the most, in a chapter that is not about digits.
     It names no folder of the machine; `split.provenance`, for the terminal, does. Raises KeyError for a chapter that
     NETWORKS does not know.
     """
-    images = _images(chapter, split, num_train, profile)
-    said = f"Built in profile {profile.name} on {images}, with {NETWORKS[chapter]}. {recorded_run(chapter)}"
-    if split.source != DIGITS or chapter in _attacked(profile):
+    images = f"at most {num_pictures} pictures to attack for a network" if num_pictures else _digits(split, num_train)
+    said = f"Built in profile {profile} on {images}, with {NETWORKS[chapter]}. {recorded_run(chapter)}"
+    if split.source != DIGITS or num_pictures:
         return f":::{{note}}\n{said}\n:::\n"
     return (
         ":::{admonition} Built on the embedded digits, not on MNIST\n:class: warning\n\n"
@@ -45,14 +45,7 @@ def banner(chapter: str, split: Split, num_train: int, profile: Profile) -> str:
     )
 
 
-def _attacked(profile: Profile) -> dict[str, int]:
-    """How many pictures, at the most, are attacked for a network in the chapters that are not about digits."""
-    return {"imagenet": profile.photographs.num_attacked, "quocnet": profile.cars.num_attacked}
-
-
-def _images(chapter: str, split: Split, num_train: int, profile: Profile) -> str:
-    if chapter in _attacked(profile):
-        return f"at most {_attacked(profile)[chapter]} pictures to attack for a network"
+def _digits(split: Split, num_train: int) -> str:
     of = f"{num_train:,} of {len(split.train):,}" if num_train < len(split.train) else f"all {num_train:,}"
     kind = "small handwritten digits" if split.source == DIGITS else "MNIST images"
     return f"{of} {kind} for training and {len(split.test):,} for testing"
