@@ -12,7 +12,7 @@
 # :::{answer}
 # :::
 #
-# Ten pages have no room for everything. Which $k$ divides the weight decay? To which class is an image attacked? Over what is
+# Ten pages have no room for everything. Which $k$ divides the {term}`weight decay`? To which class is an image attacked? Over what is
 # "average" averaged? Whoever rebuilds the paper has to choose, and each choice moves the numbers. But the paper prints
 # numbers, and often only one of several readings leads to them. This page is a detective's: nine questions, for each the
 # readings that one can think of, an experiment that could tell them apart, what it says, and how sure that makes us.
@@ -48,7 +48,7 @@ Markdown(run.banner)
 # **Open.** The loss has the term $\lambda \sum w^2 / k$, "$k$ the number of units in the layer". For a softmax on pixels that
 # may be its 10 outputs, or its 784 inputs. [Framework](framework) tries three values and takes $k = 2$.
 #
-# **Experiment.** The loss of a linear network is convex, so that nothing but $k$ moves its errors, once it is trained to the
+# **Experiment.** The loss of a {term}`linear network` is convex, so that nothing but $k$ moves its errors, once it is trained to the
 # end. Train all three for many $k$, and see where a curve crosses zero.
 
 # %%
@@ -106,7 +106,7 @@ tell(off_nearest=(missed[candidates.NEAREST], ".0f"))
 tell(off_farthest=(missed[candidates.FARTHEST], ".0f"))
 
 # %% [markdown]
-# **Answer.** {glue:text}`targets_source`, over {glue:text}`num_reread` images and the five networks other than the autoencoder
+# **Answer.** {glue:text}`targets_source`, over {glue:text}`num_reread` images and the five networks other than the {term}`autoencoder`
 # (whose training is not ours to know), the reading nearest to the paper is "{glue:text}`target_name`". A random wrong class is
 # off by {glue:text}`off_random` % on average, the nearest by {glue:text}`off_nearest` % and the farthest by
 # {glue:text}`off_farthest` %.
@@ -116,7 +116,7 @@ tell(off_farthest=(missed[candidates.FARTHEST], ".0f"))
 #
 # ## Which average?
 #
-# **Open.** Table 1 has an "average minimum distortion", the captions of Figure 7 a "stddev", and the first version explains: the
+# **Open.** Table 1 has an "average minimum {term}`distortion`", the captions of Figure 7 a "stddev", and the first version explains: the
 # minimum average distortion "necessary to reach 0 % accuracy on the training set".
 #
 # **Readings.** The mean over images. The root mean square over all pixels of all images that are classified correctly, which
@@ -222,7 +222,7 @@ lines = candidates.on_a_comb(rates, 256)
 Markdown(markdown.table(heads, lines, caption, "tab-comb"))
 
 # %% [markdown]
-# **Answer.** Of {glue:text}`num_rates` rates on images made for a network {glue:text}`num_on_comb` are 256ths; beside the
+# **Answer.** Of {glue:text}`num_rates` rates on images made for a network {glue:text}`num_on_comb` are 256ths. Beside the
 # comb lie {glue:text}`beside_list` %. Of all sizes from 20 to 1,000 the one that exceeds chance by most is
 # {glue:text}`likely`, the next {glue:text}`next_likely`. The noise of 0.3 was measured alike; the weaker noise was not.
 #
@@ -256,7 +256,7 @@ tell(first_norm=fell[0], last_norm=fell[1], fell=(fell[0] / fell[1], ".2f"))
 #
 # ## Which amplification, and by 40 % of what?
 #
-# **Open.** Table 4's lower half has perturbations "amplified to 0.1" by a formula that, as printed, makes them shorter. The first
+# **Open.** Table 4's lower half has {term}`perturbations <perturbation>` "amplified to 0.1" by a formula that, as printed, makes them shorter. The first
 # version adds that this "magnifies the distortion on average by 40 %, from stddev 0.06 to 0.1".
 #
 # **Readings.** The formula as printed, its repair image by image, or one factor for all images. All have been measured
@@ -330,8 +330,8 @@ shape = {"name": "tab-six", "index": "trained"}
 Markdown(six.show([unsaid.TEST], caption=caption, **shape))
 
 # %% [markdown]
-# **Answer.** {glue:text}`six_source`, "{glue:text}`six_name`" comes nearest to 6 %, with {glue:text}`six_error` %. What pools of adversarial
-# examples and dropout do at the paper's scale, [another chapter](adversarial_training) measures.
+# **Answer.** {glue:text}`six_source`, "{glue:text}`six_name`" comes nearest to 6 %, with {glue:text}`six_error` %. What pools of
+# {term}`adversarial examples <adversarial example>` and dropout do at the paper's scale, [another chapter](adversarial_training) measures.
 #
 # **How sure.** Not at all. That a reading *can* give 6 % does not say that it did; the two that can, more decay and fewer
 # images, are equally good.
@@ -384,7 +384,8 @@ Markdown(six.show([unsaid.TEST], caption=caption, **shape))
 # save for those that their digits leave undecided. On 128 every rate would be a 128th: count how many are.
 #
 # ```python
-# {size: sum(transfer.is_share_of(rate, size) for rate in made) for size in (128, 256, 512)}
+# for size in (128, 256, 512):
+#     print(size, sum(transfer.is_share_of(rate, size) for rate in made))
 # ```
 # :::
 

@@ -71,7 +71,8 @@ class Experiment:
     def banner(self) -> str:
         """What the chapter was built on, as a MyST admonition."""
         pictures = {"imagenet": self.profile.photographs.num_attacked, "quocnet": self.profile.cars.num_attacked}
-        return notes.banner(self.chapter, self.split, len(self.train), self.profile.name, pictures.get(self.chapter))
+        said = self.split, len(self.train), self.profile.name, pictures.get(self.chapter)
+        return notes.banner(self.chapter, *said)
 
     def table(self, name: str, cells: Cells) -> Table:
         """The numbers of one table, this build's beside the recorded and the printed ones; recorded if this run is."""

@@ -13,10 +13,10 @@ NETWORKS = {
     "cross_model": "the six networks of Table 1 and Conv",
     "cross_training_set": "the three networks of Table 3",
     "adversarial_training": "100-100-10, trained with pools and without",
-    "spectral_analysis": "the six networks of Table 1, Conv, and public ones for photographs",
+    "spectral_analysis": "the six networks of Table 1, Conv, and public ones for photographs where there are any",
     "certificates": "the six networks of Table 1, Conv, and the three of Table 3",
-    "units": "Conv, and two public networks for photographs",
-    "bases": "Conv, and two public networks for photographs",
+    "units": "Conv, and public networks for photographs where there are any",
+    "bases": "Conv, and public networks for photographs where there are any",
     "framework": "the six networks of Table 1, and other readings of one of them",
     "unsaid": "the six networks of Table 1, and three of them trained otherwise",
     "since_2013": "softmax 1e-4, 100-100-10 and 200-200-10",
@@ -28,11 +28,11 @@ FEW_SECONDS = 100  # more are told in minutes
 def banner(chapter: str, split: Split, num_train: int, profile: str, num_pictures: int | None = None) -> str:
     """MyST text for the top of a chapter; it warns where digits that should be MNIST's are not.
 
-    profile : its name; num_pictures : how many are attacked for a network, in a chapter that is not about digits.
+    num_pictures : how many are attacked for a network, at the most, in a chapter that is not about digits.
     It names no folder of the machine; `split.provenance`, for the terminal, does. Raises KeyError for a chapter that
     NETWORKS does not know.
     """
-    images = f"at most {num_pictures} pictures to attack for a network" if num_pictures else _images(split, num_train)
+    images = f"at most {num_pictures} pictures to attack for a network" if num_pictures else _digits(split, num_train)
     said = f"Built in profile {profile} on {images}, with {NETWORKS[chapter]}. {recorded_run(chapter)}"
     if split.source != DIGITS or num_pictures:
         return f":::{{note}}\n{said}\n:::\n"
@@ -45,7 +45,7 @@ def banner(chapter: str, split: Split, num_train: int, profile: str, num_picture
     )
 
 
-def _images(split: Split, num_train: int) -> str:
+def _digits(split: Split, num_train: int) -> str:
     of = f"{num_train:,} of {len(split.train):,}" if num_train < len(split.train) else f"all {num_train:,}"
     kind = "small handwritten digits" if split.source == DIGITS else "MNIST images"
     return f"{of} {kind} for training and {len(split.test):,} for testing"
