@@ -1,16 +1,19 @@
 # `make` alone prints this help; every target prepares .venv first where it needs it.
 
-PYTHON  = python3
-PROFILE = quick
-DATA    = auto
-DEVICE  = auto
-SEED    = 0
-JOBS    =
-SEEDS   =
-SCHEDULER =
+# From the command line, else from the environment, else these.
+PYTHON  ?= python3
+PROFILE ?= quick
+DATA    ?= auto
+DEVICE  ?= auto
+SEED    ?= 0
+JOBS    ?=
+SEEDS   ?=
+SCHEDULER ?=
 
 VENV = .venv
 BIN  = $(VENV)/bin
+# A script of tools/ that ends when make does, even by kill -9; its owner is the parent of the recipe's shell.
+RUN  = exec $(BIN)/python -m tools.owned $$PPID
 
 # Absolute, since JupyterLab's kernels run in chapters/. `override` because the command line would win otherwise.
 ifneq ($(DATA_DIR),)
@@ -18,9 +21,11 @@ override DATA_DIR := $(shell $(PYTHON) -c 'import os, sys; print(os.path.abspath
 export DATA_DIR
 endif
 
-# To make PROFILE and profile are two variables: profile=paper would build the quick book without a word.
-$(foreach name,profile data data_dir device seed seeds jobs scheduler,$(if $(filter command,$(firstword $(origin $(name)))),\
-    $(error Variables are in capitals: $(shell echo $(name) | tr a-z A-Z)=$($(name)), not $(name)=$($(name)))))
+# To make every name is a variable: profile=paper or PROFIL=paper would build the quick book without a word.
+VARIABLES = PYTHON PROFILE DATA DATA_DIR DEVICE SEED JOBS SEEDS SCHEDULER
+given = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+$(foreach name,$(filter-out $(VARIABLES) MAKEFLAGS -*-command-variables-*-,$(given)),\
+    $(error There is no variable $(name); there are $(VARIABLES), in capitals))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup book pdf test processors lint lab bench spread pictures clean distclean
@@ -31,7 +36,7 @@ help:  ## Print this help
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-13s%s\n", $$1, $$2 }'
 	@echo
 	@echo "Variables of book:"
-	@echo "  PROFILE=quick|paper      seconds on two cores, or the paper's scale      (now $(PROFILE))"
+	@echo "  PROFILE=quick|paper      minutes, or two hours at the paper's scale      (now $(PROFILE))"
 	@echo "  DATA=auto|mnist|digits   auto: MNIST if it can be had, else the digits   (now $(DATA))"
 	@echo "  DATA_DIR=folder          where to look for data first                    (now $(or $(DATA_DIR),unset))"
 	@echo "  DEVICE=auto|cpu|cuda     where networks and attacks run                  (now $(DEVICE))"
@@ -51,7 +56,7 @@ $(VENV)/installed: requirements.txt
 	@touch $@
 
 book: setup  ## Execute what changed and render _build/html/index.html
-	@$(BIN)/python -m tools.build --profile "$(PROFILE)" --data "$(DATA)" --device "$(DEVICE)" --seed "$(SEED)" $(if $(JOBS),--jobs "$(JOBS)") $(if $(SCHEDULER),--scheduler "$(SCHEDULER)")
+	@$(RUN) tools/build.py --profile "$(PROFILE)" --data "$(DATA)" --device "$(DEVICE)" --seed "$(SEED)" $(if $(JOBS),--jobs "$(JOBS)") $(if $(SCHEDULER),--scheduler "$(SCHEDULER)")
 
 pdf: setup  ## Print the built book as _build/book.pdf (needs Chromium)
 	@$(BIN)/python -m tools.pdf
@@ -75,10 +80,10 @@ bench: $(VENV)/bench-installed  ## Time the attacks against SciPy, Foolbox and t
 	$(BIN)/python -m benchmarks.attack
 
 spread: setup  ## Tables 1 to 4 from five seeds at the paper's scale: hours, resumable; SEEDS="1 2": some of them
-	$(BIN)/python -m tools.spread --data "$(DATA)" --device "$(DEVICE)" $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCHEDULER),--scheduler "$(SCHEDULER)")
+	@$(RUN) tools/spread.py --data "$(DATA)" --device "$(DEVICE)" $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCHEDULER),--scheduler "$(SCHEDULER)")
 
 pictures: setup  ## Download ImageNet's networks and pictures (600 MB) for four chapters
-	@$(BIN)/python -m tools.fetch
+	@$(RUN) tools/fetch.py
 
 $(VENV)/bench-installed: $(VENV)/installed benchmarks/requirements.txt
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt

@@ -23,6 +23,18 @@ UNNAMED = "code"
 SAME_FOR_ALL = ' aria-label="Toggle hidden content"'
 
 
+def is_executed(notebook: Path) -> bool:
+    """By tools/build.py, which says so in it, and not by a person in JupyterLab."""
+    return notebook.exists() and "book" in json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
+
+
+def refuse_scripts(app: Sphinx) -> None:
+    """Sphinx would pass over the chapters, which are scripts, and write a book without them over the good one."""
+    scripts = Path(app.srcdir, "chapters").glob("*.py")
+    if not all(is_executed(script.with_suffix(".ipynb")) for script in scripts):
+        raise SystemExit("The chapters have to be executed first: run `make book`, which then renders them")
+
+
 def script_of(app: Sphinx, pagename: str) -> Path | None:
     """The py:percent source of a page that is a notebook."""
     script = Path(app.srcdir, f"{pagename}.py")
@@ -270,6 +282,7 @@ def write_networks(app: Sphinx, exception: Exception | None):
 
 
 def setup(app: Sphinx) -> dict:
+    refuse_scripts(app)
     app.add_directive("execution-table", ExecutionTable)
     app.add_directive("claims-at-a-glance", ClaimsAtAGlance)
     app.add_directive("answer", ChapterAnswer)

@@ -11,7 +11,10 @@ import pytest
 from tools.browser import find_browser
 
 REPOSITORY = Path(__file__).parents[1]
-BOOK_SOURCES = "_config.yml _ext _static _vendor _extra CITATION.cff requirements.txt tools lib/store".split()
+BOOK_SOURCES = (
+    "_config.yml", "_ext", "_static", "_vendor", "_extra", "CITATION.cff", "requirements.txt", "Makefile", "tools",
+    "lib/store", "lib/data", "lib/experiments/__init__.py", "lib/experiments/settings.py",
+)  # fmt: skip
 
 
 def has_gpu() -> bool:
@@ -50,11 +53,35 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def run_build(project: Path, *options: str) -> subprocess.CompletedProcess:
+def copy_sources(project: Path, *names: str) -> None:
+    """What the tools, or a book, need of this repository."""
+    for name in names:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy2
+        copy(REPOSITORY / name, project / name)
+
+
+def surroundings(**variables: str) -> dict[str, str]:
+    """The environment of a build on the embedded digits, but for the variables."""
+    rest = {name: value for name, value in os.environ.items() if not name.startswith(("DATA_DIR", "MAKE", "MFLAGS"))}
+    return rest | {"OFFLINE": "1", "XDG_CACHE_HOME": "/nowhere"} | variables
+
+
+def run_build(project: Path, *options: str, **settings) -> subprocess.CompletedProcess:
     """tools/build.py in a project's folder, as `make book` calls it."""
     command = [sys.executable, "-m", "tools.build", *options]
-    environment = {name: value for name, value in os.environ.items() if name != "DATA_DIR"}
-    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    settings = {"env": surroundings(), "encoding": "utf-8"} | settings
+    return subprocess.run(command, cwd=project, capture_output=True, **settings)
+
+
+def hostile_home(home: Path) -> Path:
+    """A home folder whose settings would change every chapter."""
+    startup, matplotlib = home / ".ipython/profile_default/startup", home / ".config/matplotlib"
+    for folder in (startup, matplotlib):
+        folder.mkdir(parents=True)
+    (startup / "00.py").write_text("print('hostile')")
+    (matplotlib / "matplotlibrc").write_text("axes.titlecolor: hostile\n")
+    return home
 
 
 @pytest.fixture(scope="session")
@@ -62,10 +89,8 @@ def specimen(tmp_path_factory) -> Path:
     """The small book of tests/specimen with the real book's configuration, built. For reading only."""
     project = tmp_path_factory.mktemp("book") / "specimen"
     shutil.copytree(REPOSITORY / "tests/specimen", project)
-    for source in BOOK_SOURCES:
-        copy = shutil.copytree if (REPOSITORY / source).is_dir() else shutil.copy2
-        copy(REPOSITORY / source, project / source)
-    result = run_build(project)
+    copy_sources(project, *BOOK_SOURCES)
+    result = run_build(project, env=surroundings(HOME=str(hostile_home(project.with_name("home")))))
     assert result.returncode == 0, result.stdout + result.stderr
     return project
 

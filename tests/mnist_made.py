@@ -1,14 +1,13 @@
 """Four tiny files in the format and the shapes of MNIST's, for tests."""
 
 import gzip
+import math
 import struct
 
-import torch
-
-from lib.data import mnist_files
+from lib.data import mnist_lookup
 
 SHAPES = ((6, 28, 28), (6,), (4, 28, 28), (4,))
-NAMES = tuple(file.name for file in mnist_files.FILES)
+NAMES = tuple(file.name for file in mnist_lookup.FILES)
 
 
 def idx(shape, values, dtype=8):
@@ -17,8 +16,7 @@ def idx(shape, values, dtype=8):
 
 def tiny(shape):
     """An IDX file of this shape whose bytes are a fixed pattern: pixels 0..255, labels 0..9."""
-    size = int(torch.tensor(shape).prod())
-    return idx(shape, [value % (256 if len(shape) == 3 else 10) for value in range(size)])
+    return idx(shape, [value % (256 if len(shape) == 3 else 10) for value in range(math.prod(shape))])
 
 
 CONTENTS = {name: tiny(shape) for name, shape in zip(NAMES, SHAPES, strict=True)}

@@ -210,6 +210,14 @@ def test_contributing_lists_every_module_of_every_wing_in_reading_order():
     assert [name for name, _ in table] == list(ARROWS)
 
 
+def test_every_fault_that_contributing_lists_has_its_test():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| .+ \| .+ \| `([\w/]+\.py)::(test_\w+)` \|$", text, flags=re.MULTILINE)
+    assert len(set(named)) == len(named) >= 40
+    missing = [f"{path}::{test}" for path, test in named if f"\ndef {test}(" not in (TESTS / path).read_text("utf-8")]
+    assert missing == []
+
+
 @pytest.mark.parametrize("name", ["solvers", "networks", "attacks", "measures", "record"])
 def test_readmes_map_leads_to_every_module_that_a_section_of_the_paper_rests_on(name):
     text = (ROOT / "README.md").read_text(encoding="utf-8")

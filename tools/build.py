@@ -6,42 +6,44 @@ Everything happens under `_build/`:
     html/     the book; replaced only by a complete new one
     failed/   the partial notebook of each chapter that failed
     partial/  notebooks being executed
+    home/     the settings of IPython and matplotlib in which chapters run, in place of the user's own
 """
 
 import argparse
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from filelock import FileLock, Timeout
 
+from lib.data.downloads import DataError
 from lib.experiments import settings
 from lib.experiments.settings import Settings
 from lib.store import code
 from lib.store.files import checksum
-from tools import machine
+from tools import inputs, machine, owned, sealed
 
 BUILD = Path("_build")
-STAGE, HTML, FAILED, PARTIAL = (BUILD / name for name in ("stage", "html", "failed", "partial"))
-EXECUTE = Path("tools/execute.py")
+STAGE, HTML, FAILED, PARTIAL, HOME = (BUILD / name for name in ("stage", "html", "failed", "partial", "home"))
+EXECUTE, PREPARE, FETCH = (Path("tools", name) for name in ("execute.py", "prepare.py", "fetch.py"))
 STAGED_FOLDERS = ("_static", "_vendor", "_extra", "_ext")
 SUMMARIES = ("verdict",)  # chapters that read what the others write into results/
-DATA_FOLDERS = ("mnist", "weights", "imagenet-sample", "tiny-imagenet")
+USUAL_SECONDS = 20  # that a chapter of profile quick takes, until it has been executed once
 
 
 @dataclass(frozen=True)
 class Build(Settings):
-    """What a build was asked for, and where data is looked for first."""
+    """What a build was asked for, every "auto" resolved; what else it rests on; and in words, which data and why."""
 
-    data_dir: str
+    surroundings: str
+    data_words: str = ""
 
 
 # --- Which chapters there are, and what each depends on -------------------------------------------
@@ -76,27 +78,20 @@ def files_under(*folders: str) -> list[Path]:
     return [path for path in found if not any(part.startswith(".") or part == "__pycache__" for part in path.parts)]
 
 
-def digest(files: Iterable[Path], settings: object = None) -> str:
-    content = {path.as_posix(): checksum(path.read_bytes()) for path in files}
+def digest(files: Iterable[Path], settings: object = None, root: Path = Path()) -> str:
+    content = {path.relative_to(root).as_posix(): checksum(path.read_bytes()) for path in files}
     return checksum(json.dumps([settings, content], sort_keys=True).encode())
 
 
-def data_files(data_dir: str) -> list[tuple[str, int, int]]:
-    """Name, size and time of what lies in DATA_DIR, so that data which arrives or changes is noticed."""
-    folders = [Path(data_dir), *(Path(data_dir) / name for name in DATA_FOLDERS)] if data_dir else []
-    found = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()]
-    return sorted((path.as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in found)
-
-
 def chapter_key(chapter: Path, settings: Build) -> str:
-    """Changes when the chapter, its modules, its settings or its data do."""
+    """Changes when the chapter, its modules, its settings or what these find outside the repository do."""
     published = [*files_under("paper"), *Path("benchmarks").glob("*.json")]
-    files = {EXECUTE, Path("requirements.txt"), *sources(chapter), *published}
+    files = {*sources(EXECUTE), *sources(chapter), *published}
     # Profile paper writes results/: what a chapter reads there it has just written itself, but for the summaries.
     if settings.profile != "paper" or chapter.stem in SUMMARIES:
         files.update(files_under("results"))
     files.update(Path("results").glob("spread_*.csv"))  # which no chapter writes
-    return digest(files, [asdict(settings), data_files(settings.data_dir)])
+    return digest(files, [settings.parameters, settings.surroundings])
 
 
 # --- Executing ------------------------------------------------------------------------------------
@@ -105,14 +100,27 @@ def chapter_key(chapter: Path, settings: Build) -> str:
 def prepare(settings: Build, scheduler: str) -> None:
     """Fills the store on all cores or on a cluster; chapters then find there what takes long."""
     options = [f"--{name}={value}" for name, value in settings.parameters.items()]
-    command = [sys.executable, "-m", "tools.prepare", *options, f"--scheduler={scheduler}"]
-    process = subprocess.Popen(command, start_new_session=True)
-    try:
-        if process.wait():
-            raise SystemExit("The book was not built: see above. What was finished is kept.")
-    finally:
-        process.terminate()
-        process.wait()
+    if run(PREPARE, *options, f"--scheduler={scheduler}").returncode:
+        raise SystemExit("The book was not built: see above. What was finished is kept.")
+
+
+def run(*command: object, **options) -> subprocess.CompletedProcess:
+    """A script of this build, to its end. In a session of its own: Ctrl-C reaches only this process, which stops it."""
+    with subprocess.Popen(owned.command(*command), start_new_session=True, encoding="utf-8", **options) as process:
+        try:
+            output, _ = process.communicate()
+        finally:
+            stop([process])
+    return subprocess.CompletedProcess(process.args, process.returncode, output)
+
+
+def stop(processes: Iterable[subprocess.Popen]) -> None:
+    """Those that still run, and nothing interrupts it."""
+    with machine.undisturbed():
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
 
 
 def notebook_of(chapter: Path) -> Path:
@@ -121,20 +129,53 @@ def notebook_of(chapter: Path) -> Path:
 
 def stored_key(chapter: Path) -> str | None:
     """The key that a staged notebook was executed under; the notebook itself holds it, so they cannot disagree."""
-    try:
-        return json.loads(notebook_of(chapter).read_text(encoding="utf-8"))["metadata"]["book"]["key"]
-    except (OSError, ValueError, KeyError):
-        return None
+    found = sealed.read(notebook_of(chapter))
+    return found and found[1]
+
+
+def usual_seconds(chapter: Path) -> float:
+    """How long it took the last time."""
+    found = sealed.read(notebook_of(chapter))
+    return found[0]["metadata"]["papermill"]["duration"] if found else USUAL_SECONDS
+
+
+def outlook(chapters: Iterable[Path], settings: Build, jobs: int) -> str:
+    """How long they will take, in words. At the paper's scale `prepare` tells it."""
+    seconds = sum(map(usual_seconds, chapters)) / jobs
+    return f"; about {max(1, round(seconds / 60))} min" if seconds and settings.profile == "quick" else ""
+
+
+def environment(jobs: int) -> dict[str, str]:
+    """No startup file or matplotlibrc of the user's changes what a chapter shows, and no locale how files are read."""
+    home = HOME.resolve()
+    return machine.environment(jobs) | {
+        "IPYTHONDIR": f"{home}/ipython",
+        "MATPLOTLIBRC": os.devnull,
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "MPLCONFIGDIR": f"{home}/matplotlib",
+        "PYTHONUTF8": "1",
+    }
 
 
 def start(chapter: Path, settings: Build, jobs: int) -> subprocess.Popen:
-    command = [sys.executable, EXECUTE, chapter, notebook_of(chapter), FAILED / f"{chapter.stem}.ipynb"]
     job = {"key": chapter_key(chapter, settings), "parameters": settings.parameters}
-    # A session of its own: Ctrl-C reaches only this process, which then stops its children.
-    return subprocess.Popen([*command, json.dumps(job)], env=machine.environment(jobs), start_new_session=True)
+    command = owned.command(EXECUTE, chapter, notebook_of(chapter), FAILED / f"{chapter.stem}.ipynb", json.dumps(job))
+    return subprocess.Popen(command, env=environment(jobs), start_new_session=True)
 
 
-def execute(chapters: list[Path], settings: Build, jobs: int) -> None:
+def find_fonts(jobs: int) -> None:
+    """Beforehand, or the first chapter says that it does so."""
+    if not HOME.exists():
+        subprocess.run(
+            [sys.executable, "-c", "import matplotlib.font_manager"], env=environment(jobs), stderr=subprocess.DEVNULL
+        )
+
+
+def is_current(chapter: Path, settings: Build) -> bool:
+    return stored_key(chapter) == chapter_key(chapter, settings)
+
+
+def execute(chapters: Sequence[Path], settings: Build, jobs: int) -> None:
     """Executes chapters, `jobs` at once. After a failure those that run may finish, and none is started."""
     waiting, running, failed = list(chapters), {}, []
     try:
@@ -144,14 +185,17 @@ def execute(chapters: list[Path], settings: Build, jobs: int) -> None:
                 print(f"executing {chapter}", flush=True)
                 running[chapter] = start(chapter, settings, jobs)
             for chapter in [chapter for chapter, process in running.items() if process.poll() is not None]:
-                if running.pop(chapter).returncode:
-                    failed.append(str(chapter))
+                if status := running.pop(chapter).returncode:
+                    failed.append(f"{chapter} (killed by signal {-status})" if status < 0 else str(chapter))
+                elif not is_current(chapter, settings):  # edited meanwhile; edited back it would pass for executed
+                    notebook_of(chapter).unlink(missing_ok=True)
+                    waiting.append(chapter)
+                else:
+                    rest = outlook((*running, *waiting), settings, jobs)
+                    print(f"executed  {chapter} in {usual_seconds(chapter):.0f} s{rest and rest + ' left'}", flush=True)
             time.sleep(0.05)
     finally:
-        for process in running.values():
-            process.terminate()
-        for process in running.values():
-            process.wait()
+        stop(running.values())
     if failed:
         raise SystemExit(f"The book was not built: {', '.join(failed)} failed.{last_good_page()}")
 
@@ -178,12 +222,20 @@ def render_key(chapters: list[Path]) -> str:
     notebooks = [notebook_of(chapter) for chapter in chapters]
     directives = {path for script in Path("_ext").glob("*.py") for path in sources(script)}
     shown = files_under(*STAGED_FOLDERS, "results")  # directives show what is recorded
-    return digest([*page_sources(), Path("requirements.txt"), *shown, *directives, *chapters, *notebooks])
+    return digest([*page_sources(), *shown, *directives, *chapters, *notebooks], inputs.versions())
 
 
 def rendered_key() -> str | None:
-    key = HTML / ".key"
-    return key.read_text(encoding="utf-8") if key.exists() else None
+    """The key that the pages were rendered under; None if they are not what was rendered."""
+    try:
+        key, contents = json.loads((HTML / ".key").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return None
+    return key if contents == contents_of(HTML) else None
+
+
+def contents_of(html: Path) -> str:
+    return digest(files_under(str(html)), root=html)
 
 
 def render(key: str) -> None:
@@ -194,11 +246,12 @@ def render(key: str) -> None:
     command = [Path(sys.executable).with_name("jupyter-book"), "build", STAGE, "--path-output", target]
     # --all: a page would keep what another page's glue held before.
     options = ["-W", "-n", "--keep-going", "--all", "-q"]
-    sphinx = subprocess.run([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    sphinx = run(*command, *options, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(1))
     if sphinx.returncode:
         raise SystemExit(f"{sphinx.stdout}\nThe book was not rendered: see the warnings above.{last_good_page()}")
-    (target / "_build/html/.key").write_text(key, encoding="utf-8")
-    replace_folder(target / "_build/html", HTML)
+    html = target / "_build/html"
+    (html / ".key").write_text(json.dumps([key, contents_of(html)]), encoding="utf-8")
+    replace_folder(html, HTML)
     shutil.rmtree(target)
 
 
@@ -211,12 +264,13 @@ def replace_folder(new: Path, old: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def index() -> Path:
-    return (HTML / "index.html").resolve()
+def address() -> str:
+    """What a browser opens."""
+    return (HTML / "index.html").resolve().as_uri()
 
 
 def last_good_page() -> str:
-    return f" The last good book is still at {index()}" if index().exists() else ""
+    return f" The last good book is still at {address()}" if (HTML / "index.html").exists() else ""
 
 
 # --- The command ----------------------------------------------------------------------------------
@@ -225,56 +279,68 @@ def last_good_page() -> str:
 def build(settings: Build, jobs: int, scheduler: str) -> None:
     chapters = find_chapters()
     summaries = [chapter for chapter in chapters if chapter.stem in SUMMARIES]
+    if stale := [chapter for chapter in chapters if not is_current(chapter, settings)]:
+        words = f"{len(stale)} of {len(chapters)} chapters to execute, on {settings.data_words}"
+        print(f"{words}{outlook(stale, settings, jobs)}", flush=True)
+        find_fonts(jobs)
     for group in ([chapter for chapter in chapters if chapter not in summaries], summaries):
-        stale = [chapter for chapter in group if stored_key(chapter) != chapter_key(chapter, settings)]
+        stale = [chapter for chapter in group if not is_current(chapter, settings)]
         if stale and (settings.profile == "paper" or scheduler) and group is not summaries:
             prepare(settings, scheduler)
         execute(stale, settings, jobs)
     key = render_key(chapters)
     if rendered_key() == key:
-        print(f"The book is up to date: {index()}")
+        print(f"The book is up to date: {address()}")
     else:
         stage(chapters)
         render(key)
-        print(f"The book is built: {index()}")
+        print(f"The book is built: {address()}")
 
 
-def data_dir() -> str:
-    """DATA_DIR made absolute, since kernels may run elsewhere; exported to the chapters."""
-    if not os.environ.get("DATA_DIR"):
-        return ""
-    path = Path(os.environ["DATA_DIR"]).expanduser().resolve()
-    if not path.is_dir():
-        raise SystemExit(f"DATA_DIR is not a folder: {path}")
-    os.environ["DATA_DIR"] = str(path)
-    return str(path)
+def look_around(asked: Settings) -> Build:
+    """What a build that is asked for will rest on. At the paper's scale what is missing is downloaded first."""
+    found = inputs.resolve(asked)
+    if asked.profile == "paper":
+        run(FETCH, stdout=subprocess.DEVNULL)  # without networks and pictures chapters say so, and show the rest
+    around = checksum(json.dumps(inputs.surroundings(found.settings)).encode())
+    return Build(**found.settings.parameters, surroundings=around, data_words=found.words)
+
+
+def settle_data_dir() -> None:
+    """DATA_DIR made absolute, since kernels may run elsewhere."""
+    if os.environ.get("DATA_DIR"):
+        path = Path(os.environ["DATA_DIR"]).expanduser().resolve()
+        if not path.is_dir():
+            raise SystemExit(f"DATA_DIR is not a folder: {path}")
+        os.environ["DATA_DIR"] = str(path)
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = settings.Parser(description=__doc__.splitlines()[0])
     settings.add_arguments(parser, "quick")
     settings.add_scheduler(parser)
-    parser.add_argument("--jobs", type=int, default=min(4, machine.available_cores()), help="chapters at once")
+    settings.add_jobs(parser, min(4, machine.available_cores()), "chapters at once")
     return parser.parse_args()
 
 
-def interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> None:
-    arguments = parse_arguments()
-    if arguments.jobs < 1:
-        raise SystemExit(f"JOBS must be at least 1, not {arguments.jobs}")
-    jobs, scheduler = (vars(arguments).pop(name) for name in ("jobs", "scheduler"))
-    signal.signal(signal.SIGTERM, interrupt)
-    BUILD.mkdir(exist_ok=True)
+    arguments = vars(parse_arguments())
+    jobs, scheduler = (arguments.pop(name) for name in ("jobs", "scheduler"))
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a folder's name that the locale lacks letters for
+    machine.heed_signals()
     try:
+        settle_data_dir()
+        BUILD.mkdir(exist_ok=True)
         with FileLock(BUILD / ".lock", timeout=0):
             shutil.rmtree(PARTIAL, ignore_errors=True)
-            build(Build(**vars(arguments), data_dir=data_dir()), jobs, scheduler)
+            build(look_around(Settings(**arguments)), jobs, scheduler)
     except Timeout:
         raise SystemExit("Another build is running in this folder.") from None
+    except (DataError, ValueError) as error:
+        raise SystemExit(f"The book was not built: {error}") from None
+    except OSError as error:  # a disk that is full, a folder that cannot be written
+        raise SystemExit(f"The book was not built: {error}.{last_good_page()}") from None
     except KeyboardInterrupt:
         raise SystemExit(
             "\nInterrupted. Chapters already executed are kept; the next build goes on from there."

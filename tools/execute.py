@@ -1,6 +1,6 @@
 """Executes one chapter with papermill: a py:percent script becomes a notebook with outputs. Called by build.py.
 
-    python tools/execute.py CHAPTER.py NOTEBOOK.ipynb FAILED.ipynb '{"key": ..., "parameters": {...}}'
+    python -m tools.execute CHAPTER.py NOTEBOOK.ipynb FAILED.ipynb '{"key": ..., "parameters": {...}}'
 
 NOTEBOOK.ipynb appears only when every cell has run; else FAILED.ipynb holds what there is and the exit status is 1.
 """
@@ -20,16 +20,18 @@ import papermill
 from nbformat import NotebookNode
 from papermill.exceptions import strip_color
 
+from tools import sealed
+
 TRACEBACK_LINES = 15
 SOURCE_LINES = 6
-START_ATTEMPTS = 3
+START_ATTEMPTS, START_SECONDS = 3, 600  # a kernel on a busy machine takes its time
 
 
 def run(chapter: Path, partial: Path, parameters: dict) -> NotebookNode:
     """papermill saves after each cell, so that a failure leaves what there is."""
     partial.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(jupytext.read(chapter), partial)
-    options = {"kernel_name": "python3", "language": "python", "progress_bar": False}
+    options = {"kernel_name": "python3", "language": "python", "progress_bar": False, "start_timeout": START_SECONDS}
     for attempts_left in reversed(range(START_ATTEMPTS)):
         try:
             return papermill.execute_notebook(str(partial), str(partial), parameters, **options)
@@ -47,17 +49,18 @@ def fold_parameters(notebook: NotebookNode) -> None:
         cell.metadata["tags"] = tags + [shown_as[tag] for tag in tags if tag in shown_as]
 
 
-def record(notebook: NotebookNode, chapter: Path, key: str) -> None:
-    """Where the notebook comes from; papermill has written when, how long and with which parameters."""
-    notebook.metadata["book"] = {"key": key}
+def save(notebook: NotebookNode, target: Path, chapter: Path, key: str) -> None:
+    """With where it comes from; papermill has put down when, how long and with which parameters."""
     notebook.metadata.papermill.update(input_path=chapter.as_posix(), output_path=None)
+    sealed.write(target, json.loads(nbformat.writes(notebook)), key)
 
 
 def last_cell(partial: Path) -> NotebookNode | None:
     """The cell at which execution ended."""
-    if not partial.exists():
+    try:
+        cells = [cell for cell in nbformat.read(partial, as_version=4).cells if cell.cell_type == "code"]
+    except (OSError, ValueError):  # it is not there, or was cut off as on a full disk
         return None
-    cells = [cell for cell in nbformat.read(partial, as_version=4).cells if cell.cell_type == "code"]
     # Not papermill's status: after a kernel's death it calls every cell completed.
     begun = [cell for cell in cells if cell.metadata.get("papermill", {}).get("start_time")]
     return begun[-1] if begun else None
@@ -66,7 +69,7 @@ def last_cell(partial: Path) -> NotebookNode | None:
 def location(chapter: Path, cell: NotebookNode) -> str:
     before, found, _ = chapter.read_text(encoding="utf-8").partition(cell.source)
     line = f", {chapter}:{before.count(chr(10)) + 1}" if found else ""
-    return f"cell In [{cell.execution_count or '?'}]{line}"
+    return f"in cell In [{cell.execution_count or '?'}]{line}"
 
 
 def explain(error: Exception, cell: NotebookNode | None) -> list[str]:
@@ -83,7 +86,7 @@ def failure(chapter: Path, error: Exception, partial: Path, failed: Path) -> str
     cell = last_cell(partial)
     where = location(chapter, cell) if cell else "before its first cell"
     source = cell.source.splitlines()[:SOURCE_LINES] if cell else []
-    report = [f"\n{chapter} failed in {where}", *(f"    {line}" for line in source), "", *explain(error, cell)]
+    report = [f"\n{chapter} failed {where}", *(f"    {line}" for line in source), "", *explain(error, cell)]
     if partial.exists():
         failed.parent.mkdir(parents=True, exist_ok=True)
         partial.replace(failed)
@@ -97,15 +100,12 @@ def main() -> None:
     partial = Path("_build/partial", f"{chapter.stem}.{os.getpid()}.ipynb")
     try:
         notebook = run(chapter, partial, job["parameters"])
+        fold_parameters(notebook)
+        save(notebook, target, chapter, job["key"])
     except Exception as error:
         raise SystemExit(failure(chapter, error, partial, failed)) from None
-    fold_parameters(notebook)
-    record(notebook, chapter, job["key"])
-    nbformat.write(notebook, partial)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial.replace(target)
+    partial.unlink()
     failed.unlink(missing_ok=True)
-    print(f"executed  {chapter} in {notebook.metadata.papermill.duration:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ What DATA_DIR or the cache already holds is not downloaded. Prints one line per 
 """
 
 from lib.data import downloads, photographs
-from lib.data.dataset import DataError
+from lib.data.downloads import DataError
 from lib.networks import imagenet
 
 FILES = (imagenet.SQUEEZENET, imagenet.ALEXNET, photographs.IMAGENET_SAMPLE, photographs.TINY_IMAGENET)

@@ -11,7 +11,7 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from lib.data.dataset import DataError
+from lib.data.downloads import DataError
 from lib.experiments import cluster, plan, settings
 from lib.experiments.cluster import ClusterError, Made
 from lib.experiments.plan import Step

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lib.data.dataset import DataError
+from lib.data.downloads import DataError
 from lib.experiments import generalisation, plan, provenance, settings
 from lib.experiments.digits import Experiment
 from lib.experiments.settings import Settings
@@ -105,8 +105,8 @@ def check_commit(seeds: Iterable[int], commit: str) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser = settings.Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=settings.whole_number, nargs="+", default=list(SEEDS))
     settings.add_arguments(parser, "paper", "seed")
     settings.add_scheduler(parser)
     return parser.parse_args()

@@ -7,7 +7,7 @@ import zlib
 from functools import cached_property
 from pathlib import Path
 
-from lib.data.dataset import DataError
+from lib.data.downloads import DataError
 
 
 class Archive:

@@ -12,10 +12,6 @@ NUM_PIXELS = 784
 NUM_CLASSES = 10
 
 
-class DataError(RuntimeError):
-    """A data file is damaged, or part of a data set is missing."""
-
-
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Images and their classes.

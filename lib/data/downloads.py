@@ -3,8 +3,11 @@
 import os
 import sys
 import warnings
-from dataclasses import dataclass
+import zipfile
+import zlib
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 
 import requests
 from filelock import FileLock
@@ -14,15 +17,23 @@ with warnings.catch_warnings():  # it imports tqdm for widgets, which warns wher
     import pooch
 from collections.abc import Callable, Mapping, Sequence
 
-from lib.data.dataset import DataError
-
 CONNECT_TIMEOUT = 3.0  # seconds, for all mirrors together
-READ_TIMEOUT = 20.0  # seconds without a byte
+READ_TIMEOUT = 20.0  # seconds in which at least a block must arrive
+BLOCK = 2**16  # bytes
+
+
+def is_offline() -> bool:
+    """Whether the environment variable OFFLINE forbids downloads."""
+    return os.environ.get("OFFLINE", "0") not in ("", "0")
 
 
 def cache_dir() -> Path:
     """Where downloads are kept, for all of the user's projects."""
     return Path(pooch.os_cache("intriguing-properties"))
+
+
+class DataError(RuntimeError):
+    """A data file is damaged, or part of a data set is missing."""
 
 
 class UnreachableError(RuntimeError):
@@ -42,22 +53,33 @@ class PublicFile:
     name : its name in the cache, and in `folder` of DATA_DIR (or in DATA_DIR itself).
     checksum : "algorithm:hexadecimal digits", of which the first ones are enough; "" where the makers' server packs the
         file anew for everybody, so that no checksum lasts.
-    aliases : other names under which a DATA_DIR may hold what stands in for it, e.g. a part of it.
+    aliases : checksums by the other names under which a DATA_DIR may hold what stands in for it, e.g. a part of it.
     """
 
     name: str
     folder: str
     url: str
     checksum: str
-    aliases: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """By all of its names, its own first."""
+        return {self.name: self.checksum, **self.aliases}
 
 
-def find(names: Sequence[str], folder: str, data_dir: str | Path | None = None) -> Path | None:
-    """The first of the files that lies in DATA_DIR/folder, in DATA_DIR or in the cache; None where none does."""
+def find(file: PublicFile, data_dir: str | Path | None = None) -> Path | None:
+    """Where the file lies: in DATA_DIR/folder, in DATA_DIR or in the cache; None where it does not.
+
+    Raises DataError if it has another checksum. A zip is not looked at: it checks every member that is read.
+    """
     data_dir = data_dir or os.environ.get("DATA_DIR")
-    places = [Path(data_dir).expanduser() / folder, Path(data_dir).expanduser()] if data_dir else []
+    places = [Path(data_dir).expanduser() / file.folder, Path(data_dir).expanduser()] if data_dir else []
     places.append(cache_dir())
-    return next((path for place in places for name in names if (path := place / name).is_file()), None)
+    found = next((path for place in places for name in file.checksums if (path := place / name).is_file()), None)
+    if found and found.suffix != ".zip":
+        verify(found, file.checksums[found.name], file.url)
+    return found
 
 
 def obtain(file: PublicFile, data_dir: str | Path | None = None, download: bool = True) -> Path:
@@ -68,13 +90,13 @@ def obtain(file: PublicFile, data_dir: str | Path | None = None, download: bool 
     MissingFileError
         If it is nowhere, and was not or could not be downloaded.
     DataError
-        If what the network served has another checksum.
+        If it is there, or the network serves it, with another checksum.
     """
-    if found := find((file.name, *file.aliases), file.folder, data_dir):
+    if found := find(file, data_dir):
         return found
     if not download:
         raise _missing(file, "nothing was downloaded")
-    if os.environ.get("OFFLINE", "0") not in ("", "0"):
+    if is_offline():
         raise _missing(file, "OFFLINE is set")
     return _download(file, cache_dir())
 
@@ -122,7 +144,7 @@ def _download(file: PublicFile, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{file.name}.lock"):
             if not path.exists():
-                fetch([file.url], path, lambda part: verify(part, file))
+                fetch([file.url], path, lambda part: _verify_download(part, file))
     except (UnreachableError, OSError) as error:
         raise _missing(file, f"the download failed ({error})") from error
     return path
@@ -140,20 +162,17 @@ def fetch(urls: Sequence[str], path: Path, verify: Callable[[Path], object]) -> 
     UnreachableError
         If no address served anything.
     """
-    download = pooch.HTTPDownloader(
-        progressbar=sys.stderr.isatty(), chunk_size=2**16, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)
-    )
     part = path.with_name(f"{path.name}.part")
     unreached, damaged = [], []
     for url in urls:
         try:
-            download(url, part, None)
+            _receive(url, part)
             verify(part)
             part.replace(path)
             return
-        except requests.RequestException as error:
-            if error.response is not None:
-                error.response.close()
+        except (requests.RequestException, TimeoutError) as error:
+            if (response := getattr(error, "response", None)) is not None:
+                response.close()
             unreached.append(f"{url}: {type(error).__name__}")
         except DataError as error:
             damaged.append(f"{url}: {error}")
@@ -164,8 +183,55 @@ def fetch(urls: Sequence[str], path: Path, verify: Callable[[Path], object]) -> 
     raise UnreachableError("; ".join(unreached))
 
 
-def verify(path: Path, file: PublicFile) -> None:
-    """Raises DataError unless the file at `path` has the checksum."""
-    algorithm, _, expected = file.checksum.partition(":")
+def _receive(url: str, part: Path) -> None:
+    """Write what an address serves to a file.
+
+    In a thread, because a resolver that hangs, and a server that sends a byte now and then, know no timeout. Raises
+    TimeoutError when READ_TIMEOUT passes without a block, requests.RequestException for what else a network can do.
+    """
+    download = pooch.HTTPDownloader(
+        progressbar=sys.stderr.isatty(), chunk_size=BLOCK, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)
+    )
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            download(url, part, None)
+        except Exception as error:
+            errors.append(error)
+
+    thread, size = Thread(target=run, daemon=True), 0
+    part.touch()
+    thread.start()
+    while thread.is_alive():
+        thread.join(READ_TIMEOUT)
+        before, size = size, part.stat().st_size
+        if thread.is_alive() and size == before:
+            raise TimeoutError
+    if errors:
+        raise errors[0]
+
+
+def verify(path: Path, checksum: str, url: str) -> None:
+    """Raises DataError, with a cure, unless the file has the checksum: "algorithm:first digits", "" for any."""
+    algorithm, _, expected = checksum.partition(":")
     if expected and not (found := pooch.file_hash(path, alg=algorithm)).startswith(expected):
-        raise DataError(f"{file.url} served a file whose {algorithm} is {found}, not {expected}...; try again later")
+        raise DataError(
+            f"{path} is damaged or another file: its {algorithm} is {found}, not {expected}; replace or delete it, "
+            f"the original is {url}"
+        )
+
+
+def _verify_download(path: Path, file: PublicFile) -> None:
+    """Raises DataError unless the file has its checksum or, where none lasts, is a whole zip."""
+    verify(path, file.checksum, file.url)
+    if not file.checksum and not _is_whole_zip(path):
+        raise DataError("what was served is no whole zip archive")
+
+
+def _is_whole_zip(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error):
+        return False

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from lib.data import downloads
 from lib.data.archive import Archive
-from lib.data.dataset import DataError
-from lib.data.downloads import PublicFile
+from lib.data.downloads import DataError, PublicFile
 from lib.store.files import checksum
 
 TINY_IMAGENET = PublicFile(
@@ -28,14 +27,18 @@ TINY_IMAGENET = PublicFile(
     folder="tiny-imagenet",
     url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
     checksum="md5:90528d7ca1a48142e341f4ef8d21d0de",
-    aliases=("tiny-imagenet-200-subset.zip",),  # the same layout, fewer pictures
+    aliases={"tiny-imagenet-200-subset.zip": ""},  # the same layout, fewer pictures
 )
 IMAGENET_SAMPLE = PublicFile(
     name="imagenet-sample-images.zip",
     folder="imagenet-sample",
     url="https://github.com/EliSchwartz/imagenet-sample-images/archive/refs/heads/master.zip",
     checksum="",  # GitHub packs it anew
-    aliases=("imagenet-sample-images-master.zip", "imagenet-sample-256.tar"),  # the tar: shorter side 256 already
+    aliases={
+        "imagenet-sample-images-master.zip": "",
+        # Shorter side 256 already.
+        "imagenet-sample-256.tar": "sha256:b885a3712017c774c9392a8d87dfffb4277278fab8818b2b6ac914b1cdeee537",
+    },
 )
 SIDE = 224  # of the pictures that the networks were trained on
 SHORTER_SIDE = 256  # before the centre is cut out, as torchvision's networks were evaluated

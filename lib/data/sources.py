@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from lib.data import mnist_files
 from lib.data.dataset import Dataset, Split
-from lib.data.mnist_files import MissingDataError
+from lib.data.mnist_lookup import MissingDataError
 
 NUM_DIGITS_TEST = 500
 DIGITS_SPLIT_SEED = 2013

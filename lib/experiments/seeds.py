@@ -1,6 +1,7 @@
 """Where randomness comes from: a seed for every role, and what draws from it; and where things are computed."""
 
 from dataclasses import dataclass, fields
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -23,9 +24,9 @@ class Seeds:
 
     @classmethod
     def derive(cls, seed: int) -> "Seeds":
-        """The roles' seeds of one experiment. Raises ValueError for a negative seed."""
-        if seed < 0:
-            raise ValueError(f"the seed must be 0 or more, not {seed}")
+        """The roles' seeds of one experiment. Raises ValueError for anything but 0, 1, 2, ..."""
+        if not isinstance(seed, Integral) or seed < 0:
+            raise ValueError(f"the seed must be a whole number, 0 or more, not {seed!r}")
         roles = [role.name for role in fields(cls)]
         return cls(*(int(np.random.SeedSequence([seed, i]).generate_state(1)[0]) for i in range(len(roles))))
 

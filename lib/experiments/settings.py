@@ -3,6 +3,7 @@
 import argparse
 import re
 from dataclasses import dataclass, fields
+from typing import NoReturn
 
 CHOICES = {"profile": ("quick", "paper"), "data": ("auto", "mnist", "digits"), "device": ("auto", "cpu", "cuda")}
 
@@ -25,13 +26,39 @@ class Settings:
         return {item.name: getattr(self, item.name) for item in fields(Settings)}
 
 
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SystemExit(f"{message}; `make` lists all variables")
+
+
+def whole_number(text: str) -> int:
+    """0, 1, 2, ... Raises ArgumentTypeError for anything else."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more, not {text!r}")
+    return int(text)
+
+
+def _positive_number(text: str) -> int:
+    """1, 2, 3, ... Raises ArgumentTypeError for anything else."""
+    if not (number := whole_number(text)):
+        raise argparse.ArgumentTypeError("must be 1 or more, not 0")
+    return number
+
+
 def add_arguments(parser: argparse.ArgumentParser, profile: str, *without: str) -> None:
     """--profile, --data, --device and --seed, but those `without`; `profile` is the default one."""
     defaults = {"profile": profile, "data": "auto", "device": "auto"}
     for name in defaults.keys() - set(without):
         parser.add_argument(f"--{name}", choices=CHOICES[name], default=defaults[name])
     if "seed" not in without:
-        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--seed", type=whole_number, default=0)
+
+
+def add_jobs(parser: argparse.ArgumentParser, default: int, what: str) -> None:
+    """--jobs: how much is done at once."""
+    parser.add_argument("--jobs", type=_positive_number, default=default, help=what)
 
 
 def add_scheduler(parser: argparse.ArgumentParser) -> None:

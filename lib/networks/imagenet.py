@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.data import downloads
-from lib.data.dataset import DataError
-from lib.data.downloads import MissingFileError, PublicFile
+from lib.data.downloads import DataError, MissingFileError, PublicFile
 
 NUM_CLASSES = 1000
 SIDE = 224  # pixels of the pictures that SqueezeNet was trained on
@@ -28,21 +27,26 @@ ALEXNET = PublicFile(
     folder="weights",
     url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
     checksum="sha256:7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
-    aliases=("alexnet.safetensors",),
+    aliases={"alexnet.safetensors": ""},  # anybody's
 )
 SQUEEZENET = PublicFile(
     name="squeezenet1_1-b8a52dc0.pth",
     folder="weights",
     url="https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
     checksum="sha256:b8a52dc0",
-    aliases=("squeezenet1_1.safetensors",),
+    aliases={"squeezenet1_1.safetensors": "sha256:102fa02ec826921aae2c3408f9f154381a466f8210fead01b8aa941ee607e4e8"},
 )
-ALEXNET_FEATURES = "alexnet_features.safetensors"  # the five convolutions alone
+ALEXNET_FEATURES = PublicFile(  # the five convolutions alone
+    name="alexnet_features.safetensors",
+    folder="weights",
+    url=ALEXNET.url,
+    checksum="sha256:9f97fd313f4da83dbe6bbfbe6effca1241de9edfcd7c53386261ed9697286dd9",
+)
 CAFFENET_CONVOLUTIONS = PublicFile(
     name="caffenet_conv1_conv2.safetensors",
     folder="weights",
     url="http://dl.caffe.berkeleyvision.org/bvlc_reference_caffenet.caffemodel",
-    checksum="",
+    checksum="sha256:563da46ee4737d970039ed99c50fb6eecf434ec79bef0925814eb8d801ac8b7a",  # of the two layers
 )
 
 
@@ -272,9 +276,7 @@ def alexnet(data_dir: str | Path | None = None, download: bool = True) -> AlexNe
     DataError
         If the file is damaged or of another network.
     """
-    whole = downloads.find((ALEXNET.name, *ALEXNET.aliases), ALEXNET.folder, data_dir)
-    features = downloads.find((ALEXNET_FEATURES,), ALEXNET.folder, data_dir)
-    if features and not whole:
+    if not downloads.find(ALEXNET, data_dir) and (features := downloads.find(ALEXNET_FEATURES, data_dir)):
         remedy = f"put {ALEXNET.url} into DATA_DIR/{ALEXNET.folder}/ for the fully connected layers"
         return _load(AlexNet(), features, {"classifier": remedy})
     return _load(AlexNet(), downloads.obtain(ALEXNET, data_dir, download))
@@ -298,7 +300,7 @@ def caffenet(data_dir: str | Path | None = None, download: bool = False) -> Kriz
         If the file is damaged or of another network.
     """
     file = CAFFENET_CONVOLUTIONS
-    path = downloads.find((file.name,), file.folder, data_dir)
+    path = downloads.find(file, data_dir)
     if path is None:
         names = ", ".join(f"{layer}.{part}" for layer in ("conv1", "conv2") for part in ("weight", "bias"))
         raise MissingFileError(

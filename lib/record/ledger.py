@@ -6,6 +6,7 @@ Tables are long, one line per cell: `row,column,value` as printed in `paper/`, `
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import pandas as pd
 from filelock import FileLock
@@ -54,14 +55,31 @@ def printed(table: str) -> dict[tuple[str, str], float]:
 
 
 def recorded(table: str) -> dict[tuple[str, str], Estimate]:
-    """Our numbers by (row, column), as measured at the paper's scale; empty before the first such run."""
+    """Our numbers by (row, column), as measured at the paper's scale; empty before the first such run.
+
+    Raises ValueError, naming the file, if it is cut off or holds what is no number within its interval.
+    """
     path = RESULTS / f"{table}.csv"
     if not path.exists():
         return {}
+    try:
+        return _read_cells(path)
+    except (ValueError, KeyError) as error:
+        raise _damaged(path, error) from None
+
+
+def _read_cells(path: Path) -> dict[tuple[str, str], Estimate]:
+    if not path.read_bytes().endswith(b"\n"):
+        raise ValueError("its last line is cut off")
     lines = pd.read_csv(path, converters=dict.fromkeys(CELL, str))  # labels that look like numbers are none
-    return {
-        cell: Estimate(*line) for cell, line in zip(_cells(lines), lines[ESTIMATE].itertuples(index=False), strict=True)
-    }
+    estimates = lines[ESTIMATE].apply(pd.to_numeric)
+    if outside := [*lines.index[(estimates["value"] < estimates["low"]) | (estimates["value"] > estimates["high"])]]:
+        raise ValueError(f"line {outside[0] + 2} has a value outside its interval")
+    return {cell: Estimate(*line) for cell, line in zip(_cells(lines), estimates.itertuples(index=False), strict=True)}
+
+
+def _damaged(path: Path, reason: Exception) -> ValueError:
+    return ValueError(f"{path} is not what a run has written ({reason}): `git checkout` it, or record it anew")
 
 
 def everything_recorded() -> dict[str, dict[tuple[str, str], Estimate]]:
@@ -121,9 +139,12 @@ def update(name: str, entry: str, facts: Mapping) -> None:
 
 
 def read(name: str) -> dict:
-    """A JSON file of results/; empty before the first run at the paper's scale."""
+    """A JSON file of results/; empty before the first run at the paper's scale. Raises ValueError for a damaged one."""
     path = RESULTS / name
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise _damaged(path, error) from None
 
 
 def benchmark() -> dict:

@@ -15,7 +15,7 @@ def checksum(contents: bytes) -> str:
 def replace(path: Path, contents: bytes) -> None:
     """Put the contents under the name, whole or not at all, even if the power fails.
 
-    Raises IsADirectoryError, naming it, where a folder has the name.
+    Raises OSError, naming it, where it cannot be written; then what it held stays. A folder of the name is refused.
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder where a file is to be written; remove or rename it")
@@ -26,6 +26,10 @@ def replace(path: Path, contents: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno and not error.filename:  # a full disk does not say whose file it was
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     if os.name == "posix":  # a rename is durable once its folder is

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lib.data.archive import Archive
-from lib.data.dataset import DataError
+from lib.data.downloads import DataError
 
 MEMBERS = {"folder/one.JPEG": bytes(range(256)) * 3, "two.txt": b"words", "empty": b""}
 

@@ -4,13 +4,13 @@ import functools
 import hashlib
 import http.server
 import threading
+import zipfile
 from dataclasses import replace
 
 import pytest
 
 from lib.data import downloads
-from lib.data.dataset import DataError
-from lib.data.downloads import MissingFileError, PublicFile
+from lib.data.downloads import DataError, MissingFileError, PublicFile
 
 CONTENTS = b"weights " * 1000
 
@@ -38,7 +38,8 @@ def served(tmp_path):
     with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/net.pth"
-        yield PublicFile("net.pth", "weights", url, f"sha256:{hashlib.sha256(CONTENTS).hexdigest()}", ("part.st",))
+        checksum = f"sha256:{hashlib.sha256(CONTENTS).hexdigest()}"
+        yield PublicFile("net.pth", "weights", url, checksum, {"part.st": "", "half.st": checksum})
         server.shutdown()
 
 
@@ -70,8 +71,34 @@ def test_the_first_digits_of_the_checksum_are_enough(places, served):
 
 
 @pytest.mark.faults
+@pytest.mark.parametrize("name", ["net.pth", "half.st"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_file_that_lies_there_with_another_checksum_is_refused_with_a_cure(places, served, name, place):
+    path = put(places[place] / name, CONTENTS[:-1] + b"x")
+    with pytest.raises(DataError, match="is damaged or another file") as error:
+        downloads.obtain(served)
+    for part in (str(path), "replace or delete it", served.url):
+        assert part in str(error.value)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("damage", [lambda zipped: zipped[:-30], lambda zipped: b"<html>log in</html>"])
+def test_where_no_checksum_lasts_only_a_whole_zip_is_kept(places, served, tmp_path, damage):
+    unchecked = replace(served, checksum="")
+    with zipfile.ZipFile(tmp_path / "server" / "net.pth", "w") as archive:
+        archive.writestr("member", CONTENTS)
+    zipped = (tmp_path / "server" / "net.pth").read_bytes()
+    (tmp_path / "server" / "net.pth").write_bytes(damage(zipped))
+    with pytest.raises(DataError, match="no whole zip archive"):
+        downloads.obtain(unchecked)
+    assert not list(places[1].glob("*.pth*part"))
+    (tmp_path / "server" / "net.pth").write_bytes(zipped)
+    assert downloads.obtain(unchecked).read_bytes() == zipped
+
+
+@pytest.mark.faults
 def test_a_file_with_another_checksum_is_refused_and_not_kept(places, served):
-    with pytest.raises(DataError, match="whose sha256 is"):
+    with pytest.raises(DataError, match=r"another file: its sha256 is"):
         downloads.obtain(replace(served, checksum="sha256:0000"))
     assert not list(places[1].glob("net.pth*t*.part"))
     assert not (places[1] / "net.pth").exists()
@@ -107,10 +134,11 @@ def test_what_is_there_is_gathered_and_what_is_not_says_why(places, served):
     assert served.url in reasons["other"]
     with pytest.raises(DataError):  # not missing: damaged
         downloads.gather(
-            {"bad": lambda download: downloads.verify(put(places[0] / "x", b"other"), served)}, download=False
+            {"bad": lambda download: downloads.verify(put(places[0] / "x", b"other"), served.checksum, served.url)},
+            download=False,
         )
 
 
 def test_verify_accepts_what_it_should(places, served):
-    downloads.verify(put(places[0] / "x"), served)
-    downloads.verify(put(places[0] / "x", b"other"), replace(served, checksum=""))
+    downloads.verify(put(places[0] / "x"), served.checksum, served.url)
+    downloads.verify(put(places[0] / "x", b"other"), "", served.url)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lib.data import mnist_files, sources
-from lib.data.mnist_files import MissingDataError
+from lib.data import mnist_lookup, sources
+from lib.data.mnist_lookup import MissingDataError
 from tests.mnist_made import NAMES, put
 
 pytestmark = pytest.mark.usefixtures("nowhere")
@@ -21,7 +21,7 @@ def test_auto_takes_the_digits_and_says_why(tmp_path):
 def test_mnist_never_falls_back():
     with pytest.raises(MissingDataError, match="set DATA_DIR") as caught:
         sources.load("mnist")
-    assert all(file.name in str(caught.value) and file.sha256 in str(caught.value) for file in mnist_files.FILES)
+    assert all(file.name in str(caught.value) and file.sha256 in str(caught.value) for file in mnist_lookup.FILES)
 
 
 def test_digits_by_name_do_not_look_for_mnist(tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lib.data.dataset import DataError
+from lib.data.downloads import DataError
 from lib.measures import spectral
 from lib.measures.spectral import Convolution
 from lib.networks import imagenet

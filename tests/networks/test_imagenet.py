@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from lib.data import downloads, photographs
-from lib.data.dataset import DataError
-from lib.data.downloads import MissingFileError
+from lib.data.downloads import DataError, MissingFileError
 from lib.networks import imagenet
 
 torch.set_num_threads(1)
 
 WEIGHTS = Path(os.environ.get("DATA_DIR", "nowhere")) / "weights"
+VERIFY = downloads.verify
 # Table 5, as printed: kernels and matrices. The paper counts the inputs of both groups.
 TABLE5 = {
     "conv1": (3, 11, 11, 96), "conv2": (96, 5, 5, 256), "conv3": (256, 3, 3, 384), "conv4": (384, 3, 3, 384),
@@ -50,10 +50,11 @@ def krizhevsky():
 
 @pytest.fixture
 def nowhere(tmp_path, monkeypatch):
-    """An empty DATA_DIR, an empty cache, no network."""
+    """An empty DATA_DIR, an empty cache, no network; weights made here pass for those that were published."""
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     monkeypatch.setenv("OFFLINE", "1")
     monkeypatch.setattr(downloads, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr(downloads, "verify", lambda *_: None)
     return tmp_path
 
 
@@ -185,6 +186,26 @@ def test_a_damaged_file_is_named(nowhere, suffix, damage):
         imagenet.squeezenet()
 
 
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("load", "name"),
+    [
+        (imagenet.squeezenet, "squeezenet1_1.safetensors"),
+        (imagenet.squeezenet, imagenet.SQUEEZENET.name),
+        (imagenet.alexnet, imagenet.ALEXNET.name),
+        (imagenet.alexnet, imagenet.ALEXNET_FEATURES.name),
+        (imagenet.caffenet, imagenet.CAFFENET_CONVOLUTIONS.name),
+    ],
+)
+def test_weights_that_are_not_the_published_ones_are_refused(nowhere, monkeypatch, load, name):
+    """A flipped byte leaves names and shapes as they were."""
+    monkeypatch.setattr(downloads, "verify", VERIFY)
+    (nowhere / "weights").mkdir()
+    (nowhere / "weights" / name).write_bytes(b"other weights")
+    with pytest.raises(DataError, match=rf"{name} is damaged or another file: its sha256 is .*; replace or delete it"):
+        load(nowhere, download=False)
+
+
 class Malicious:
     def __reduce__(self):
         return os.system, ("touch executed",)
@@ -213,7 +234,7 @@ def test_missing_weights_are_named_with_their_address(nowhere, make, file):
 def test_alexnets_features_alone_encode_and_say_what_is_missing(nowhere, inputs):
     whole = imagenet.AlexNet().eval()
     features = {name: None for name in whole.state_dict() if name.startswith("classifier")}
-    saved(nowhere, imagenet.ALEXNET_FEATURES, whole, **features)
+    saved(nowhere, imagenet.ALEXNET_FEATURES.name, whole, **features)
     network = imagenet.alexnet()
     assert imagenet.absent(network) == {"AlexNet.classifier": network.classifier.remedy}
     assert imagenet.ALEXNET.url in network.classifier.remedy
@@ -224,7 +245,7 @@ def test_alexnets_features_alone_encode_and_say_what_is_missing(nowhere, inputs)
 
 def test_the_whole_alexnet_is_taken_before_its_features(nowhere, inputs):
     whole = imagenet.AlexNet().eval()
-    saved(nowhere, imagenet.ALEXNET_FEATURES, imagenet.AlexNet().features)  # not even looked at
+    saved(nowhere, imagenet.ALEXNET_FEATURES.name, imagenet.AlexNet().features)  # not even looked at
     saved(nowhere, imagenet.ALEXNET.name, whole)
     network = imagenet.alexnet()
     assert imagenet.absent(network) == {}
@@ -234,7 +255,7 @@ def test_the_whole_alexnet_is_taken_before_its_features(nowhere, inputs):
 # --- The real weights -----------------------------------------------------------------------------
 
 
-@needs(imagenet.ALEXNET_FEATURES)
+@needs(imagenet.ALEXNET_FEATURES.name)
 def test_the_real_features_of_alexnet():
     network = imagenet.alexnet(WEIGHTS.parent)
     convolutions = [m for m in network.features if isinstance(m, nn.Conv2d)]

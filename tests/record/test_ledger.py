@@ -13,6 +13,7 @@ from lib.measures import intervals
 from lib.measures.intervals import Estimate
 from lib.networks import mnist
 from lib.record import claims, ledger
+from tests.faults import no_file_larger_than
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -261,3 +262,40 @@ def test_files_of_other_columns_are_no_tables(results):
     ledger.write("seeds.csv", "table,row,column,seed,value\ntable1,a,x,0,1\n")
     ledger.write("claims.csv", "id,verdict,evidence,luck\n")
     assert list(ledger.everything_recorded()) == ["ours"]
+
+
+DAMAGES = {
+    "cut off": lambda text: text[:-3],
+    "a letter for a digit": lambda text: text.replace("0.5", "0.x"),
+    "a letter in the head": lambda text: text.replace("value", "valve"),
+    "another digit": lambda text: text.replace("1,0.5", "9,0.5"),
+    "no text": lambda text: "\x00" + text,
+    "empty": lambda text: "",
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_table_is_named(results, published, damage):
+    ledger.record("table9", {("a", "length"): ONE})
+    path = results / "table9.csv"
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(ValueError, match=r"table9\.csv is not what a run has written .*git checkout"):
+        ledger.recorded("table9")
+
+
+@pytest.mark.faults
+def test_a_damaged_json_file_is_named(results):
+    ledger.update("run.json", "one", {"commit": "abc"})
+    path = results / "run.json"
+    path.write_text(path.read_text()[:-5])
+    with pytest.raises(ValueError, match=r"run\.json is not what a run has written"):
+        ledger.read("run.json")
+
+
+@pytest.mark.faults
+def test_a_full_disk_leaves_the_table_as_it_was(results, published):
+    ledger.record("table9", {("a", "length"): ONE})
+    with no_file_larger_than(20), pytest.raises(OSError, match=r"File too large.*table9\.csv"):
+        ledger.record("table9", {("a", "length"): TWO})
+    assert ledger.recorded("table9") == {("a", "length"): ONE}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from lib.store.artifacts import Artifact, Artifacts, StoreWarning
 from lib.store.identity import canonical, digest
+from tests.faults import heed_permissions, needs_permissions, no_file_larger_than
 
 REPOSITORY = Path(__file__).parents[2]
 KEY = {"network": "softmax", "decay": 1e-4}
@@ -380,3 +381,42 @@ def test_a_folder_in_an_artifacts_place_is_named_and_refused(store, suffix):
         pytest.raises(IsADirectoryError, match=rf"{path.name}.*remove"),
     ):
         store.get("kind", KEY, artifact)
+
+
+# A full disk
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("num_bytes", [0, 50, 200])
+def test_a_full_disk_is_named_and_what_was_kept_stays(store, num_bytes):
+    store.get("kind", KEY, artifact)
+    with no_file_larger_than(num_bytes), pytest.raises(OSError, match=r"File too large.*(safetensors|json)"):
+        store.get("kind", {"another": 1}, artifact)
+    assert not list(store.root.glob(".*.tmp"))
+    assert store.get("kind", KEY, must_not_make).info == {"error": 1.0}
+    assert store.get("kind", {"another": 1}, lambda: artifact(2.0)).info == {"error": 2.0}
+
+
+@pytest.mark.faults
+@needs_permissions
+def test_a_store_that_truly_cannot_be_written_is_read_and_named(store, tmp_path):
+    """In a process that heeds permissions, as root's does not."""
+    store.get("kind", KEY, artifact)
+    store.root.chmod(0o500)
+    script = PREAMBLE + GET + "Artifacts(root).get('other', {}, make)\n"
+    command = [sys.executable, "-c", script, str(store.root), str(tmp_path / "log")]
+    try:
+        result = subprocess.run(
+            command, cwd=REPOSITORY, preexec_fn=heed_permissions, capture_output=True, encoding="utf-8"
+        )
+    finally:
+        store.root.chmod(0o700)
+    assert not (tmp_path / "log").exists()
+    assert result.stderr.splitlines()[-1].startswith("PermissionError: the store")
+
+
+@pytest.mark.faults
+def test_a_file_in_the_stores_place_is_named(tmp_path):
+    (tmp_path / "store").write_text("no folder")
+    with pytest.raises(PermissionError, match=r"the store .*store lacks a result .* set STORE_DIR"):
+        Artifacts(tmp_path / "store").get("kind", KEY, artifact)
