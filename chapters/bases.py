@@ -301,8 +301,8 @@ assert torch.allclose(Q @ Q.T, torch.eye(len(Q)), atol=1e-4), "a rotation keeps 
 # unit's row stay in it? Is there a step at which the units are lost?
 #
 # :::{dropdown} Solution 3
-# Without rotation all of them stay. From there the share falls gradually; there is no step at which a unit is lost, only more
-# and more neighbours that it is mixed with.
+# Without rotation all of them stay. If there were a step, units would be things apart; where the share falls little by little,
+# a direction near a unit likes nearly what the unit likes.
 #
 # ```python
 # turn = torch.randn(phi.shape[1], phi.shape[1], generator=seeds.generator(seed))

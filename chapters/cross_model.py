@@ -295,7 +295,7 @@ Markdown(run.verdicts())
 #
 # :::{dropdown} Solution 1
 # $r$ points along $w$, and of its length the part $\cos \angle (w, v)$ counts for $v$: it must be $1 / \cos \angle (w, v)$ times
-# as long. A random direction has a cosine of about $1 / \sqrt{784} = 1 / 28$. The networks' cosines are far larger: they
+# as long. A random direction has a cosine of about $1 / \sqrt{784} = 1 / 28$. The networks' cosines are larger: they
 # learned from the same images.
 #
 # ```python
@@ -328,7 +328,8 @@ Markdown(run.verdicts())
 # on the other half, each image at the length of its own perturbation. Does one pattern do the harm? Try softmax 1e-2.
 #
 # :::{dropdown} Solution 3
-# Far more than a random direction of the same length, and by images that had no part in it.
+# Compare it with a random direction of the same length. As far as the pattern does more, the harm belongs to the target and
+# not to the image: no image of the second half had a part in it.
 #
 # ```python
 # import torch

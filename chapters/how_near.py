@@ -315,8 +315,8 @@ Markdown(run.verdicts())
 # two and four, and look at the mean distortion of twenty images for 100-100-10. Can it rise?
 #
 # :::{dropdown} Solution 3
-# It cannot: the attack keeps the shortest success that it has met. The first programmes bring nearly all: the network is
-# nearly linear over a step as short as what is left.
+# It cannot: the attack keeps the shortest success that it has met. The straighter the network is over a step as short as
+# what is left, the sooner it is done.
 #
 # ```python
 # network, means = attacks.networks["100-100-10"], []
