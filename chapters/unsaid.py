@@ -323,7 +323,7 @@ six = run.table("unsaid_six", unsaid.of_six_per_cent(run))
 errors = {row: estimate.value for row, estimate in six.column(unsaid.TEST).items()}
 closest = min(errors, key=lambda row: abs(errors[row] - 6))
 
-# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+# %% mystnb={"markdown_format": "myst"}
 tell(six_source=six.source, six_name=closest, six_error=(errors[closest], ".1f"))
 caption = "Test error of 100-100-10, trained otherwise."
 shape = {"name": "tab-six", "index": "trained"}
