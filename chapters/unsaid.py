@@ -333,8 +333,8 @@ Markdown(six.show([unsaid.TEST], caption=caption, **shape))
 # **Answer.** {glue:text}`six_source`, "{glue:text}`six_name`" comes nearest to 6 %, with {glue:text}`six_error` %. What pools of
 # {term}`adversarial examples <adversarial example>` and dropout do at the paper's scale, [another chapter](adversarial_training) measures.
 #
-# **How sure.** Not at all. That a reading *can* give 6 % does not say that it did; the two that can, more decay and fewer
-# images, are equally good.
+# **How sure.** Not at all. That a reading *can* give 6 % does not say that it did: with enough decay, or few enough images, a
+# network gets as bad as one likes, and a slip of the pen needs neither.
 
 # %% [markdown]
 # ## Exercises
