@@ -63,8 +63,8 @@ curves.off_by_divisor(divisors, off, "Which k gives the printed errors?")
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 two, third = best[unsaid.FIRST_TWO], best["softmax 1"]
-tell(decay_source=decay.source, k_two=(two[0], ".2g"), miss_two=(two[1], ".2f"))
-tell(k_third=(third[0], ".2g"), miss_third=(third[1], ".2f"))
+tell(decay_source=decay.source, k_two=(two[0], ".3g"), miss_two=(two[1], ".2f"))
+tell(k_third=(third[0], ".3g"), miss_third=(third[1], ".2f"))
 lines, heads = unsaid.in_words(best), ["network", "best k", "off (points)", "also"]
 caption = "The best k, how far its worst error is off, and k that are off by 0.1 more."
 Markdown(markdown.table(heads, lines, caption, "tab-divisor"))
@@ -268,7 +268,7 @@ lines, heads = unsaid.amplified(sizes.told), ["reading", "size", "larger by (%)"
 caption = f"Mean size after amplification, over M1 to M3. {sizes.source}."
 Markdown(markdown.table(heads, lines, caption, "tab-amplified"))
 
-# %% tags=["hide-input"]
+# %%
 tell(from_small=(effects.percent_off(0.1, 0.06), ".0f"))
 tell(from_large=(-effects.percent_off(0.06, 0.1), ".0f"))
 

@@ -69,7 +69,7 @@ def best_divisors(
 def in_words(best: Mapping[str, Sequence[float]]) -> list[list[str]]:
     """A line for each group of networks: the best k, the largest miss there, and how far from it k may lie."""
     return [
-        [group, words(k, ".2g"), words(miss, ".2f"), span((low, high), ".2g")]
+        [group, words(k, ".3g"), words(miss, ".2f"), span((low, high), ".3g")]
         for group, (k, miss, low, high) in best.items()
     ]
 
