@@ -86,6 +86,9 @@ tell(kept_beyond=(beyond[at].value, ".0f"), kept_half=(half, ".1f"))
 # adversarial image, which the attack leaves right behind the border, and it is {glue:text}`kept_border` %. Go only a
 # tenth farther, and it is {glue:text}`kept_beyond` %, where {eq}`eq-half-space` has {glue:text}`kept_half` %.
 #
+# Where noise is several times as long, the curves fall below the dashed ones, those of softmax 1e-4, too, which has no
+# curved borders: there noise meets rivals besides the one that the formula knows.
+#
 # So two things have to be told apart. That random steps from an image hardly ever find the other class does not take
 # pockets: in {glue:text}`num_pixels` dimensions a random step has next to nothing of the one direction that counts. And
 # what lies behind the border looks, to noise, like any half of space. (Noise looks in random directions only. In one
