@@ -82,7 +82,7 @@ bench: $(VENV)/bench-installed  ## Time the attacks against SciPy, Foolbox and t
 spread: setup  ## Tables 1 to 4 from five seeds at the paper's scale: hours, resumable; SEEDS="1 2": some of them
 	@$(RUN) tools/spread.py --data "$(DATA)" --device "$(DEVICE)" $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCHEDULER),--scheduler "$(SCHEDULER)")
 
-pictures: setup  ## Download ImageNet's networks and pictures (600 MB) for four chapters
+pictures: setup  ## Download ImageNet's networks and pictures (600 MB) for five chapters
 	@$(RUN) tools/fetch.py
 
 $(VENV)/bench-installed: $(VENV)/installed benchmarks/requirements.txt

@@ -171,7 +171,7 @@ grids.image_grid(filters[:60], num_columns=12, title=title, symmetric=True)
 # ## Table 1, the errors
 #
 # The paper's columns are printed as published; beside them stands what this code measured. Folded below are 95 % Wilson
-# {term}`intervals <interval>`, and, once `make spread` has measured them on the same images, mean and range over several {term}`seeds`, of which
+# {term}`intervals <interval>`, and, measured by `make spread` on the same images, mean and range over several {term}`seeds`, of which
 # the {term}`recorded` one, 0, is one. An interval speaks of images, such a range of first weights, targets
 # and halves of the data.
 

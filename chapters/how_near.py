@@ -207,7 +207,8 @@ Markdown(nearest.show(caption=caption, name="tab-nearest", rows=names))
 
 # %%
 small = kinks.trained(run.train, run.profile.conv, run.seeds, run.store)
-compared = kinks.compare(small, images, targets, run.profile.num_known, run.store)
+effort = run.profile.num_known, run.profile.num_relaxations
+compared = kinks.compare(small, images, targets, *effort, run.store)
 assert (compared.nearest <= compared.tight * (1 + 1e-6)).all()
 truth = run.table("truth", kinks.cells(compared))
 

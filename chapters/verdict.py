@@ -70,8 +70,9 @@ Markdown(overview.of_claims(cards))
 #
 # First, the rule above. That the whole interval has to lie within the limit, and that seeds decide where there are several,
 # came on 2026-11-25, with the recorded numbers in view; until then a part was judged by its estimate, unless the
-# criterion itself spoke of intervals. This touches all {glue:text}`num_claims` claims, also those whose own criterion stayed
-# as it was.
+# criterion itself spoke of intervals. This touches all claims that there were by then, also those whose own criterion
+# stayed as it was. Of the {glue:text}`num_claims` that there are now nine came later (`paper/README.md` says when, and what
+# was known).
 #
 # Then, of the criteria themselves, {glue:text}`num_changed` are not those by which the claim was first judged. They, too,
 # were changed when recorded numbers were in view, each for a reason of its own, which stands beside it; some have another
@@ -83,8 +84,9 @@ Markdown(overview.of_claims(cards))
 Markdown(overview.of_changes(published))
 
 # %% [markdown]
-# The two claims of section 3 and their first criteria were put down before any unit was looked at. When the others were,
-# earlier runs were in view, and one of those suggested the claim on convex losses.
+# The two claims of section 3 and their first criteria were put down before any unit was looked at. When most of the others
+# were, earlier runs were in view, and one of those suggested the claim on convex losses; those on Figure 6 and on pools came
+# before anything of them was recorded, and four took over the criteria of others when their numbers were known.
 #
 # ## On what this was measured
 
@@ -92,7 +94,7 @@ Markdown(overview.of_changes(published))
 Markdown(overview.of_runs(ledger.read("run.json")))
 
 # %% [markdown]
-# Minutes are those of the last run, which takes finished networks from the store; how each fit ended, and how long it took
+# Minutes are those of the last run, which takes finished networks from the store (those of seeds 1 to 4 made theirs); how each fit ended, and how long it took
 # on a busy machine, stands in `results/fits.csv`. Where a claim's evidence names no seeds it rests on one trained network of
 # each kind, and no interval speaks of others. What it speaks of is what was counted: images as a rule; for section 3 units
 # and directions; for a correlation of ranks the cells of the table. Those of Table 5 are no samples but proven bounds.

@@ -78,3 +78,21 @@ def test_seed_0_of_the_spread_is_the_recorded_value(name):
     assert len(first) >= 12
     for line in first.itertuples():
         assert line.value == pytest.approx(recorded[line.row, line.column].value, rel=1e-5), (line.row, line.column)
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "table3", "table4"])
+def test_the_spread_is_mean_least_and_most_of_what_the_seeds_gave(name):
+    seeds = ledger.seeds()
+    each = {cell: group["value"] for cell, group in seeds[seeds["table"] == name].groupby(["row", "column"])}
+    spread = ledger.recorded(f"spread_{name}")
+    assert spread.keys() == each.keys()
+    for cell, (mean, low, high, n) in spread.items():
+        values = each[cell]
+        assert (mean, low, high, n) == pytest.approx((values.mean(), values.min(), values.max(), len(values)), rel=1e-5)
+
+
+def test_all_seeds_were_measured_by_one_commit():
+    runs = ledger.read("run.json")
+    commits = {runs[f"spread, seed {seed}"]["commit"] for seed in ledger.seeds()["seed"].unique()}
+    assert len(commits) == 1
+    assert not any(commit.endswith("+") for commit in commits)

@@ -62,14 +62,16 @@ class Compared:
     is_nearest: Tensor  # (N,), whether it is known that nothing is nearer
 
 
-def compare(network: nn.Sequential, images: Dataset, targets: Tensor, num: int, store: Store) -> Compared:
+def compare(
+    network: nn.Sequential, images: Dataset, targets: Tensor, num: int, max_relaxations: int, store: Store
+) -> Compared:
     """Both attacks and the nearest image, for the first `num` images that are not given their target (N,)."""
     with torch.no_grad():
         rows = (network(images.inputs).argmax(dim=1) != targets).nonzero()[:num, 0]
     exactly, inputs, targets = copy.deepcopy(network).double(), images.inputs[rows].double(), targets[rows]
     found = store.call(penalized.find_adversarial, exactly, inputs, targets)
     near = store.call(tight.tighten, exactly, inputs, targets, found.adversarial)
-    least = store.call(branching.minimum_perturbation, exactly, inputs, targets, near.adversarial)
+    least = store.call(branching.minimum_perturbation, exactly, inputs, targets, near.adversarial, max_relaxations)
     scale = inputs.shape[1] ** 0.5
     lengths = (scale * found.distortion, scale * near.distortion, least.perturbation.norm(dim=1))
     return Compared(*(length.cpu() for length in lengths), least.is_nearest.cpu())

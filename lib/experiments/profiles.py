@@ -91,7 +91,8 @@ class Profile:
     num_compared: int  # images on which variants of the autoencoder are compared
     num_coarse: int  # images on which coarser searches over c are tried
     num_optimal: int  # images on which the attack is compared with the exact optimum
-    num_known: int  # images whose nearest is found by branch and bound, for a small network with kinks
+    num_known: int  # images whose nearest is looked for by branch and bound, for a small network with kinks
+    num_relaxations: int  # for each of them, at the most
     num_exact: int  # images on which certificates meet the exact optimum
     num_enclosed: int  # images whose logits are enclosed for a certificate
     num_tightened: int  # images on which certificates meet the tight attack
@@ -118,7 +119,8 @@ _PROFILES = (
         num_compared=200,
         num_coarse=200,
         num_optimal=200,
-        num_known=3,
+        num_known=2,
+        num_relaxations=1000,
         num_exact=200,
         num_enclosed=20,
         num_tightened=10,
@@ -180,6 +182,7 @@ _PROFILES = (
         num_coarse=500,
         num_optimal=2000,
         num_known=100,
+        num_relaxations=50_000,
         num_exact=200,
         num_enclosed=2000,
         num_tightened=500,

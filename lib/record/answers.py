@@ -4,6 +4,7 @@ An answer is a function of tables, as a verdict is (`lib.record.claims`): its wo
 in it, and where a cell that it needs is missing it says so.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -88,7 +89,7 @@ def how_near(tables: Tables) -> str:
     longer = _values(tables, "exact", [(name, "excess (%)") for name in LINEAR])
     return (
         "Where the nearest can be computed, for the three linear networks, the attack's change is longer by up to "
-        f"{longer.max():.0f} % on average."
+        f"{math.ceil(longer.max())} % on average."
     )
 
 
@@ -100,8 +101,8 @@ def imagenet(tables: Tables) -> str:
     if least < 100:
         return f"Two networks, two kinds of target: at least {least:.0f} % of the photographs could be turned."
     return (
-        "Every photograph that was tried could be turned, for two networks and two kinds of target, by at most "
-        f"{_levels(lengths.max())} on average."
+        "Every photograph that was tried could be turned, for two networks and two kinds of target; where it took "
+        f"most, by {_levels(lengths.max())} on average."
     )
 
 
@@ -131,7 +132,7 @@ def cross_training_set(tables: Tables) -> str:
     least = _values(tables, "table4", [(f"{a} amplified to 0.1", b) for a, b in pairs]).min()
     return (
         "Made longer, to a distortion of 0.1, what was made for one makes another, trained on the other half of the "
-        f"images, err on at least {least:.0f} % of them."
+        f"images, err on no less than {math.floor(least)} % of them, on average over runs."
     )
 
 

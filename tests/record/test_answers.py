@@ -45,12 +45,12 @@ AROUND = ("100-100-10, 1.1 times as far", "noise 1 times as long (%)")
 SAID = {
     "formal_attack": ({"table1": every(["100-100-10"], ["distortion"], 0.1)}, "By 26 of 255 levels"),
     "how_near": (
-        {"exact": every(LINEAR[:2], ["excess (%)"], 2) | every(LINEAR[2:], ["excess (%)"], 31)},
+        {"exact": every(LINEAR[:2], ["excess (%)"], 2) | every(LINEAR[2:], ["excess (%)"], 30.2)},
         "longer by up to 31 %",
     ),
     "imagenet": (
         {"figure5": every("ab", ["distortion"], 0.002) | every("ab", ["success (%)"], 100)},
-        "at most 0.51 of 255",
+        "by 0.51 of 255",
     ),
     "quocnet": ({"quocnet": every(["QuocNet"], ["distortion"], 0.01)}, "By 2.6 of 255 levels"),
     "cross_model": (
@@ -59,8 +59,8 @@ SAID = {
     ),
     "cross_training_set": (
         # M1 and M2 saw the same half: what is between them counts for nothing.
-        {"table4": LOUD | every(["M1 amplified to 0.1"], ["M2"], 1) | every(["M3 amplified to 0.1"], ["M2"], 37)},
-        "at least 37 %",
+        {"table4": LOUD | every(["M1 amplified to 0.1"], ["M2"], 1) | every(["M3 amplified to 0.1"], ["M2"], 37.9)},
+        "no less than 37 %",
     ),
     "adversarial_training": (
         {"adversarial_training": every([ALL], [ERROR], 1.5) | every([DECAY], [ERROR], 2)},
