@@ -71,7 +71,11 @@ def _folded(card: Card) -> str:
     place, said = f":name: claim-{card.identity}\n", card.number
     link = f"[Section {card.section}, the chapter]({card.chapter})"
     if card.built:  # a name leads to one place only, and that is on the page of all verdicts
-        place, said, link = "", f"{said}; on this build's numbers: {card.built}", "[All verdicts](verdict)"
+        place, said, link = (
+            "",
+            f"{said}; on this build's numbers: {card.built}",
+            "{doc}`All verdicts </chapters/verdict>`",
+        )
     return (
         f":::{{dropdown}} {MARKS[card.verdict]} **{card.verdict}** {card.claim} *{said}*\n"
         f"{place}:class-container: verdict verdict-{kind}\n\n"
