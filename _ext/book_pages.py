@@ -47,6 +47,13 @@ def drop_thebe(app, pagename, templatename, context, doctree):
     context["script_files"] = [script for script in scripts if "thebe" not in f"{script} {vars(script)}".lower()]
 
 
+def drop_mathematics(app, pagename, templatename, context, doctree):
+    """What sets formulas is half a page's weight: only for pages that show one."""
+    if 'class="math' not in context.get("body", ""):
+        scripts = context.get("script_files", [])
+        context["script_files"] = [script for script in scripts if "mathematics" not in f"{script} {vars(script)}"]
+
+
 def buttons(entries: list[dict]):
     for entry in entries:
         yield entry
@@ -243,7 +250,7 @@ def lighten_figures(app: Sphinx, doctree: nodes.document):
             with Image.open(target.with_suffix(".png")) as picture:
                 picture.save(target, lossless=True)
                 if target.stat().st_size > LIGHT:
-                    picture.save(target, quality=85)
+                    picture.save(target, quality=60)
             image["uri"] = image["uri"].removesuffix(".png") + ".webp"
 
 
@@ -294,6 +301,14 @@ def setup(app: Sphinx) -> dict:
     app.add_post_transform(NamedToggles)
     app.connect("build-finished", write_networks)
     app.connect("html-page-context", describe, priority=BEFORE_OTHERS)
-    for handler in (drop_thebe, plain_references, point_at_script, offer_script, drop_same_labels, embed_definitions):
+    for handler in (
+        drop_thebe,
+        drop_mathematics,
+        plain_references,
+        point_at_script,
+        offer_script,
+        drop_same_labels,
+        embed_definitions,
+    ):
         app.connect("html-page-context", handler, priority=AFTER_THE_THEME)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
