@@ -24,10 +24,10 @@ def mosaic(pictures: Tensor) -> Tensor:
     return canvas
 
 
-def data_uri(picture: Tensor) -> str:
-    """A picture (1 or 3, height, width) in [0, 1] as an address: a PNG, exact, or, in colour, a WebP, which is not."""
+def data_uri(picture: Tensor, quality: int = 80) -> str:
+    """A picture (1 or 3, height, width) in [0, 1] as an address: a PNG, exact, or, in colour, a WebP of that quality."""
     levels = (255 * picture).round().byte().movedim(0, 2).squeeze(2).cpu().numpy()
     kind = "png" if levels.ndim == 2 else "webp"
     file = io.BytesIO()
-    Image.fromarray(levels).save(file, kind, quality=80, method=6, optimize=True)
+    Image.fromarray(levels).save(file, kind, quality=quality, method=6, optimize=True)
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
