@@ -25,7 +25,7 @@ def mosaic(pictures: Tensor) -> Tensor:
 
 
 def data_uri(picture: Tensor, quality: int = 80) -> str:
-    """A picture (1 or 3, height, width) in [0, 1] as an address: a PNG, exact, or, in colour, a WebP of that quality."""
+    """A picture (1 or 3, height, width) in [0, 1] as an address: a PNG, exact, or in colour a WebP of that quality."""
     levels = (255 * picture).round().byte().movedim(0, 2).squeeze(2).cpu().numpy()
     kind = "png" if levels.ndim == 2 else "webp"
     file = io.BytesIO()
