@@ -44,7 +44,7 @@ def element(rows: Sequence[Row], generator: torch.Generator, otherwise: str = ""
 
 
 def _item(row: Row) -> str:
-    pictures = data_uri(mosaic(row.pictures), quality=60)
+    pictures = data_uri(mosaic(row.pictures), quality=50)
     return (
         f'<li data-kind="{escape(row.kind)}"><img src="{pictures}" alt="{escape(row.words)}">'
         f"<details><summary>What is it?</summary>{escape(f'{row.kind}: {row.answer}')}</details></li>"
