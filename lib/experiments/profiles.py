@@ -166,7 +166,7 @@ _PROFILES = (
             pools=PoolsConfig(size=400),
             num_asked=50,
         ),
-        unsaid=UnsaidConfig(num_images=30),
+        unsaid=UnsaidConfig(num_images=12),
         since=SinceScale(num_around=200, num_directed=50, num_smoothed=20, num_votes=1000),
     ),
     Profile(
