@@ -5,8 +5,7 @@
 What MKL and PyTorch choose by the processor can be chosen here by environment variables, and any other processor's
 rounding be emulated (tests/rounding.py). A test that passes in one setting only states no truth. With `make test`,
 which is one thread and nothing chosen, any two choices meet in one of the settings. They run as many at a time as
-there are cores; threads that wait give theirs away. A few minutes on two cores: the slowest tests are run by `make test`
-alone.
+there are cores; threads that wait give theirs away. A few minutes on two cores: `make test` alone runs the slowest.
 """
 
 import os
