@@ -18,6 +18,7 @@ from lib.record.ledger import Cells
 from lib.store.calls import Store
 
 SIZES = (784, 16, 16, 10)
+TRAINING = MinibatchConfig()
 ATTACK, TIGHT, NEAREST = "attack", "tight attack", "nearest"
 CLOSE = 1.001  # times the nearest distance, at which an image counts as the nearest
 
@@ -37,16 +38,16 @@ def _rectified(seed: int) -> nn.Sequential:
     return nn.Sequential(*parts[:-1]).eval()
 
 
-def _fit(inputs: Tensor, labels: Tensor, config: MinibatchConfig, init: int, batches: int) -> _Fitted:
+def _fit(inputs: Tensor, labels: Tensor, init: int, batches: int) -> _Fitted:
     """`_rectified`, trained where inputs (N, 784) and labels (N,) lie. Raises TrainingError."""
     network = _rectified(init).to(inputs.device)
-    training.fit_minibatches(network, inputs, labels, config, batches)
+    training.fit_minibatches(network, inputs, labels, TRAINING, batches)
     return _Fitted(dict(network.state_dict()))
 
 
-def trained(images: Dataset, config: MinibatchConfig, roles: Seeds, store: Store) -> nn.Sequential:
+def trained(images: Dataset, roles: Seeds, store: Store) -> nn.Sequential:
     """The network, trained on digits; kept in the store."""
-    fitted = store.call(_fit, images.inputs, images.labels, config, roles.init, roles.batches)
+    fitted = store.call(_fit, images.inputs, images.labels, roles.init, roles.batches)
     network = _rectified(roles.init)
     network.load_state_dict(fitted.state)
     return network.to(images.inputs.device).requires_grad_(False)

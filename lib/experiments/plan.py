@@ -120,7 +120,7 @@ def _train_in_a_way(run: Experiment, config: LayerwiseConfig, seed: int) -> None
 
 
 def _know_nearest(run: Experiment) -> None:
-    network = kinks.trained(run.train, run.profile.conv, run.seeds, run.store)
+    network = kinks.trained(run.train, run.seeds, run.store)
     effort = run.profile.num_known, run.profile.num_relaxations
     kinks.compare(network, run.attacked, run.targets(run.attacked), *effort, run.store)
 

@@ -89,7 +89,9 @@ class Artifacts:
             raise ValueError(f"kind {kind!r}: only letters, digits, _ and - may be used")
         entry = {"kind": kind, "key": plain(key)}
         stem = self.root / f"{kind}-{digest(entry)[:12]}"
-        with suppress(FileNotFoundError, _DamagedError):  # reading needs no lock, and no right to write
+        with suppress(
+            FileNotFoundError, NotADirectoryError, _DamagedError
+        ):  # reading needs no lock, and no right to write
             return _read(stem, entry)
         self._make_writable()
         with FileLock(stem.with_name(f"{stem.name}.lock")):

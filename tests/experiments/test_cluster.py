@@ -311,7 +311,7 @@ def test_a_worker_that_does_not_see_this_store_is_refused(address, shared, tmp_p
 @pytest.mark.faults
 def test_a_worker_with_other_code_is_refused(address, shared, tmp_path):
     other = tmp_path / "checkout"
-    for folder in ("lib", "tests"):
+    for folder in ("lib", "tests", "tools"):
         shutil.copytree(REPOSITORY / folder, other / folder, ignore=shutil.ignore_patterns("__pycache__"))
     with open(other / "lib/attacks/penalized.py", "a") as module:
         module.write("\nEDITED = True\n")

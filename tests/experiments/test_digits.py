@@ -308,7 +308,7 @@ def test_begin_cuts_the_data_to_the_profiles_size(monkeypatch, tmp_path, split):
         ({"profile": "fast"}, "profile must be one of quick, paper, not 'fast'"),
         ({"data": "cifar"}, "data must be .*, not 'cifar'"),
         ({"device": "tpu"}, "device must be auto, cpu or cuda, not 'tpu'"),
-        ({"seed": -1}, "seed must be 0 or more, not -1"),
+        ({"seed": -1}, "seed must be a whole number, 0 or more, not -1"),
     ],
 )
 def test_begin_names_the_parameter_that_is_wrong(change, message):

@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lib.attacks import exact, penalized, tight
+from lib.attacks import branching, exact, lengths, penalized, tight
 from lib.attacks.penalized import AttackConfig
 from lib.attacks.tight import TightConfig
-from lib.measures import bases, certified, spectral
+from lib.experiments import kinks
+from lib.measures import bases, certified, smoothing, spectral, subspaces
 from lib.measures.intervals import Estimate
 from lib.measures.spectral import Convolution
 from lib.networks import adversarial_training, features, linear_probe, mnist, quocnet, recipes
@@ -210,6 +211,16 @@ KINDS = {
     "tight attack": (tight.tighten, NETWORK, IMAGES, TARGETS, IMAGES, TightConfig()),
     "tight attack from its own start": (tight.find_adversarial, NETWORK, IMAGES, TARGETS),
     "exact optimum": (exact.minimum_perturbation, NETWORK[0], IMAGES, TARGETS),
+    "nearest of any class": (penalized.find_nearest_adversarial, NETWORK, IMAGES, TARGETS),
+    "nearest of a rectified network": (branching.minimum_perturbation, NETWORK, IMAGES, TARGETS, IMAGES, 100),
+    "rectified network": (kinks._fit, IMAGES, TARGETS, 0, 1),
+    "lengths to every class": (lengths.to_every_class, NETWORK, IMAGES, 2, AttackConfig()),
+    "lengths at one price": (lengths.with_one_price, NETWORK, IMAGES, TARGETS, 2, AttackConfig()),
+    "lengths at the least price": (lengths.at_price, NETWORK, IMAGES, TARGETS, 1e-3, 1, AttackConfig()),
+    "lengths of a coarse search": (lengths.searched_down, NETWORK, IMAGES, TARGETS, 2.0, 1, AttackConfig()),
+    "directions that fool": (subspaces.fooled, {"one": NETWORK}, IMAGES, TARGETS, IMAGES, 0.1, 0),
+    "radius of a smoothed network": (smoothing.certified_radius, NETWORK, IMAGES, TARGETS, 0.1, 10, GENERATOR),
+    "what a smoothed network lost": (smoothing.surely_lost, NETWORK, IMAGES, TARGETS, 0.1, 10, GENERATOR),
     "linear layer": (linear_probe.fit_head, IMAGES, TARGETS, 2, ProbeConfig()),
     "linear layer, its decay chosen": (linear_probe.fit_tuned, IMAGES, TARGETS, 2, (0.1, 1.0), GENERATOR),
     "stage of QuocNet": (quocnet.fit_stage, QUOCNET, 0, torch.zeros(2, 1, 6, 6), RICAConfig(), 3),
@@ -248,7 +259,8 @@ def kept_by(path: Path) -> set[str]:
             case ast.Call(func=ast.Attribute(value=store, attr="call" | "timed"), args=[function, *_]):
                 if ast.unparse(store).endswith("store"):
                     first, *rest = ast.unparse(function).split(".")
-                    found.add(".".join([names.get(first, first), *rest]))
+                    own = f"{dotted(path)}.{first}" if path.is_relative_to(ROOT) else first
+                    found.add(".".join([names.get(first, own), *rest]))
     return found
 
 
