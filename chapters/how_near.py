@@ -207,15 +207,15 @@ Markdown(nearest.show(caption=caption, name="tab-nearest", rows=names))
 
 # %%
 small = kinks.trained(run.train, run.seeds, run.store)
-effort = run.profile.num_known, run.profile.num_relaxations
-compared = kinks.compare(small, images, targets, *effort, run.store)
+how = run.profile.num_known, run.profile.num_relaxations
+compared = kinks.compare(small, images, targets, *how, run.store)
 assert (compared.nearest <= compared.tight * (1 + 1e-6)).all()
 truth = run.table("truth", kinks.cells(compared))
 
 # %% mystnb={"markdown_format": "myst"}
-columns, attacks_of = ["excess (%)", "at the nearest (%)"], [kinks.ATTACK, kinks.TIGHT]
+columns, rows = ["excess (%)", "at the nearest (%)"], [kinks.ATTACK, kinks.TIGHT]
 caption = "Both attacks on 784-16-16-10 with rectifiers, against the nearest image."
-Markdown(truth.show(columns, caption=caption, name="tab-truth", rows=attacks_of))
+Markdown(truth.show(columns, caption=caption, name="tab-truth", rows=rows))
 
 # %% tags=["hide-input"]
 told = truth.told
