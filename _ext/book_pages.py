@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from functools import cache
 from html import escape
 from pathlib import Path
 
@@ -43,15 +44,19 @@ def script_of(app: Sphinx, pagename: str) -> Path | None:
 
 def drop_thebe(app, pagename, templatename, context, doctree):
     """sphinx-thebe, unused here, declares a constant twice: an error in the console of every page."""
-    scripts = context.get("script_files", [])
-    context["script_files"] = [script for script in scripts if "thebe" not in f"{script} {vars(script)}".lower()]
+    _drop_scripts(context, "thebe")
 
 
 def drop_mathematics(app, pagename, templatename, context, doctree):
     """What sets formulas is half a page's weight: only for pages that show one."""
     if 'class="math' not in context.get("body", ""):
-        scripts = context.get("script_files", [])
-        context["script_files"] = [script for script in scripts if "mathematics" not in f"{script} {vars(script)}"]
+        _drop_scripts(context, "mathematics")
+
+
+def _drop_scripts(context, name: str):
+    """The page loads no script whose address has the name in it."""
+    scripts = context.get("script_files", [])
+    context["script_files"] = [script for script in scripts if name not in f"{script} {vars(script)}".lower()]
 
 
 def buttons(entries: list[dict]):
@@ -133,6 +138,7 @@ def drop_same_labels(app, pagename, templatename, context, doctree):
     context["body"] = context.get("body", "").replace(SAME_FOR_ALL, "")
 
 
+@cache
 def definitions(env: BuildEnvironment) -> dict[str, str]:
     """What the glossary says of each term, as text, by the anchor of the term."""
     pages = {page for page, _ in env.get_domain("std").data["terms"].values()}

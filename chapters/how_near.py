@@ -206,7 +206,7 @@ Markdown(nearest.show(caption=caption, name="tab-nearest", rows=names))
 # sixteen units it comes to an end, and the end is a proof.
 
 # %%
-small = kinks.trained(run.train, run.seeds, run.store)
+small = run.fitted(kinks.recipe(run.seeds), run.train).network
 how = run.profile.num_known, run.profile.num_relaxations
 compared = kinks.compare(small, images, targets, *how, run.store)
 assert (compared.nearest <= compared.tight * (1 + 1e-6)).all()

@@ -12,12 +12,14 @@ most units never change there.
 Reference: Tjeng, Xiao, Tedrake 2019 (exact, as a mixed-integer programme); Zhang et al. 2018 (the two lines).
 """
 
+import copy
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from lib.attacks import arguments, behind
+from lib.attacks import arguments, behind, penalized
 from lib.solvers import quadratic
 from lib.solvers.arguments import KindError
 
@@ -64,17 +66,17 @@ def minimum_perturbation(
 
     Reference: section 4.1, the problem that D(x, l) solves.
     """
-    layers = _layers(network)
+    layers, network = _layers(network), copy.deepcopy(network).double()
     arguments.check_images("inputs", inputs)
     targets = arguments.check_classes("targets", targets, inputs)
     arguments.check_known("targets", targets, len(layers[-1][1]))
     arguments.check_start(adversarial, inputs)
     inputs, adversarial = inputs.detach().double(), adversarial.detach().double()
-    missed = int((_lead(layers, adversarial, targets) < 0).sum())
+    missed = int((_lead(network, adversarial, targets) < 0).sum())
     if missed:
         raise ValueError(f"{missed} of {len(inputs)} adversarial images are not given their target: attack them first")
     found = [
-        _Problem(layers, x, int(target)).solved(r, max_relaxations)
+        _Problem(network, layers, x, int(target)).solved(r, max_relaxations)
         for x, target, r in zip(inputs, targets, adversarial - inputs, strict=True)
     ]
     perturbation, bound, number = zip(*found, strict=True)
@@ -94,18 +96,11 @@ def _layers(network: nn.Sequential) -> list[tuple[Tensor, Tensor]]:
     return [(weight, weight.new_zeros(len(weight)) if b is None else b.detach().double()) for weight, b in pairs]
 
 
-def _logits(layers: list[tuple[Tensor, Tensor]], images: Tensor) -> Tensor:
-    for weight, bias in layers[:-1]:
-        images = (images @ weight.T + bias).clamp_min(0)
-    weight, bias = layers[-1]
-    return images @ weight.T + bias
-
-
-def _lead(layers: list[tuple[Tensor, Tensor]], images: Tensor, targets: Tensor) -> Tensor:
+@torch.no_grad()
+def _lead(network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
     """How far the target leads, (N,), and a little more: what a tie may lack through rounding."""
-    logits = _logits(layers, images)
-    rivals = logits.scatter(1, targets[:, None], -torch.inf).amax(dim=1)
-    return logits.gather(1, targets[:, None])[:, 0] - rivals + TIE * logits.abs().amax(dim=1)
+    logits = network(images)
+    return penalized.lead(logits, targets) + TIE * logits.abs().amax(dim=1)
 
 
 @dataclass(frozen=True)
@@ -154,11 +149,12 @@ class _Relaxation:
         return torch.where(self.is_open, torch.cat([lines.width(r) for lines in self.hidden], dim=1), -1.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Problem:
     """One image and its target."""
 
-    layers: list[tuple[Tensor, Tensor]]
+    network: nn.Sequential
+    layers: list[tuple[Tensor, Tensor]]  # its weights and biases
     x: Tensor
     target: int
 
@@ -181,7 +177,7 @@ class _Problem:
         found = quadratic.project(relaxation.rows, -relaxation.offsets, lower, upper, None, 1e-10, MOST_STEPS)
         best, bounds = self._shortest(best, found.perturbation), _bounds(found, relaxation)
         left = (bounds < (1 - GAP) * best.norm()) & relaxation.is_open.any(dim=1)
-        weight = relaxation.undecided(found.perturbation) * self._influence()
+        weight = relaxation.undecided(found.perturbation) * self._influence
         unit = weight[left].argmax(dim=1, keepdim=True)
         signs = torch.cat([nodes.signs[left].scatter(1, unit, sign) for sign in (1.0, -1.0)])
         return best, _Nodes(signs, bounds[left].repeat(2), found.perturbation[left].repeat(2, 1))
@@ -189,13 +185,14 @@ class _Problem:
     def _shortest(self, best: Tensor, perturbations: Tensor) -> Tensor:
         """The shortest of `best` and those perturbations (B, n) that the network confirms."""
         targets = torch.full((len(perturbations),), self.target, device=self.x.device)
-        succeeds = _lead(self.layers, self.x + perturbations, targets) >= 0
+        succeeds = _lead(self.network, self.x + perturbations, targets) >= 0
         candidates = torch.cat([best[None], perturbations[succeeds]])
         return candidates[candidates.norm(dim=1).argmin()]
 
+    @cached_property
     def _influence(self) -> Tensor:
         """How much each hidden unit, (units,), can move a lead at the most."""
-        following = [weight.abs() for weight, _ in self._after()]
+        following = [weight.abs() for weight, _ in self._after]
         found = [following[-1].amax(dim=0)]
         for weight in reversed(following[:-1]):
             found.insert(0, found[0] @ weight)
@@ -207,7 +204,7 @@ class _Problem:
         weight, bias = self.layers[0]
         plain = weight.expand(len(nodes.bounds), -1, -1), (weight @ self.x + bias).expand(len(nodes.bounds), -1)
         values, sizes = _Lines(plain, plain), [len(bias) for _, bias in self.layers[:-1]]
-        for sign, following in zip(nodes.signs.split(sizes, dim=1), self._after(), strict=True):
+        for sign, following in zip(nodes.signs.split(sizes, dim=1), self._after, strict=True):
             (slopes, offset), (steeper, higher) = values.lower, values.upper
             low, high = -self._most(-slopes, -offset, nodes, most), self._most(steeper, higher, nodes, most)
             on, off = (sign > 0) | ((low >= 0) & (sign == 0)), (sign < 0) | ((high <= 0) & (sign == 0))
@@ -220,6 +217,7 @@ class _Problem:
         offsets.append(values.upper[1])
         return _Relaxation(torch.cat(rows, 1), torch.cat(offsets, 1), hidden, torch.cat(is_open, 1))
 
+    @cached_property
     def _after(self) -> list[tuple[Tensor, Tensor]]:
         """The layer behind each hidden one; the last gives by how much the target leads each other class."""
         weight, bias = self.layers[-1]

@@ -120,7 +120,7 @@ def _train_in_a_way(run: Experiment, config: LayerwiseConfig, seed: int) -> None
 
 
 def _know_nearest(run: Experiment) -> None:
-    network = kinks.trained(run.train, run.seeds, run.store)
+    network = run.fitted(kinks.recipe(run.seeds), run.train).network
     effort = run.profile.num_known, run.profile.num_relaxations
     kinks.compare(network, run.attacked, run.targets(run.attacked), *effort, run.store)
 
@@ -218,7 +218,7 @@ def _pools(settings: Settings) -> list[Step]:
 def _kinks(settings: Settings) -> Step:
     """The nearest images of a small network with rectifiers."""
     seconds = SECONDS_TO_KNOW_NEAREST * begin(settings).profile.num_known
-    return Step("nearest images of 784-16-16-10", settings, seconds, _know_nearest)
+    return Step("attacks on 784-16-16-10, and the nearest images", settings, seconds, _know_nearest)
 
 
 def _attacks(settings: Settings, names: Sequence[str]) -> list[Step]:

@@ -6,9 +6,9 @@ Reference: Goodfellow, Shlens, Szegedy 2015.
 from collections.abc import Iterable, Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from lib.attacks import penalized
 from lib.attacks.penalized import Network
 from lib.measures import effects, intervals, transfer
 from lib.measures.intervals import Estimate
@@ -21,9 +21,7 @@ FARTHEST, HALVINGS = 1e4, 40  # of a step whose largest change of a pixel is 1; 
 @torch.enable_grad()
 def downhill(network: Network, inputs: Tensor, targets: Tensor) -> Tensor:
     """Minus the gradient of the cross-entropy with the targets, at the images themselves, (N, n)."""
-    points = inputs.detach().clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(F.cross_entropy(network(points), targets, reduction="sum"), points)
-    return -gradient
+    return -penalized.loss_gradient(network, inputs, targets)
 
 
 def step_in_box(inputs: Tensor, directions: Tensor, lengths: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ class NetworkSpec:
     """What the paper says of one network: its name here, its layer sizes and the weight decay lambda of each layer."""
 
     name: str
-    family: str  # "sigmoid", "autoencoder" or "conv"
+    family: str  # "sigmoid", "autoencoder", "conv" or "rectified"
     sizes: tuple[int, ...]
     decay: tuple[float, ...]
 
@@ -39,7 +39,12 @@ HALVES = {"M1": ("100-100-10", "P1"), "M2": ("123-456-10", "P1"), "M3": ("100-10
 
 def build(spec: NetworkSpec, generator: torch.Generator) -> nn.Module:
     """The untrained network of `spec`, in evaluation mode. Raises ValueError for a family there is no class for."""
-    families = {"sigmoid": sigmoid_network, "autoencoder": AutoencoderClassifier, "conv": ConvNetwork}
+    families = {
+        "sigmoid": sigmoid_network,
+        "autoencoder": AutoencoderClassifier,
+        "conv": ConvNetwork,
+        "rectified": _rectified_network,
+    }
     if spec.family not in families:
         raise ValueError(f"{spec.name}: no network family {spec.family!r}; there are {', '.join(families)}")
     return families[spec.family](spec.sizes, generator).eval()
@@ -47,9 +52,18 @@ def build(spec: NetworkSpec, generator: torch.Generator) -> nn.Module:
 
 def sigmoid_network(sizes: tuple[int, ...], generator: torch.Generator) -> nn.Sequential:
     """Fully connected layers with sigmoids between them; sizes (784, 10) make the linear "softmax" classifier."""
+    return _fully_connected(sizes, nn.Sigmoid, generator)
+
+
+def _rectified_network(sizes: tuple[int, ...], generator: torch.Generator) -> nn.Sequential:
+    """Fully connected layers with rectifiers between them."""
+    return _fully_connected(sizes, nn.ReLU, generator)
+
+
+def _fully_connected(sizes: tuple[int, ...], activation: type[nn.Module], generator: torch.Generator) -> nn.Sequential:
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(sizes):
-        layers += [glorot(nn.Linear(fan_in, fan_out), generator), nn.Sigmoid()]
+        layers += [glorot(nn.Linear(fan_in, fan_out), generator), activation()]
     return nn.Sequential(*layers[:-1])
 
 

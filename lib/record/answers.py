@@ -43,9 +43,12 @@ def asks(chapter: str, text: str) -> Callable:
 
 def recorded(chapter: str) -> tuple[str, str]:
     """A chapter's question, and its answer by what is recorded. Raises KeyError for a chapter that asks none."""
-    question = QUESTIONS[chapter]
+    return _answered(QUESTIONS[chapter], ledger.everything_recorded())
+
+
+def _answered(question: Question, tables: Tables) -> tuple[str, str]:
     try:
-        return question.text, question.answer(ledger.everything_recorded())
+        return question.text, question.answer(tables)
     except claims.NotRecorded:
         return question.text, NOBODY_KNOWS
 
@@ -58,7 +61,8 @@ def box(chapter: str) -> str:
 
 def overview() -> str:
     """All questions in the book's order, each with its answer and its chapter, as a MyST definition list."""
-    entries = ((f"/chapters/{chapter}", *recorded(chapter)) for chapter in QUESTIONS)
+    tables = ledger.everything_recorded()
+    entries = ((f"/chapters/{chapter}", *_answered(each, tables)) for chapter, each in QUESTIONS.items())
     return "\n\n".join(f"{question}\n: {answer} {{doc}}`{page}`" for page, question, answer in entries)
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from lib.attacks import lengths, penalized
 from lib.attacks.penalized import AttackConfig
+from tests.networks_made import smooth
 
 torch.set_num_threads(1)
 CONFIG = AttackConfig()
@@ -15,13 +16,7 @@ WEIGHT = torch.tensor([[4.0, 8.0, -4.0, 2.0]])
 @pytest.fixture(scope="module")
 def problem() -> tuple[nn.Module, Tensor, Tensor]:
     """Eight images of a smooth network of 20 pixels, and for each the class after the one that it is given."""
-    generator = torch.Generator().manual_seed(10)
-    layers = [nn.Linear(20, 8), nn.Linear(8, 4)]
-    for layer in layers:
-        layer.weight = nn.Parameter(torch.randn(layer.weight.shape, generator=generator))
-        nn.init.zeros_(layer.bias)
-    network = nn.Sequential(layers[0], nn.Sigmoid(), layers[1]).eval().requires_grad_(False)
-    inputs = torch.rand(8, 20, generator=generator)
+    network, inputs = smooth(8)
     return network, inputs, (network(inputs).argmax(dim=1) + 1) % 4
 
 

@@ -52,8 +52,26 @@ def server(html):
         server.shutdown()
 
 
+def errors_of(page) -> list[str]:
+    """What a page says in its console, or throws, from now on."""
+    errors = []
+    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    return errors
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """For pages that tests make; each may have a context of its own."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
+        yield browser
+        browser.close()
+
+
 @pytest.fixture(scope="module")
 def browser():
+    """For the pages of a book, which share a profile as a reader's do."""
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as empty:
         options = {"headless": True, "executable_path": find_browser(), "args": FLAGS}
         context = playwright.chromium.launch_persistent_context(empty, **options)

@@ -5,11 +5,10 @@ import re
 
 import pytest
 import torch
-from playwright.sync_api import sync_playwright
 
 from lib.figures import blind_test
+from tests.browser.conftest import PHONE, errors_of
 from tests.conftest import REPOSITORY
-from tools.browser import find_browser
 
 pytestmark = pytest.mark.browser
 
@@ -38,24 +37,14 @@ def specimen_test(seed: int, num_rows: int = NUM_ROWS, best: float = math.nan) -
     return blind_test.element(rows, torch.Generator().manual_seed(seed), best=best)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def page(browser):
-    page = browser.new_page(viewport={"width": 390, "height": 844})
-    page.requests, page.errors = [], []
-    page.on("request", lambda request: page.requests.append(request.url))
-    page.on("console", lambda message: message.type == "error" and page.errors.append(message.text))
-    page.on("pageerror", lambda error: page.errors.append(str(error)))
+def page(chromium):
+    page = chromium.new_page(viewport=PHONE)
+    errors, requests = errors_of(page), []
+    page.on("request", lambda request: requests.append(request.url))
     yield page
-    assert page.errors == []
-    assert all(url.startswith(("data:", "about:", "file:")) for url in page.requests)
+    assert errors == []
+    assert all(url.startswith(("data:", "about:", "file:")) for url in requests)
     page.close()
 
 

@@ -6,11 +6,11 @@ import re
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from lib.figures import wipe
 from lib.figures.mosaic import data_uri
-from tests.conftest import REPOSITORY, find_browser
+from tests.browser.conftest import PHONE, errors_of
+from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.browser
 
@@ -19,23 +19,13 @@ SCRIPTS = {name: (REPOSITORY / "_static" / name).read_text() for name in ("wipe.
 THEME = ":root { --pst-color-border: #ccc; --pst-color-text-muted: #555; --pst-color-primary: #07a; }"
 RED, BLUE = (torch.tensor(colour)[:, None, None].expand(3, 64, 64) for colour in ([1.0, 0, 0], [0, 0, 1.0]))
 GREY = torch.full((3, 64, 64), 0.5)
-PHONE = {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
-def page(browser):
-    context = browser.new_context(viewport=PHONE, has_touch=True, reduced_motion="reduce")
-    page, errors = context.new_page(), []
-    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
-    page.on("pageerror", lambda error: errors.append(str(error)))
+def page(chromium):
+    context = chromium.new_context(viewport=PHONE, has_touch=True, reduced_motion="reduce")
+    page = context.new_page()
+    errors = errors_of(page)
     yield page
     assert errors == []
     context.close()

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from playwright.sync_api import sync_playwright
 
-from tests.conftest import REPOSITORY, find_browser
+from tests.browser import conftest
+from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.browser
 
@@ -18,24 +18,16 @@ BODY = f"""<!doctype html><html lang=en><meta name=viewport content="width=devic
 <p>The target has <a class="reference internal" href="#term-lead"><span class="xref std std-term">a lead</span></a>.
 <p id=term-lead>lead</p></article>
 <script type="application/json" id="definitions">{json.dumps({"term-lead": MEANING})}</script>"""  # as Sphinx writes it
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
+PHONE = {"viewport": conftest.PHONE, "has_touch": True, "is_mobile": True}
 
 
 @pytest.fixture
-def opened(browser):
+def opened(chromium):
     """A page that uses a term, in a context with these options; `link` is the term, `words` what it means."""
     contexts = []
 
     def opened(**options):
-        contexts.append(browser.new_context(**options))
+        contexts.append(chromium.new_context(**options))
         page = contexts[-1].new_page()
         page.set_content(f"<script>{SCRIPT}</script>{BODY}")
         page.link, page.words = page.get_by_role("link", name="a lead"), page.locator("#definition")

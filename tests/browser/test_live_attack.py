@@ -5,13 +5,12 @@ import shutil
 
 import pytest
 import torch
-from playwright.sync_api import sync_playwright
 
 from lib.attacks import penalized
 from lib.experiments import live
 from lib.record import ledger
+from tests.browser.conftest import PHONE, errors_of
 from tests.conftest import REPOSITORY
-from tools.browser import find_browser
 
 pytestmark = [
     pytest.mark.browser,
@@ -40,19 +39,10 @@ def address(tmp_path_factory) -> str:
     return (folder / "index.html").as_uri()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def page(browser, address):
-    page, errors = browser.new_page(viewport={"width": 390, "height": 844}), []
-    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
-    page.on("pageerror", lambda error: errors.append(str(error)))
+def page(chromium, address):
+    page = chromium.new_page(viewport=PHONE)
+    errors = errors_of(page)
     page.on("request", lambda request: request.url.startswith(("file:", "blob:")) or errors.append(request.url))
     page.add_init_script(f"({LISTEN})()")
     page.goto(address)
@@ -200,19 +190,19 @@ def test_it_fits_a_phone_and_a_thumb(page):
         assert min(box["width"], box["height"]) >= 24  # WCAG 2.2, target size
 
 
-def test_without_scripts_there_is_the_still_picture(browser, address):
-    context = browser.new_context(java_script_enabled=False)
+def test_without_scripts_there_is_the_still_picture(chromium, address):
+    context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(address)
     assert page.get_by_role("img", name=live.WORDS).bounding_box()["width"] > 100
     context.close()
 
 
-def test_it_stands_on_the_books_first_page(browser):
+def test_it_stands_on_the_books_first_page(chromium):
     built = REPOSITORY / "_build/html/intro.html"
     if not built.exists():
         pytest.skip("the book is not built: make book")
-    page = browser.new_page()
+    page = chromium.new_page()
     page.goto(built.as_uri())
     page.locator(".live").scroll_into_view_if_needed()
     page.wait_for_selector(".live-said")

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 
-from tests.browser.conftest import DESKTOP, PHONE, TABLET, TYPESET, is_redirect
+from tests.browser.conftest import DESKTOP, PHONE, TABLET, TYPESET, errors_of, is_redirect
 
 pytestmark = pytest.mark.browser
 
@@ -46,11 +46,10 @@ class Visit:
 
 
 def look_at(browser, url: str) -> Visit:
-    visit, page = Visit(), browser.new_page()
+    page = browser.new_page()
+    visit = Visit(errors=errors_of(page))
     page.on("request", lambda request: visit.requests.append(request.url))
     page.on("response", lambda answer: answer.status < 400 or visit.errors.append(f"{answer.status} {answer.url}"))
-    page.on("console", lambda message: message.type == "error" and visit.errors.append(message.text))
-    page.on("pageerror", lambda error: visit.errors.append(str(error)))
     page.set_viewport_size(DESKTOP)
     devtools = browser.new_cdp_session(page)
     devtools.send("Performance.enable", {"timeDomain": "threadTicks"})

@@ -5,16 +5,15 @@ import csv
 import docutils.core
 import pytest
 from myst_parser.docutils_ import Parser
-from playwright.sync_api import sync_playwright
 
 from lib.measures.intervals import Estimate
 from lib.record import markdown
 from lib.record.tables import Table
-from tests.conftest import REPOSITORY, find_browser
+from tests.browser.conftest import DESKTOP, PHONE, errors_of
+from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.browser
 
-PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1400, "height": 900}
 STYLE = (REPOSITORY / "_static/book.css").read_text()
 SCRIPT = (REPOSITORY / "_static/tables.js").read_text()
 THEME = """
@@ -64,20 +63,10 @@ def page_of(*texts: str, scripts: bool = True) -> str:
     )
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def page(browser):
-    page = browser.new_page(viewport=DESKTOP)
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+def page(chromium):
+    page = chromium.new_page(viewport=DESKTOP)
+    errors = errors_of(page)
     yield page
     assert errors == []
     page.close()

@@ -1,9 +1,8 @@
 """The page of verdicts: which claims are shown and in which order, and links that open what they lead to."""
 
 import pytest
-from playwright.sync_api import sync_playwright
 
-from tests.conftest import REPOSITORY, find_browser
+from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.browser
 
@@ -26,17 +25,9 @@ def address(tmp_path_factory) -> str:
     return page.as_uri()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def page(browser, address):
-    page = browser.new_page()
+def page(chromium, address):
+    page = chromium.new_page()
     page.goto(address)
     yield page
     page.close()
@@ -81,11 +72,11 @@ def test_a_link_to_a_claim_opens_it_even_where_it_was_hidden(page, address):
     page.wait_for_function("document.getElementById('claim-2').open")
 
 
-def test_every_mark_of_the_first_page_leads_to_a_claim_that_opens(browser):
+def test_every_mark_of_the_first_page_leads_to_a_claim_that_opens(chromium):
     html = REPOSITORY / "_build/html"
     if not (html / "intro.html").exists():
         pytest.skip("the book is not built: make book")
-    page = browser.new_page()
+    page = chromium.new_page()
     page.goto((html / "intro.html").as_uri())
     links = page.locator(".claims-strip a").evaluate_all("links => links.map(link => link.href)")
     page.goto(links[-1])

@@ -25,6 +25,7 @@ from lib.experiments.settings import Settings
 from lib.networks.training import TrainingConfig
 from lib.store.calls import Store
 from tests.conftest import REPOSITORY
+from tests.faults import is_running, wait_until
 
 torch.set_num_threads(1)
 QUICK = Settings("quick", "digits", "cpu", 0)
@@ -191,7 +192,7 @@ def scheduler(tmp_path_factory):
     options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", file)
     impatient = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}  # else a step may kill three workers
     with started("scheduler", *options, **impatient) as process:
-        wait_until(lambda: file.exists() and file.read_text().endswith("}"))
+        wait_until(lambda: file.exists() and file.read_text().endswith("}"), PATIENCE)
         yield process, json.loads(file.read_text())["address"]
 
 
@@ -219,21 +220,6 @@ def shared(worker, monkeypatch) -> Path:
 def wait_for_workers(num: int, address: str) -> None:
     with Client(address, timeout=PATIENCE) as client:
         client.wait_for_workers(num, timeout=PATIENCE)
-
-
-def wait_until(condition) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_a_scheduler_that_is_not_there_is_said_to_be_missing(monkeypatch):
@@ -291,7 +277,7 @@ def test_a_run_that_is_interrupted_leaves_nobody_at_work(address, shared, tmp_pa
 
     with pytest.raises(KeyboardInterrupt):
         cluster.carry_out([step("sleeps", sleep, flag=flag)], address, interrupt)
-    wait_until(lambda: not is_running(int(flag.read_text())))
+    wait_until(lambda: not is_running(int(flag.read_text())), PATIENCE)
     wait_for_workers(1, address)  # it was started again
 
 

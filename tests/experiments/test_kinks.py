@@ -21,13 +21,13 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def network(run):
-    return kinks.trained(run.train, run.seeds, run.store)
+    return run.fitted(kinks.recipe(run.seeds), run.train).network
 
 
 def test_it_learns_the_digits_and_comes_out_of_the_store_as_it_was(run, network):
     assert [type(part) for part in network] == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
     assert training.error_rate(network, run.test.inputs, run.test.labels) < 0.25
-    again = kinks.trained(run.train, run.seeds, run.store)
+    again = run.fitted(kinks.recipe(run.seeds), run.train).network
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
 
 

@@ -53,7 +53,8 @@ def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
         step.make(run)
     layers = 1  # on AlexNet's features, made by the first attack on them
     stages = TINY.num_stages - 1  # of QuocNet, which are one step
-    num_made = len(steps) + layers + stages
+    kinks = 3  # beside the small network both attacks on it and the nearest images, which are one step
+    num_made = len(steps) + layers + stages + kinks
     assert run.store.num_made == num_made
     assert len({step.name for step in steps}) == len(steps)
     assert sum("encoded" in step.name for step in steps) == 3

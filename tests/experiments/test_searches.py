@@ -11,6 +11,7 @@ from lib.attacks.penalized import AttackConfig
 from lib.experiments import searches
 from lib.experiments.searches import Attacked
 from lib.store.calls import Store
+from tests.networks_made import smooth
 
 CONFIG, SHARES = AttackConfig(), torch.linspace(0, 0.9, 12)
 
@@ -18,13 +19,7 @@ CONFIG, SHARES = AttackConfig(), torch.linspace(0, 0.9, 12)
 @pytest.fixture(scope="module")
 def attacked() -> Attacked:
     """Twelve images of a smooth network of 20 pixels; the first has its target already."""
-    generator = torch.Generator().manual_seed(10)
-    layers = [nn.Linear(20, 8), nn.Linear(8, 4)]
-    for layer in layers:
-        layer.weight = nn.Parameter(torch.randn(layer.weight.shape, generator=generator))
-        nn.init.zeros_(layer.bias)
-    network = nn.Sequential(layers[0], nn.Sigmoid(), layers[1]).eval().requires_grad_(False)
-    inputs = torch.rand(12, 20, generator=generator)
+    network, inputs = smooth(12)
     shift = torch.tensor([0] + [1] * 11)
     targets = (network(inputs).argmax(dim=1) + shift) % 4
     return Attacked(network, inputs, targets, penalized.find_adversarial(network, inputs, targets))

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from lib.measures import linearity
 from lib.measures.linearity import FACTORS, STEP
-from tests.networks_made import TwoSided
+from tests.networks_made import TwoSided, beside_a_plane
 
 N, NUM_VALUES = 50, 60
 
@@ -20,9 +20,7 @@ def generator(seed: int = 0) -> torch.Generator:
 @pytest.fixture(scope="module")
 def plane():
     """A linear network, inputs in the middle of the box, points just beyond its plane, and the classes there."""
-    network, inputs = TwoSided(NUM_VALUES).eval(), 0.5 + 0.02 * torch.randn(N, NUM_VALUES, generator=generator(2))
-    targets = 1 - network(inputs).argmax(dim=1)
-    step = -((inputs - 0.5) @ network.weight / network.weight.square().sum())[:, None] * network.weight
+    network, inputs, targets, step = beside_a_plane(N, NUM_VALUES, spread=0.02)
     return network, inputs, inputs + 1.01 * step, targets
 
 

@@ -7,7 +7,7 @@ import torch
 
 from lib.measures import neighbourhood
 from lib.measures.neighbourhood import FACTORS, NOISE, SHARES
-from tests.networks_made import TwoSided
+from tests.networks_made import beside_a_plane
 
 N, NUM_VALUES = 4000, 100
 
@@ -19,9 +19,7 @@ def generator(seed: int = 0) -> torch.Generator:
 @pytest.fixture(scope="module")
 def plane():
     """A linear network, inputs in the middle of the box, the nearest points of its plane, and the classes beyond."""
-    network, inputs = TwoSided(NUM_VALUES).eval(), 0.5 + 0.05 * torch.randn(N, NUM_VALUES, generator=generator(2))
-    targets = 1 - network(inputs).argmax(dim=1)
-    step = -((inputs - 0.5) @ network.weight / network.weight.square().sum())[:, None] * network.weight
+    network, inputs, targets, step = beside_a_plane(N, NUM_VALUES, spread=0.05)
     return network, inputs, inputs + step, targets
 
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from lib.attacks import branching, exact, lengths, penalized, tight
 from lib.attacks.penalized import AttackConfig
 from lib.attacks.tight import TightConfig
-from lib.experiments import kinks
 from lib.measures import bases, certified, smoothing, spectral, subspaces
 from lib.measures.intervals import Estimate
 from lib.measures.spectral import Convolution
@@ -24,6 +23,7 @@ from lib.networks import adversarial_training, features, linear_probe, mnist, qu
 from lib.networks.adversarial_training import LayerwiseConfig, PoolsConfig
 from lib.networks.autoencoder import AutoencoderConfig
 from lib.networks.linear_probe import ProbeConfig
+from lib.networks.mnist import NetworkSpec
 from lib.networks.quocnet import QuocNet, QuocNetConfig, RICAConfig
 from lib.networks.recipes import Recipe
 from lib.networks.training import DecayRule, MinibatchConfig, TrainingConfig
@@ -213,7 +213,12 @@ KINDS = {
     "exact optimum": (exact.minimum_perturbation, NETWORK[0], IMAGES, TARGETS),
     "nearest of any class": (penalized.find_nearest_adversarial, NETWORK, IMAGES, TARGETS),
     "nearest of a rectified network": (branching.minimum_perturbation, NETWORK, IMAGES, TARGETS, IMAGES, 100),
-    "rectified network": (kinks._fit, IMAGES, TARGETS, 0, 1),
+    "rectified network": (
+        recipes.fit,
+        Recipe(NetworkSpec("r", "rectified", (784, 2, 10), ()), 0, minibatches=MinibatchConfig(), batches=1),
+        IMAGES,
+        TARGETS,
+    ),
     "lengths to every class": (lengths.to_every_class, NETWORK, IMAGES, 2, AttackConfig()),
     "lengths at one price": (lengths.with_one_price, NETWORK, IMAGES, TARGETS, 2, AttackConfig()),
     "lengths at the least price": (lengths.at_price, NETWORK, IMAGES, TARGETS, 1e-3, 1, AttackConfig()),
@@ -259,8 +264,7 @@ def kept_by(path: Path) -> set[str]:
             case ast.Call(func=ast.Attribute(value=store, attr="call" | "timed"), args=[function, *_]):
                 if ast.unparse(store).endswith("store"):
                     first, *rest = ast.unparse(function).split(".")
-                    own = f"{dotted(path)}.{first}" if path.is_relative_to(ROOT) else first
-                    found.add(".".join([names.get(first, own), *rest]))
+                    found.add(".".join([names.get(first, first), *rest]))
     return found
 
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -13,6 +12,7 @@ from lib.experiments.cluster import Made
 from lib.experiments.plan import Step
 from lib.experiments.settings import Settings
 from tests.conftest import REPOSITORY
+from tests.faults import is_running, wait_until
 from tools import prepare
 
 QUICK = Settings("quick", "digits", "cpu", 0)
@@ -66,11 +66,11 @@ def test_a_run_that_is_ended_leaves_nobody_at_work(tmp_path, how):
     options |= {"start_new_session": True, "preexec_fn": listen_to_interrupts}
     with subprocess.Popen([sys.executable, "sleeper.py"], cwd=tmp_path, env=environment, **options) as process:
         worker = tmp_path / "worker"
-        wait_until(lambda: worker.exists() and worker.read_text())
+        wait_until(lambda: worker.exists() and worker.read_text(), seconds=60)
         # Ctrl-C in a terminal reaches all of its processes.
         (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)
         _, errors = process.communicate(timeout=60)
-    wait_until(lambda: not is_running(int(worker.read_text())))
+    wait_until(lambda: not is_running(int(worker.read_text())), seconds=60)
     if how != signal.SIGKILL:
         assert process.returncode == 1
         assert errors == "\nInterrupted. What is done is kept; the next run goes on from there.\n"
@@ -79,21 +79,6 @@ def test_a_run_that_is_ended_leaves_nobody_at_work(tmp_path, how):
 def listen_to_interrupts() -> None:
     """A shell's background jobs, and all that they start, ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def wait_until(condition, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 # --- How long it will take ------------------------------------------------------------------------
