@@ -166,7 +166,7 @@ tell(one_linear=(linear[0], ".1f"), one_linear_squared=(linear[1], ".1f"))
 #
 # **Experiment.** The same images, targets and networks; four other searches, and one with three steps of the solver.
 
-# %% mystnb={"figure": {"caption": "Mean distortion under five other searches, over the distortion that Table 1 prints. ‖r‖ and ‖r‖² say what the price is on.", "name": "fig-searches"}, "image": {"alt": "Five lines, one for each search, with a sign for each of six networks, left or right of a dashed line at 1; the smallest c lies far to the right."}}
+# %% mystnb={"figure": {"caption": "Mean distortion under five other searches, over the distortion that Table 1 prints. The length or its square says what the price is on.", "name": "fig-searches"}, "image": {"alt": "Five lines, one for each search, with a sign for each of six networks, left or right of a dashed line at 1; the smallest c lies far to the right."}}
 searched = {name: fits[name] for name in unsaid.SEARCHES}
 comparisons.candidates(searched, "How did the paper search?")
 

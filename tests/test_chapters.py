@@ -123,6 +123,12 @@ def test_a_chapter_is_a_percent_notebook_for_python_3(chapter):
 
 
 @chapters
+def test_jupyterlab_writes_the_head_of_each_cell_as_it_stands(chapter):
+    """It escapes what is not ASCII there, so that a chapter that is only opened and saved would change."""
+    assert [line for line in source(chapter).splitlines() if line.startswith("# %%") and not line.isascii()] == []
+
+
+@chapters
 def test_a_chapter_begins_with_its_only_title(chapter):
     first, *rest = cells(chapter, "markdown")
     assert notebook(chapter).cells[0] == first
