@@ -183,7 +183,7 @@ def fit_stage(network: QuocNet, number: int, images: Tensor, config: RICAConfig,
     stage = network.stages[number]
     encoder = stage.filters.detach().clone().requires_grad_()
     decoder = (encoder.detach() * encoder.shape[-2] / encoder.shape[-1]).requires_grad_()  # W2 W1^T is about 1
-    optimizer = torch.optim.Adam([encoder, decoder], lr=config.learning_rate)
+    optimizer = torch.optim.Adam([encoder, decoder], lr=config.learning_rate, fused=True)
     costs = []
     for rows in tqdm(_batches(len(images), config, generator), desc=f"stage {number + 1}", disable=None, leave=False):
         with torch.no_grad():
