@@ -17,7 +17,7 @@ from lib.experiments.profiles import PoolsScale
 from lib.measures import certificates, effects, intervals, transfer
 from lib.measures.certificates import PRODUCT
 from lib.networks import adversarial_training, mnist
-from lib.networks.adversarial_training import Curve, Goal, LayerwiseConfig
+from lib.networks.adversarial_training import Curve, Direction, LayerwiseConfig
 from lib.record.claims import ALL, DECAY, DROPOUT, ERROR, FIRST, INPUT, SECOND
 from lib.record.ledger import Cells
 from lib.store.calls import Store
@@ -26,6 +26,7 @@ NETWORK, FOREIGNER = "100-100-10", "200-200-10"  # what is trained, and whom it 
 SINGLE = {INPUT: 0, FIRST: 1, SECOND: 2}  # the layers of the ways with one pool
 DISTORTION = "tight distortion"
 FOREIGN, CERTIFIED = "errs on what was made for another (%)", "certified distance"
+LONGER = "three times the budget"
 NUM_POINTS = 20  # of a curve
 
 
@@ -43,16 +44,23 @@ def ways(scale: PoolsScale) -> dict[str, LayerwiseConfig]:
 
 def variants(scale: PoolsScale) -> dict[str, LayerwiseConfig]:
     """All pools, with one thing changed."""
-    pools, plain = scale.pools, LayerwiseConfig(scale.budget)
-    return {
-        "random classes": replace(plain, pools=replace(pools, goal=Goal.RANDOM)),
-        "the whole way": replace(plain, pools=replace(pools, reach=2 * pools.reach)),
-        "a quarter of the way": replace(plain, pools=replace(pools, reach=pools.reach / 2)),
-        "pools a third as large": replace(plain, pools=replace(pools, size=pools.size // 3)),
-        "pools three times as large": replace(plain, pools=replace(pools, size=3 * pools.size)),
-        "renewed four times as fast": replace(plain, pools=replace(pools, renewed=4 * pools.renewed)),
-        "renewed a quarter as fast": replace(plain, pools=replace(pools, renewed=pools.renewed / 4)),
-        "no weight decay": replace(plain, pools=pools, decay=(0.0, 0.0, 0.0)),
+    usual = LayerwiseConfig(scale.budget, pools=scale.pools)
+    half, twice = (tuple(factor * length for length in scale.pools.lengths) for factor in (0.5, 2))
+    pools = {
+        "noise, as long": {"direction": Direction.NOISE},
+        "the attack's direction, as long": {"direction": Direction.NEAREST},
+        "the attack, to the nearest boundary": {"direction": Direction.NEAREST, "lengths": None},
+        "the attack, to a random class": {"direction": Direction.RANDOM, "lengths": None},
+        "half as long": {"lengths": half},
+        "twice as long": {"lengths": twice},
+        "pools a third as large": {"size": scale.pools.size / 3},
+        "all renewed every time": {"renewed": 1.0},
+        "renewed a quarter as fast": {"renewed": scale.pools.renewed / 4},
+    }
+    changed = {name: replace(usual, pools=replace(scale.pools, **changes)) for name, changes in pools.items()}
+    return changed | {
+        "no weight decay": replace(usual, decay=(0.0, 0.0, 0.0)),
+        LONGER: replace(usual, budget=3 * scale.budget),
     }
 
 

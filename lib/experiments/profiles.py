@@ -50,10 +50,10 @@ class PoolsScale:
 
     num_seeds: int
     num_variant_seeds: int  # for what is changed of the pools
-    budget: float  # epochs' worth of gradients
+    budget: float  # of LayerwiseConfig
     pools: PoolsConfig
     num_asked: int  # test images on which the networks are attacked
-    dropout: tuple[float, ...] = (0.1, 0.2, 0.2)
+    dropout: tuple[float, ...] = (0.2, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ _PROFILES = (
             num_seeds=2,
             num_variant_seeds=1,
             budget=12,
-            pools=PoolsConfig(size=400),
+            pools=PoolsConfig(size=0.2),
             num_asked=50,
         ),
         unsaid=UnsaidConfig(num_images=12),
@@ -213,7 +213,7 @@ _PROFILES = (
         ),
         pools=PoolsScale(
             num_seeds=5,
-            num_variant_seeds=3,
+            num_variant_seeds=2,
             budget=120,
             pools=PoolsConfig(),
             num_asked=1000,

@@ -1,8 +1,8 @@
 """Layer-wise adversarial training (section 4.2): a pool of adversarial examples for the output of every layer.
 
-An example at layer j is made by the attack on the rest of the network, in the box of that layer's values, and trains
-the layers above j: it is a constant, so nothing below moves for it. The pools are mixed into the training set all the
-time: an epoch goes once through the images and once through every pool, their batches in turn, and before it a random
+An example at layer j is made against the rest of the network, in the box of that layer's values, and trains the layers
+above j: it is a constant, so nothing below moves for it. The pools are mixed into the training set all the time: an
+epoch goes once through the images and once through every pool, their batches in random order, and before it a random
 part of each pool is made anew.
 
 Layer 0 is the input, layer j the output of the j-th hidden layer of a `mnist.sigmoid_network`, whose values lie in
@@ -26,16 +26,18 @@ from tqdm import tqdm
 from lib.attacks import nearest, penalized
 from lib.attacks.penalized import AttackConfig
 from lib.networks import training
-from lib.networks.training import DecayRule, TrainingError
+from lib.networks.training import TrainingError
 
 ROUGH = AttackConfig(tolerance=0.1, max_searches=4)  # a pool needs no more: each image is passed many times
 
 
-class Goal(Enum):
-    """Which wrong class an example of a pool is turned into."""
+class Direction(Enum):
+    """In which direction an example of a pool lies from the values that it is made of."""
 
-    RANDOM = "a random class"
-    NEAREST = "the class that is nearest by the network's linearisation"
+    STEP = "one step in which the loss of the right class grows fastest"
+    NEAREST = "the paper's attack, to the class that is nearest by the network's linearisation"
+    RANDOM = "the paper's attack, to a random class"
+    NOISE = "a random direction"
 
 
 @dataclass(frozen=True)
@@ -43,23 +45,27 @@ class PoolsConfig:
     """What the pools are."""
 
     layers: tuple[int, ...] = (0, 1, 2)
-    size: int = 20_000  # examples in each
-    renewed: float = 0.05  # of each, before every epoch
-    reach: float = 0.5  # how far to go along the perturbation: 1 is just beyond the boundary
-    goal: Goal = Goal.NEAREST
+    size: float = 1.0  # of each, over the number of training images
+    renewed: float = 0.2  # of each, before every epoch
+    direction: Direction = Direction.STEP
+    lengths: tuple[float, ...] | None = (1.2, 0.2, 0.2)  # Euclidean, of each layer's examples; None: the attack's own
     attack: AttackConfig = ROUGH
 
 
 @dataclass(frozen=True)
 class LayerwiseConfig:
-    """How a network is trained, with pools or without. All that are compared get the same `budget`."""
+    """How a network is trained, with pools or without. All that are compared get the same `budget`.
 
-    budget: float  # gradients of one example's loss, those of attacks included, over the number of training images
+    Its unit is a gradient of the loss for each training image, through the whole network. Those of attacks count, and
+    a gradient that goes through the upper layers only counts for their share of the weights.
+    """
+
+    budget: float
     decay: tuple[float, ...] = (1e-5, 1e-5, 1e-6)  # as Table 1's
     dropout: tuple[float, ...] = ()  # of the input and of each hidden layer; none: no dropout
     pools: PoolsConfig | None = None
     batch_size: int = 100
-    learning_rate: float = 1e-3  # at the start; it falls to 0 as half a cosine
+    learning_rate: float = 1e-2  # at the start; it falls to 0 as half a cosine
 
 
 @dataclass(frozen=True)
@@ -81,12 +87,11 @@ class FittedLayerwise:
 
 
 class Lesson(NamedTuple):
-    """Examples (M, ...), their classes (M,), the part of the network that they train, and the decay of its layers."""
+    """Examples (M, ...), their classes (M,), and the part of the network that they train."""
 
     learner: nn.Module
     examples: Tensor
     labels: Tensor
-    decay: Sequence[float]
 
 
 @dataclass
@@ -105,9 +110,9 @@ class Pool:
         self.examples[places], self.labels[places] = made, labels[images]
         return spent
 
-    def lesson(self, network: nn.Sequential, decay: Sequence[float]) -> Lesson:
+    def lesson(self, network: nn.Sequential) -> Lesson:
         """All of it, for the layers above."""
-        return Lesson(above(network, self.layer), self.examples, self.labels, decay[self.layer :])
+        return Lesson(above(network, self.layer), self.examples, self.labels)
 
 
 def below(network: nn.Sequential, layer: int) -> nn.Sequential:
@@ -120,21 +125,40 @@ def above(network: nn.Sequential, layer: int) -> nn.Sequential:
     return network[2 * layer :]
 
 
+def share_above(network: nn.Sequential, layer: int) -> float:
+    """Share of the network's weights that lie above `layer`."""
+    sizes = [linear.weight.numel() for linear in network if isinstance(linear, nn.Linear)]
+    return sum(sizes[layer:]) / sum(sizes)
+
+
 def make_examples(
     network: nn.Sequential, layer: int, inputs: Tensor, labels: Tensor, config: PoolsConfig, generator: torch.Generator
 ) -> tuple[Tensor, int]:
-    """Adversarial examples at `layer` for images (N, n) and their classes, and how many gradients they took."""
+    """Examples at `layer` for images (N, n) and their classes, and how many gradients they took."""
     with torch.no_grad():
         values = below(network, layer)(inputs)
-    rest, num_classes, spent = above(network, layer), network[-1].out_features, 0
-    if config.goal is Goal.NEAREST:
+    rest = above(network, layer)
+    if config.direction is Direction.STEP:
+        perturbations, spent = penalized.loss_gradient(rest, values, labels), len(labels)
+    elif config.direction is Direction.NOISE:
+        perturbations, spent = torch.randn(values.shape, generator=generator).to(values), 0
+    else:
+        perturbations, spent = _attacked(rest, values, labels, config, generator)
+    if config.lengths is not None:
+        perturbations = config.lengths[layer] * F.normalize(perturbations)
+    return (values + perturbations).clamp(0, 1), spent
+
+
+def _attacked(rest: nn.Sequential, values: Tensor, labels: Tensor, config: PoolsConfig, generator):
+    """What the attack adds to the values of a layer, and how many gradients that took."""
+    num_classes, spent = rest[-1].out_features, 0
+    if config.direction is Direction.NEAREST:
         targets, spent = nearest.nearest_classes(rest, values, labels), num_classes * len(labels)
     else:
         targets = penalized.random_targets(labels, num_classes, generator)
     # Not find_adversarial, which would warn while the network is young and says one class of everything.
     found = penalized.search(*penalized.checked(rest, values, targets), config.attack)
-    examples = (values + config.reach * (found.adversarial - values)).clamp(0, 1)
-    return examples, spent + int(found.num_evaluations.sum())
+    return found.adversarial - values, spent + int(found.num_evaluations.sum())
 
 
 def fit(
@@ -154,20 +178,21 @@ def fit(
     # Dropout's own layers, in `learner`, remain in training.
     network = copy.deepcopy(network).requires_grad_().eval()
     pools = _first_pools(network, inputs, labels, config.pools, generator)
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
+    optimizer = torch.optim.Adam(_decayed(network, config.decay), lr=config.learning_rate, fused=True)
     learner, spent, curve = _with_dropout(network, config.dropout), 0.0, []
     progress = tqdm(total=config.budget, desc="training", disable=None, leave=False)
     with torch.random.fork_rng([inputs.device] if inputs.is_cuda else []), progress:
         torch.manual_seed(seed)  # dropout draws from the global generator
         while spent < config.budget:
-            optimizer.param_groups[0]["lr"] = config.learning_rate * _half_cosine(spent / config.budget)
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * _half_cosine(spent / config.budget)
             for pool in pools:
-                num = math.ceil(config.pools.renewed * config.pools.size)
-                spent += pool.renew(network, inputs, labels, num, config.pools, generator) / len(inputs)
-            taught = [Lesson(learner, inputs, labels, config.decay)]
-            taught += [pool.lesson(network, config.decay) for pool in pools]
-            loss = _epoch(optimizer, taught, config.batch_size, generator)
-            spent += sum(len(lesson.labels) for lesson in taught) / len(inputs)
+                num = math.ceil(config.pools.renewed * len(pool.labels))
+                took = pool.renew(network, inputs, labels, num, config.pools, generator) + len(pool.labels)
+                spent += took / len(inputs) * share_above(network, pool.layer)
+            lessons = [Lesson(learner, inputs, labels), *(pool.lesson(network) for pool in pools)]
+            loss = _epoch(optimizer, lessons, config.batch_size, generator)
+            spent += 1
             if not math.isfinite(loss):
                 raise TrainingError(f"the loss is {loss} in epoch {len(curve) + 1}")
             curve.append((spent, loss, training.error_rate(network, *judged)))
@@ -179,11 +204,18 @@ def _half_cosine(share: float) -> float:
     return (1 + math.cos(math.pi * share)) / 2
 
 
+def _decayed(network: nn.Sequential, decay: Sequence[float]) -> list[dict]:
+    """Parameters for an optimizer that adds lambda * w to the gradient, that of lambda * w^2 / 2; biases are free."""
+    linear = [layer for layer in network if isinstance(layer, nn.Linear)]
+    weights = [{"params": [layer.weight], "weight_decay": lam} for layer, lam in zip(linear, decay, strict=True)]
+    return [*weights, {"params": [layer.bias for layer in linear]}]
+
+
 def _first_pools(network, inputs, labels, config: PoolsConfig | None, generator) -> list[Pool]:
     """Pools of undisturbed images, one for each layer, which fill with adversarial ones as they are renewed."""
     if config is None:
         return []
-    rows = torch.randint(len(inputs), (config.size,), generator=generator).to(inputs.device)
+    rows = torch.randint(len(inputs), (round(config.size * len(inputs)),), generator=generator).to(inputs.device)
     with torch.no_grad():
         return [Pool(layer, below(network, layer)(inputs[rows]).clone(), labels[rows]) for layer in config.layers]
 
@@ -198,20 +230,20 @@ def _with_dropout(network: nn.Sequential, rates: Sequence[float]) -> nn.Sequenti
     return nn.Sequential(*itertools.chain.from_iterable(parts))
 
 
-def _epoch(optimizer: torch.optim.Optimizer, taught: Sequence[Lesson], batch_size: int, generator) -> float:
+def _epoch(optimizer: torch.optim.Optimizer, lessons: Sequence[Lesson], batch_size: int, generator) -> float:
     """Once through every lesson, batches in random order. Mean loss of the first lesson, the training images."""
     batches = [
         (number, rows)
-        for number, lesson in enumerate(taught)
+        for number, lesson in enumerate(lessons)
         for rows in torch.randperm(len(lesson.labels), generator=generator).split(batch_size)
     ]
     total = 0.0
     for place in torch.randperm(len(batches), generator=generator).tolist():
         number, rows = batches[place]
-        lesson, rows = taught[number], rows.to(taught[number].labels.device)
+        lesson, rows = lessons[number], rows.to(lessons[number].labels.device)
         loss = F.cross_entropy(lesson.learner(lesson.examples[rows]), lesson.labels[rows])
-        optimizer.zero_grad()
-        (loss + training.weight_decay(lesson.learner, lesson.decay, DecayRule.HALF)).backward()
+        optimizer.zero_grad()  # no gradient at all for the layers below, which then stay as they are
+        loss.backward()
         optimizer.step()
         total += loss.item() * len(rows) if number == 0 else 0.0
-    return total / len(taught[0].labels)
+    return total / len(lessons[0].labels)

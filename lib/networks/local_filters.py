@@ -78,8 +78,8 @@ class _Spread(torch.autograd.Function):
         )
 
 
-# Places go by tiles: `field` neighbours in a row, which together see a window of twice that width. Their filters are one
-# banded matrix. Half of it is 0, and still a product with it is much faster than a thin one for each place.
+# Places go by tiles: `field` neighbours in a row, which together see a window of twice that width. Their filters are
+# one banded matrix. Half of it is 0, and still a product with it is much faster than a thin one for each place.
 
 
 def _respond(maps: Tensor, filters: Tensor) -> Tensor:
