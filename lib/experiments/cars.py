@@ -4,7 +4,7 @@ Attacks know rows of pixels: images are flattened here, and unflattened in front
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ YES, NO = 1, 0
 BATCH = 50  # images at once
 
 QUOCNET, UNTRAINED, PIXELS, PROJECTED = "QuocNet", "QuocNet, untrained", "pixels", "random projections"
+ONCE = "QuocNet, normalised once"
 SQUEEZENET = "SqueezeNet 1.1"
 WANTED = {SQUEEZENET: imagenet.squeezenet, "Tiny ImageNet": tiny_imagenet}  # and who reads it
 
@@ -129,17 +130,27 @@ def learned(material: Material, scale: CarsConfig, roles: Seeds, store: Store) -
     return network, costs
 
 
+def normalized_once(material: Material) -> Material:
+    """The same images for a QuocNet that normalises the contrast of the pixels only, and none behind its stages."""
+    return replace(material, config=replace(material.config, normalized=False))
+
+
 def judges(
-    material: Material, network: QuocNet, found: Mapping[str, object], scale: CarsConfig, roles: Seeds, store: Store
+    material: Material,
+    networks: Mapping[str, QuocNet],
+    found: Mapping[str, object],
+    scale: CarsConfig,
+    roles: Seeds,
+    store: Store,
 ) -> dict[str, nn.Module]:
-    """The classifiers, rows of pixels to two logits: one linear layer each on the features of QuocNet, of the same
-    network untrained, on raw pixels, and on as many random projections of these; and SqueezeNet's own classes."""
+    """The classifiers, rows of pixels to two logits: one linear layer each on the features of QuocNets that learned, of
+    QuocNet untrained, on raw pixels, and on as many random projections of these; and SqueezeNet's own classes."""
     unflatten, generator = nn.Unflatten(1, material.shape), seeds.generator(roles.directions)
     num_pixels = material.test.shape[1]
     projection = nn.Linear(num_pixels, material.config.num_features, bias=False)
     nn.init.normal_(projection.weight, std=num_pixels**-0.5, generator=generator)
     looking = {
-        QUOCNET: nn.Sequential(unflatten, network),
+        **{name: nn.Sequential(unflatten, network) for name, network in networks.items()},
         UNTRAINED: nn.Sequential(unflatten, untrained(material, roles.init)),
         PIXELS: nn.Identity(),
         PROJECTED: projection,
@@ -200,6 +211,50 @@ def single_units(material: Material, bases: Mapping[str, nn.Module]) -> tuple[Ce
         hits = (shown[:, chosen.unit] > chosen.threshold) == (material.test_labels == YES)
         cells[name, "best unit (%)"] = intervals.percent(int(hits.sum()), len(hits))
     return cells, best
+
+
+def variants(material: Material, scale: CarsConfig) -> dict[str, tuple[Material, CarsConfig]]:
+    """QuocNet as it is, and what else it could be; most of that learns from the first of the images without labels."""
+    few = replace(material, unlabelled=material.unlabelled[: scale.num_few])
+    louder = replace(scale, rica=replace(scale.rica, sparsity=10 * scale.rica.sparsity))
+
+    def sized(**changes) -> tuple[Material, CarsConfig]:
+        return replace(few, config=replace(few.config, **changes)), scale
+
+    return {
+        "all images": (material, scale),
+        "all images, contrast of pixels only": (normalized_once(material), scale),
+        f"the first {len(few.unlabelled)}": (few, scale),
+        "wider fields": sized(field=few.config.field + 2),
+        "wider pools": sized(pool=few.config.pool + 1),
+        "twice the maps": sized(num_maps=2 * few.config.num_maps),
+        "ten times the price of loud pools": (few, louder),
+    }
+
+
+class Behind(nn.Module):
+    """What comes out of a stage of QuocNet, as features of rows of pixels."""
+
+    def __init__(self, network: QuocNet, number: int):
+        super().__init__()
+        config = network.config
+        self.network, self.number = network, number
+        self.unflatten = nn.Unflatten(1, (config.num_channels, config.side, config.side))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network.below(self.unflatten(images), self.number).flatten(1)
+
+
+def by_depth(learners: Mapping[str, tuple[Material, CarsConfig]], roles: Seeds, store: Store) -> Cells:
+    """How often a linear layer is right (%) behind each stage of each of these QuocNets."""
+    cells = {}
+    for name, (material, scale) in tqdm(learners.items(), desc="variants", disable=None, leave=False):
+        network, _ = learned(material, scale, roles, store)
+        for number in range(1, len(network.stages) + 1):
+            headed = _headed(Behind(network, number), material, scale, roles, store)
+            hits = answers(headed, material.test) == material.test_labels
+            cells[name, f"behind stage {number} (%)"] = intervals.percent(int(hits.sum()), len(hits))
+    return cells
 
 
 def costs_told(costs: Mapping[int, Tensor], num_parts: int = 10) -> Cells:

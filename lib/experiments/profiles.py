@@ -36,6 +36,7 @@ class CarsConfig:
     digits: QuocNetConfig
     rica: RICAConfig
     num_unlabelled: int | None
+    num_few: int  # of these, for variants
     num_train: int  # of either class
     num_test: int  # of either class
     num_attacked: int
@@ -53,7 +54,7 @@ class PoolsScale:
     budget: float  # of LayerwiseConfig
     pools: PoolsConfig
     num_asked: int  # test images on which the networks are attacked
-    dropout: tuple[float, ...] = (0.2, 0.0, 0.0)
+    dropout: tuple[float, ...] = (0.2, 0.1, 0.1)
 
 
 @dataclass(frozen=True)
@@ -149,13 +150,15 @@ _PROFILES = (
             tight=TightConfig(max_iterations=1, max_averages=1),
         ),
         cars=CarsConfig(
-            pictures=QuocNetConfig(side=32, field=5, num_maps=4, pool=3, contrast=5),
-            digits=QuocNetConfig(side=28, num_channels=1, field=5, num_maps=4, pool=3, contrast=5),
+            pictures=QuocNetConfig(side=32, field=5, num_maps=4, pool=2, contrast=5),
+            digits=QuocNetConfig(side=28, num_channels=1, field=5, num_maps=4, pool=2, contrast=5),
             rica=RICAConfig(batch_size=50),
             num_unlabelled=500,
+            num_few=100,
             num_train=75,
             num_test=50,
             num_attacked=10,
+            decays=(1e-2, 1e-1),
             attack=AttackConfig(tolerance=0.1, max_searches=4),
             tight=TightConfig(max_iterations=3, max_averages=1),
         ),
@@ -203,13 +206,14 @@ _PROFILES = (
             num_attacked=64, num_coarse=16, num_judged=None, num_classes=None, num_train=None
         ),
         cars=CarsConfig(
-            pictures=QuocNetConfig(side=64, field=8, pool=3, contrast=5),
-            digits=QuocNetConfig(side=28, num_channels=1, field=7, pool=3, contrast=5),
+            pictures=QuocNetConfig(side=64, field=6, pool=2, contrast=5),
+            digits=QuocNetConfig(side=28, num_channels=1, field=6, pool=2, contrast=5),
             rica=RICAConfig(),
             num_unlabelled=None,
+            num_few=5000,
             num_train=1400,
             num_test=600,
-            num_attacked=100,
+            num_attacked=64,
         ),
         pools=PoolsScale(
             num_seeds=5,

@@ -32,6 +32,7 @@ class QuocNetConfig:
     num_maps: int = 8
     pool: int = 5
     contrast: int = 5  # pixels a side of the Gaussian window
+    normalized: bool = True  # contrast behind every stage, as in 2012; else that of the pixels alone
     num_stages: int = 3
 
     def __post_init__(self):
@@ -69,14 +70,14 @@ class Stage(nn.Module):
 
     def __init__(self, num_channels: int, side: int, config: QuocNetConfig, generator: torch.Generator | None):
         super().__init__()
-        self.pool, self.contrast = config.pool, config.contrast
+        self.pool, self.contrast = config.pool, config.contrast if config.normalized else None
         places = side - config.field + 1
         shape = (places, places, config.field, config.field, num_channels, config.num_maps)
         self.filters = nn.Parameter(_unit_length(torch.randn(shape, generator=generator)))
 
     def forward(self, maps: Tensor) -> Tensor:
         pools = pooled(local_filters.respond(maps, self.filters), self.pool)
-        return local_contrast(pools, self.contrast)
+        return pools if self.contrast is None else local_contrast(pools, self.contrast)
 
 
 class QuocNet(nn.Module):

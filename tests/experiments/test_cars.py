@@ -8,7 +8,7 @@ from torch import nn
 
 from lib.attacks import penalized
 from lib.experiments import cars, digits
-from lib.experiments.cars import NO, PIXELS, QUOCNET, UNTRAINED, YES, Material
+from lib.experiments.cars import NO, ONCE, PIXELS, QUOCNET, UNTRAINED, YES, Material
 from lib.networks.quocnet import QuocNetConfig, RICAConfig
 from lib.store.calls import Store
 
@@ -22,8 +22,8 @@ def run(tmp_path_factory):
     """Digits, one of them in the car's place, at a scale of seconds."""
     run = digits.begin("quocnet", "quick", "digits", "cpu", seed=0)
     scale = replace(
-        run.profile.cars, digits=TINY, rica=RICAConfig(batch_size=20), num_unlabelled=60, num_train=40, num_test=30,
-        num_attacked=5,
+        run.profile.cars, digits=TINY, rica=RICAConfig(batch_size=20), num_unlabelled=60, num_few=20, num_train=40,
+        num_test=30, num_attacked=5,
     )  # fmt: skip
     profile = replace(run.profile, cars=scale)
     return replace(run, profile=profile, store=Store(tmp_path_factory.mktemp("store")))
@@ -41,7 +41,9 @@ def learned(run, material):
 
 @pytest.fixture(scope="module")
 def answering(run, material, learned):
-    return cars.judges(material, learned[0], {}, run.profile.cars, run.seeds, run.store)
+    once, _ = cars.learned(cars.normalized_once(material), run.profile.cars, run.seeds, run.store)
+    networks = {QUOCNET: learned[0], ONCE: once}
+    return cars.judges(material, networks, {}, run.profile.cars, run.seeds, run.store)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +101,7 @@ def test_a_stage_is_learned_on_top_of_those_that_have_learned(run, material, lea
 
 
 def test_all_classifiers_have_two_answers_and_as_many_features_as_they_say(material, answering):
-    assert list(answering) == [QUOCNET, UNTRAINED, PIXELS, cars.PROJECTED]
+    assert list(answering) == [QUOCNET, ONCE, UNTRAINED, PIXELS, cars.PROJECTED]
     sizes = {name: base(material.test[:2]).shape[1] for name, base in cars.bases(answering).items()}
     assert sizes == dict.fromkeys(sizes, TINY.num_features) | {PIXELS: 784}
     for network in answering.values():
@@ -125,6 +127,28 @@ def test_the_best_unit_is_judged_on_other_images_than_it_was_chosen_by(material,
         assert shown.shape == (4, 1, 28, 28)
         assert 0 <= cells[name, "best unit (%)"].value <= 100
         assert cells[name, "best unit (%)"].n == 60
+
+
+def test_what_else_quocnet_could_be_differs_in_one_thing(run, material):
+    usual, scale = material.config, run.profile.cars
+    every = cars.variants(material, scale)
+    assert every.pop("all images") == (material, scale)
+    once, same = every.pop("all images, contrast of pixels only")
+    assert (once.config, same) == (replace(usual, normalized=False), scale)
+    assert once.unlabelled is material.unlabelled
+    assert all(torch.equal(few.unlabelled, material.unlabelled[:20]) for few, _ in every.values())
+    few = every.pop("the first 20")
+    assert (few[0].config, few[1]) == (usual, scale)
+    for other, its_scale in every.values():
+        fields = ((vars(other.config), vars(usual)), (vars(its_scale), vars(scale)))
+        assert sum(changed[name] != known[name] for changed, known in fields for name in known) == 1
+
+
+def test_behind_the_last_stage_a_linear_layer_is_the_classifier(run, material, answering):
+    learners = {"all": (material, run.profile.cars)}
+    cells = cars.by_depth(learners, run.seeds, run.store)
+    assert [column for _, column in cells] == [f"behind stage {number} (%)" for number in (1, 2, 3)]
+    assert cells["all", "behind stage 3 (%)"] == cars.accuracy(material, answering)[QUOCNET, "accuracy (%)"]
 
 
 # --- Figure 6 -------------------------------------------------------------------------------------
@@ -161,8 +185,8 @@ def test_what_was_made_for_a_classifier_always_turns_it(answering, under_attack)
     assert all(cells[name, f"{name} (%)"].value == 100 for name in answering)
     told = {cell: estimate.value for cell, estimate in cells.items()}
     panels = cars.beside_noise(told, list(answering))
-    assert panels["made for it"][2].diagonal().tolist() == [100] * 4
-    assert panels["noise as long"][2].shape == (4, 4)
+    assert panels["made for it"][2].diagonal().tolist() == [100] * 5
+    assert panels["noise as long"][2].shape == (5, 5)
 
 
 def test_lengths_are_those_that_were_found(answering, under_attack):

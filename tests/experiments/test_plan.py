@@ -43,8 +43,8 @@ def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
         training=TrainingConfig(max_iterations=3),
         autoencoder=AutoencoderConfig(max_iterations=4, num_images=50),
         conv=MinibatchConfig(num_epochs=1),
-        cars=replace(run.profile.cars, pictures=TINY, num_train=2, num_test=1, num_unlabelled=4),
-        pools=replace(run.profile.pools, budget=2, pools=PoolsConfig(size=10)),
+        cars=replace(run.profile.cars, pictures=TINY, num_train=2, num_test=1, num_unlabelled=4, num_few=2),
+        pools=replace(run.profile.pools, budget=2, pools=PoolsConfig(size=0.1)),
     )
     run = replace(run, profile=profile, train=run.train.take(100), test=run.test.take(20), store=Store(tmp_path))
     monkeypatch.setattr(plan, "begin", lambda settings: run)
@@ -52,7 +52,9 @@ def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
     for step in steps:
         step.make(run)
     layers = 1  # on AlexNet's features, made by the first attack on them
-    stages = TINY.num_stages - 1  # of QuocNet, which are one step
+    material = cars.material(found, run.train, profile.cars, run.seeds.split)
+    quocnets = cars.variants(material, profile.cars)
+    stages = len(quocnets) * (TINY.num_stages - 1)  # all of one QuocNet are one step
     kinks = 3  # beside the small network both attacks on it and the nearest images, which are one step
     num_made = len(steps) + layers + stages + kinks
     assert run.store.num_made == num_made
@@ -76,8 +78,8 @@ def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
     for subject in photographs.subjects(found, scale, run.store, run.device)[0].values():
         for goals in subject.goals(seeds.generator(run.seeds.targets)).values():
             photographs.attack(subject, goals, scale.attack, run.store)
-    material = cars.material(found, run.train, profile.cars, run.seeds.split)
-    cars.learned(material, profile.cars, run.seeds, run.store)
+    for learner in quocnets.values():
+        cars.learned(*learner, run.seeds, run.store)
     scale, images = profile.pools, (run.train, run.test)
     pools.Comparison.of(*images, pools.ways(scale), scale.num_seeds, run.store)
     pools.Comparison.of(*images, pools.variants(scale), scale.num_variant_seeds, run.store)

@@ -1,6 +1,7 @@
 """QuocNet has the sizes of 2012, its parts do what their equations say, and its stages learn."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -101,6 +102,15 @@ def test_an_even_image_has_no_contrast():
 def test_contrast_below_the_threshold_is_not_amplified_beyond_it():
     maps = 0.5 + 1e-4 * (images() - 0.5)
     assert local_contrast(maps, 5).abs().max() <= 1e-4 / quocnet.DARK
+
+
+def test_the_contrast_of_pixels_alone_leaves_the_pools_as_they_are():
+    often, once = (QuocNet(replace(SMALL, normalized=normalized), generator()) for normalized in (True, False))
+    maps = once.below(images(), 0)
+    torch.testing.assert_close(maps, often.below(images(), 0))
+    pools = pooled(local_filters.respond(maps, once.stages[0].filters), SMALL.pool)
+    torch.testing.assert_close(once.below(images(), 1), pools)
+    torch.testing.assert_close(often.below(images(), 1), local_contrast(pools, SMALL.contrast))
 
 
 # --- Learning -------------------------------------------------------------------------------------
