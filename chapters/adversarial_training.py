@@ -72,7 +72,7 @@ grids.image_grid(rows, 10, "The input's pool", row_titles=["images", "examples"]
 #
 # $$ r = \varepsilon_j \, \frac{g}{\lVert g \rVert} , \qquad g = \nabla_v \operatorname{loss}(g_j(v), y) , $$
 #
-# cut to the {term}`box`, with one length $\varepsilon_j$ for all examples of a layer ({glue:text}`lengths`). This step has
+# cut to the box, with one length $\varepsilon_j$ for all examples of a layer ({glue:text}`lengths`). This step has
 # become known by itself a year after the paper {cite:p}`goodfellow2015explaining`. Whether the whole attack does better
 # is asked below.
 #
