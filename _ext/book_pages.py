@@ -138,6 +138,33 @@ def drop_same_labels(app, pagename, templatename, context, doctree):
     context["body"] = context.get("body", "").replace(SAME_FOR_ALL, "")
 
 
+class folded(nodes.Element):
+    """From here on a section is folded, under `words`."""
+
+
+class More(SphinxDirective):
+    """`{more} words`: the rest of the section is for those who ask."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        return [folded(words=self.arguments[0])]
+
+
+class FoldSections(SphinxPostTransform):
+    """What follows `{more}` in its section lies in a box that opens."""
+
+    default_priority = BEFORE_CELLS_ARE_FOLDED
+    formats = ("html",)
+
+    def run(self, **_):
+        for mark in list(self.document.findall(folded)):
+            section, opening = mark.parent, f'<details class="more"><summary>{escape(mark["words"])}</summary>\n'
+            section.replace(mark, nodes.raw("", opening, format="html"))
+            section.append(nodes.raw("", "</details>\n", format="html"))
+
+
 @cache
 def definitions(env: BuildEnvironment) -> dict[str, str]:
     """What the glossary says of each term, as text, by the anchor of the term."""
@@ -302,9 +329,11 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("questions", Questions)
     app.add_directive("live-attack", LiveAttack)
     app.add_directive("cite-this-book", CiteThisBook)
+    app.add_directive("more", More)
     app.add_config_value("page_descriptions", {}, "html")
     app.connect("doctree-read", lighten_figures, priority=BEFORE_OTHERS)
     app.add_post_transform(NamedToggles)
+    app.add_post_transform(FoldSections)
     app.connect("build-finished", write_networks)
     app.connect("html-page-context", describe, priority=BEFORE_OTHERS)
     for handler in (

@@ -56,7 +56,8 @@ Markdown(run.banner)
 # layer $j$. It is a constant: it trains $g_j$, and nothing below it moves. For $j = 0$ it is an adversarial image.
 
 # %%
-network, few = run.trained(pools.NETWORK).network, run.test.take(10)
+known = run.trained(pools.NETWORK)
+network, few = known.network, run.test.take(10)
 examples = {}
 for layer in range(3):
     draws = seeds.generator(run.seeds.targets)
@@ -89,7 +90,7 @@ grids.image_grid(rows, 10, "The input's pool", row_titles=["images", "examples"]
 images = run.train, run.test
 compared = pools.Comparison.of(*images, pools.ways(scale), scale.num_seeds, run.store)
 asked = run.test.take(scale.num_asked)
-foreign = run.adversarial(run.trained(pools.FOREIGNER), asked)
+foreign = run.adversarial(known, asked)
 hardness = compared.hardness(run.targets(asked), foreign.adversarial)
 table = run.table("adversarial_training", compared.errors | hardness)
 
@@ -150,8 +151,8 @@ Markdown(
 # %% [markdown]
 # ## Are they harder to attack?
 #
-# The same question as in Table 1, of the {term}`tight attack` and random classes; how often each errs on what was made for another
-# network, one of Table 1; and what can be proven without any attack, the distance {term}`certified <certificate>` by the product of the layers'
+# The same question as in Table 1, of the {term}`tight attack` and random classes; how often each errs on what was made for
+# Table 1's network of the same size; and what can be proven without any attack, the distance {term}`certified <certificate>` by the product of the layers'
 # norms.
 
 # %% mystnb={"markdown_format": "myst"}

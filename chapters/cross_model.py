@@ -131,6 +131,9 @@ tell(six_noisy=span(table2.told.grid(strong, mnist.TABLE1)[0], ".1f"))
 #
 # ## How large was the paper's sample?
 #
+# :::{more} What rates betray, and what a sample of 256 can
+# :::
+#
 # Of the {glue:text}`num_decimals` rates that the paper prints with decimals in Tables 2 and 4, noise
 # aside, {glue:text}`num_multiples` are multiples of 1/256 as far as their digits go, as if measured on 256 images. By
 # chance it would be about a quarter of those with one decimal. If so, each is a draw, and its spread follows from ours:
@@ -250,6 +253,9 @@ curves.rates_against_factor(factors, rates, "A little louder, and everyone hears
 # {glue:text}`louder_source`, each of these curves rests on the first {glue:text}`num_louder` of the images.
 #
 # ## Clamped or not
+#
+# :::{more} What clamping changes
+# :::
 #
 # Noise pushes the black background below zero and white strokes above one. Whether such an image is clamped back into
 # $[0, 1]$ changes what the network sees:

@@ -207,6 +207,9 @@ curves.search_over_c(prices, lengths, reached, float(found.c[0]), title)
 #
 # ## Is the solver right?
 #
+# :::{more} Compared with SciPy's L-BFGS-B
+# :::
+#
 # The yardstick is SciPy's L-BFGS-B, which solves one problem at a time, in float64. The same objective, the same search
 # over $c$, another inner solver:
 

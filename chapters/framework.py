@@ -204,6 +204,9 @@ tell(
 #
 # ## Which autoencoder?
 #
+# :::{more} Variants of the autoencoder, and what each does
+# :::
+#
 # The paper's sentence about the autoencoder allows almost anything: what made the code sparse, whether the decoder shares
 # the encoder's weights, whether pixels are reconstructed as numbers or as probabilities, whether the input was noisy. So we
 # trained {glue:text}`num_variants` of them, each with a quarter of the iterations that the one above gets, which is where
@@ -263,6 +266,9 @@ tell(nearest=nearest, nearest_fools=(told[nearest, fools], ".1f"))
 # inputs were not tried, nor were all 60,000 images.
 #
 # ## Check
+#
+# :::{more} What later chapters rely on
+# :::
 #
 # What later chapters rely on, asserted here:
 

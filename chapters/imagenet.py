@@ -233,6 +233,9 @@ tell(
 #
 # ## Why noise moves SqueezeNet on one set and not on the other
 #
+# :::{more} Two answers, measured
+# :::
+#
 # Compare in {numref}`tab-photo-transfer` how often noise of eight levels moves SqueezeNet on its own pictures and on
 # those of Tiny ImageNet. Why should it do so more often on the latter? SqueezeNet was trained on photographs; Tiny
 # ImageNet's are 64 pixels wide and enlarged, and have no detail as fine as noise. If that is the reason, then
@@ -277,6 +280,9 @@ Markdown(run.verdicts())
 
 # %% [markdown]
 # ## Check
+#
+# :::{more} What this page rests on
+# :::
 #
 # What this page rests on, asserted: every adversarial picture is a picture, does what it should, and its distortion is
 # what was said; what was attacked had been classified correctly; and training lowered the loss of the linear layer.

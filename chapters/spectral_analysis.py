@@ -145,6 +145,9 @@ tell(formula=(as_printed, ".4f"))
 # formula as printed gives {glue:text}`formula`: too small by the stride, 2. (The simplest case needs no computer. A
 # single weight of 1 and a stride of 2 keeps every second pixel: norm 1, and 1/2 by the formula.)
 #
+# :::{more} A second trap, and what a layer does at its real size
+# :::
+#
 # There is a second trap in its notation. The supremum is over a continuum of frequencies, and the letters could be read as
 # the integers below the kernel's side: a kernel of 5 × 5 pixels on a grid of 5 × 5 frequencies. So coarse a grid can miss
 # the largest norm. An edge, $(1, -1, 0)$ along both axes, stretches a checkerboard by 4; its own grid of 3 × 3 frequencies
@@ -316,6 +319,9 @@ tell(squeezed_low=(squeezed[1], ".1f"), squeezed_high=(squeezed[2], ".1f"))
 # Its {glue:text}`num_squeezed` norms lie between {glue:text}`squeezed_low` and {glue:text}`squeezed_high`. Of these,
 # {glue:text}`num_as_large` reach the smallest of those above. A layer may stretch less, but there are more of them
 # in a row.
+#
+# :::{more} All singular values of its convolutions
+# :::
 
 # %% mystnb={"figure": {"caption": "All singular values of SqueezeNet's convolutions on a torus, by their part in a module, as far as this build has its weights.", "name": "fig-squeezenet-spectra"}, "image": {"alt": "Falling curves on logarithmic axes, one for each module, in a panel for each part; or an empty panel whose title says that this build has none."}}
 curves.spectra(frame_bounds.squeezenet_spectra(modules, run), "Squeezing and expanding")
@@ -383,6 +389,9 @@ tell(
 # Four outputs change by 1 where one input did: the difference grows by 2. In general pooling multiplies differences by up
 # to the square root of the number of windows that a pixel is in. AlexNet pools three times, so the product of its layers'
 # bounds is short of a factor of 8.
+#
+# :::{more} Contrast normalisation, and what all layers multiply to
+# :::
 #
 # For contrast normalisation, $x / (\epsilon + \lVert x \rVert^2)^\gamma$, the paper's constant $\epsilon^{-\gamma}$ is
 # right, not only for $\gamma \in [1/2, 1]$ but for all of $[0, 1]$, and attained at $x = 0$: along $x$ the slope is

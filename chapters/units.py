@@ -176,13 +176,6 @@ sets = {
 }
 grids.picture_rows(layers.panels(run, looked, 2, sets), "AlexNet, conv5")
 
-# %% mystnb={"figure": {"caption": "The same for SqueezeNet 1.1, fire 9.", "name": "fig-photographs-squeezenet"}, "image": {"alt": "Two columns of blocks of ten photographs each, of single units of SqueezeNet on the left and of random directions on the right, or a note that this build has none."}}
-sets = {
-    "SqueezeNet, fire9, on ImageNet": ", ImageNet",
-    "SqueezeNet, fire9": ", Tiny ImageNet",
-}
-grids.picture_rows(layers.panels(run, looked, 2, sets), "SqueezeNet 1.1, fire 9")
-
 # %% [markdown]
 # Guess again, with photographs that AlexNet's units and directions like:
 
@@ -191,6 +184,17 @@ asked = layers.questions(run, looked, "AlexNet, conv5, on ImageNet", num=6, skip
 order = seeds.generator(run.seeds.rows)
 otherwise = "This build has no photographs to ask about."
 HTML(blind_test.element(asked, order, otherwise))
+
+# %% [markdown]
+# :::{more} The same for SqueezeNet 1.1
+# :::
+
+# %% mystnb={"figure": {"caption": "The same for SqueezeNet 1.1, fire 9.", "name": "fig-photographs-squeezenet"}, "image": {"alt": "Two columns of blocks of ten photographs each, of single units of SqueezeNet on the left and of random directions on the right, or a note that this build has none."}}
+sets = {
+    "SqueezeNet, fire9, on ImageNet": ", ImageNet",
+    "SqueezeNet, fire9": ", Tiny ImageNet",
+}
+grids.picture_rows(layers.panels(run, looked, 2, sets), "SqueezeNet 1.1, fire 9")
 
 # %% [markdown]
 # ## All of them
@@ -248,6 +252,10 @@ of_seeds = sorted({name for name, _ in said if ", seed " in name})
 shown = units.arranged(said, [*units.LAST, *of_seeds[1:]], by_judge)
 comparisons.effect_sizes(shown, limit, "Are single units special?")
 
+# %% [markdown]
+# :::{more} Controls, and other readings of a unit
+# :::
+
 # %% mystnb={"figure": {"caption": "The same for the controls, and for other readings of what a unit of a convolution is.", "name": "fig-effects-controls"}, "image": {"alt": "Effect sizes with intervals for untrained networks, logits, pixels and other readings of a convolution's units, and a band of negligible ones around zero."}}
 shown = units.arranged(said, layers.CONTROLS, by_judge)
 comparisons.effect_sizes(shown, limit, "Controls, and other readings of a unit")
@@ -304,6 +312,9 @@ Markdown(run.verdicts())
 # {glue:text}`by_maxima` with maxima over the map, and {glue:text}`by_means` with means. On the logits, whose units are
 # classes by construction, it is {glue:text}`of_logits` by labels: the measure is not blind.
 #
+# :::{more} What a reader would notice of it, and limits
+# :::
+#
 # What would a reader notice of it? A guesser in the blind test who could compute the other network's agreement, and had
 # learned on one half of the rows which threshold is best, is right {glue:text}`blind_guess` % of the time on the other
 # half. The nearer that is to one half, the less can a look at a few rows show, a difference or its absence. But this is
@@ -317,6 +328,9 @@ Markdown(run.verdicts())
 # shows two things equally well scores low.
 #
 # ## Check
+#
+# :::{more} What every build asserts
+# :::
 
 # %%
 for name, study in studies.items():

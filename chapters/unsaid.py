@@ -235,6 +235,9 @@ Markdown(markdown.table(heads, lines, caption, "tab-comb"))
 # **Open.** The last version's formula for $\lVert W \rVert$ has the factor $1/D^2$ for a stride of $D$, and conv1's norm fell from the
 # first version to the last.
 #
+# :::{more} Experiment, answer, how sure
+# :::
+#
 # **Experiment.** [Spectral analysis](spectral_analysis) measures the norm in ways that know nothing of each other; the ratio
 # of the true one to the printed formula's, for the first layers of two public networks:
 
@@ -258,6 +261,9 @@ tell(first_norm=fell[0], last_norm=fell[1], fell=(fell[0] / fell[1], ".2f"))
 #
 # **Open.** Table 4's lower half has {term}`perturbations <perturbation>` "amplified to 0.1" by a formula that, as printed, makes them shorter. The first
 # version adds that this "magnifies the distortion on average by 40 %, from stddev 0.06 to 0.1".
+#
+# :::{more} Readings, answer, how sure
+# :::
 #
 # **Readings.** The formula as printed, its repair image by image, or one factor for all images. All have been measured
 # ([](cross_training_set)); this is what they do to the size:
@@ -283,6 +289,9 @@ tell(from_large=(-effects.percent_off(0.06, 0.1), ".0f"))
 #
 # **Open.** In Figure 7, digits under noise of standard deviation 1 are "hardly readable", and still classified correctly in
 # 51 % of cases. By which network, and was the noise clamped to $[0, 1]$, as it has to be for a picture?
+#
+# :::{more} Experiment, answer, how sure
+# :::
 #
 # **Experiment.** All networks of Table 1, both ways.
 
@@ -312,6 +321,9 @@ Markdown(noise.show(columns, caption=caption, name="tab-noise-one", rows=names))
 #
 # **Open.** The first version says that 100-100-10 "gets to 6 % errors when regularized by weight decay alone"; its own Table 1
 # has 1.64 % for the same network, with weight decay alone. The last version says 1.6 %.
+#
+# :::{more} Readings, experiment, answer, how sure
+# :::
 #
 # **Readings.** A slip; a much stronger decay; fewer training images. For the last one it speaks that all three errors
 # of that sentence are larger in the first version: 6, 3 and 2 %, where the last one has 1.6, 1.3 and 1.2.

@@ -220,7 +220,7 @@ _PROFILES = (
             num_variant_seeds=2,
             budget=120,
             pools=PoolsConfig(),
-            num_asked=1000,
+            num_asked=500,
         ),
         unsaid=UnsaidConfig(num_images=1000),
         since=SinceScale(num_around=10_000, num_directed=1000, num_smoothed=200, num_votes=10_000),

@@ -11,6 +11,7 @@ from tests.browser.conftest import DESKTOP, PHONE, TABLET, TYPESET, errors_of, i
 pytestmark = pytest.mark.browser
 
 HEAVIEST, LONGEST = 2_500_000, 1.5  # bytes of a page with all that it loads; seconds of a core until it can be used
+TALLEST = 9_000  # pixels of a page on a desktop
 CUT = """() => [...document.querySelectorAll('.pst-scrollable-table-container')]
     .filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.querySelector('caption, th').textContent)"""
 PROBE = """() => ({
@@ -23,6 +24,7 @@ PROBE = """() => ({
     images: document.querySelectorAll('article img').length,
     without_alt: [...document.querySelectorAll('article img')]
         .filter(e => !e.alt || /_images|\\.(png|svg|webp|jpe?g)$/.test(e.alt)).map(e => e.src),
+    height: document.documentElement.scrollHeight,
     signs: document.querySelectorAll('.fas, .fab, .fa-solid').length,
     without_sign: [...document.querySelectorAll('.fas, .fab, .fa-solid')]
         .filter(e => !getComputedStyle(e).getPropertyValue('--icon')).map(e => e.className),
@@ -125,6 +127,26 @@ def test_no_page_is_heavy(visits):
 def test_every_page_can_be_used_at_once(visits):
     """Seconds of the thread that answers clicks and keys, until formulas are set: a busy machine has the same."""
     assert {name: visit.seconds for name, visit in visits.items() if visit.seconds > LONGEST} == {}
+
+
+def test_no_page_is_endless(visits):
+    tall = {name: visit.facts["height"] for name, visit in visits.items() if visit.facts["height"] > TALLEST}
+    assert not tall
+
+
+def test_the_rest_of_a_section_is_folded_where_it_says_so(browser, server, names):
+    if "chapters/second.html" not in names:
+        pytest.skip("the small book has such a section")
+    page = browser.new_page()
+    page.goto(server + "chapters/second.html")
+    rest, cell = page.get_by_text("What is folded."), page.get_by_text("and a cell of it").last
+    assert page.get_by_role("heading", name="What few ask for").is_visible()
+    assert page.get_by_text("The beginning of a section.").is_visible()
+    assert page.get_by_text("This is not folded.").is_visible()
+    assert not rest.is_visible() and not cell.is_visible()
+    page.get_by_text("The rest, for those who ask").click()
+    assert rest.is_visible() and cell.is_visible()
+    page.close()
 
 
 def test_images_have_alternative_text(visits):

@@ -14,3 +14,21 @@ import sys
 
 print(sys.executable)
 print(profile, data, device, seed)
+
+# %% [markdown]
+# ## What few ask for
+#
+# The beginning of a section.
+#
+# :::{more} The rest, for those who ask
+# :::
+#
+# What is folded.
+
+# %%
+print("and a cell of it")
+
+# %% [markdown]
+# ## What all read
+#
+# This is not folded.
