@@ -71,7 +71,7 @@ grids.image_grid(rows, 10, "The input's pool", row_titles=["images", "examples"]
 # The attack takes dozens of gradients for an image, and a network in training has changed before they are spent. So our pools
 # are filled by the first step of it: from $v$ in the one direction in which the loss of the right class grows fastest,
 #
-# $$ r = \varepsilon_j \, \frac{g}{\lVert g \rVert} , \qquad g = \nabla_v \operatorname{loss}(g_j(v), y) , $$
+# $$ r = \varepsilon_j \, \frac{s}{\lVert s \rVert} , \qquad s = \nabla_v \operatorname{loss}(g_j(v), y) , $$
 #
 # cut to the box, with one length $\varepsilon_j$ for all examples of a layer ({glue:text}`lengths`). This step has
 # become known by itself a year after the paper {cite:p}`goodfellow2015explaining`. Whether the whole attack does better
