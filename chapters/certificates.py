@@ -75,8 +75,10 @@ assert lead / bound <= distance
 #
 # - *slope of 1/4*: a sigmoid does not just fail to expand, it contracts by four (the section speaks of rectifiers only);
 # - *pairs of classes*: $\lVert w_k - w_l \rVert$ of the last layer's own rows in place of $\sqrt 2 \, \lVert W \rVert$;
-# - *averaged slopes* {cite:p}`combettes2020lipschitz`: slopes in $[0, 1/4]$ are 1/8 plus or minus 1/8, and the mean network
-#   $W_3 W_2 W_1 / 64$ is linear: its norm is not a product;
+# - *averaged slopes* {cite:p}`combettes2020lipschitz`: slopes in $[0, 1/4]$ are 1/8 plus or minus 1/8. Multiply out and bound
+#   each of the four terms: $\tfrac{1}{64} (\lVert W_3 W_2 W_1 \rVert + \lVert W_3 W_2 \rVert \lVert W_1 \rVert +
+#   \lVert W_3 \rVert \lVert W_2 W_1 \rVert + \lVert W_3 \rVert \lVert W_2 \rVert \lVert W_1 \rVert)$, with $w_k - w_l$
+#   for the rows of $W_3$. Only the last term is a product of all norms, and the others are never larger;
 # - *{term}`enclosure`*, for the networks with sigmoids {cite:p}`singh2018fast`: no constant at all. All that the logits can be on a
 #   ball around *this* image is enclosed, and the ball is blown up until the enclosure no longer rules class $l$ out. On a
 #   small ball a sigmoid is nearly straight, whatever it may be elsewhere.

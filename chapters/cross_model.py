@@ -209,8 +209,8 @@ tell(shared=", ".join(transfer.shared(controls.told, names)) or "none")
 # {glue:text}`harm_shuffled` points, with random signs {glue:text}`harm_signs`, in a random direction
 # {glue:text}`harm_direction`. The less the last two leave of it, the more it is the direction that does harm, and neither
 # the size nor the place. How much of it belongs to the image differs: for these networks the shuffled perturbations do at
-# least nine tenths of the harm of an image's own: {glue:text}`shared`. There, what {term}`carries over <transfer>` is one pattern for many
-# images rather than one for each.
+# least nine tenths of the harm of an image's own: {glue:text}`shared`. There, what {term}`carries over <transfer>` need not be
+# the image's own.
 #
 # ## Do they say what they were told to?
 #

@@ -190,8 +190,8 @@ tell(paper_loud_others=span(quoted(*loud, *others), "g"))
 # own, minimal size fool a network that shares the *data* of the one that they
 # were made for in {glue:text}`shared_data` % of cases, one that shares its *architecture* but none of its images in
 # {glue:text}`shared_architecture` %, and one that shares neither in {glue:text}`shared_nothing` %. By as much as the first of
-# these exceeds the others it counts to have seen the same images; by as much as the second exceeds the third, to be built
-# alike.
+# these exceeds the others it counts to have seen the same images. To be built alike counts only if the second exceeds the
+# third.
 #
 # Do the paper's own numbers say the same? At their own length, hardly: its two cells with shared data have
 # {glue:text}`paper_data_list` %. One is far above the four without ({glue:text}`paper_others` %), one among them. The cell
@@ -289,8 +289,9 @@ Markdown(run.verdicts())
 # the smallest share of deals that can rank exactly as the paper's do? And if the amplified six are dealt as well?
 #
 # :::{dropdown} Solution 3
-# Six different numbers have $6! = 720$ orders, one of which is right: 1/720. Two blocks of six, dealt apart from each other,
-# have $720^2$. Equal numbers make fewer orders, and a larger share.
+# Six different numbers have $6! = 720$ orders, one of which is right: 1/720. But the paper prints 8.2 twice, and which of these
+# two comes first it does not say: two orders are right, 1/360. The amplified six all differ. With both blocks dealt, apart
+# from each other, it is $1 / (360 \cdot 720)$.
 #
 # ```python
 # from itertools import permutations

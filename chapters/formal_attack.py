@@ -320,8 +320,8 @@ Markdown(figure7.show(columns, caption=caption, name="tab-seven", rows=[noise]))
 # The captions print average distortions of 0.06 for the linear network, which they do not name, and of 0.063 for the sigmoid
 # one, each a little less than Table 1 does; ours are in {numref}`tab-distortion`.
 #
-# ({glue:text}`figure7_source`.) The noise in the right panel is about {glue:text}`noise_factor` times as strong as the
-# perturbations in the middle one, and the sigmoid network still gets {glue:text}`accuracy` % right; the paper prints
+# ({glue:text}`figure7_source`.) The noise in the panel below is about {glue:text}`noise_factor` times as strong as the
+# perturbations of 200-200-10 above it, and this network still gets {glue:text}`accuracy` % right; the paper prints
 # {glue:text}`published_accuracy` % and does not say for which network. It matters what "noise" means: clamp the noisy
 # image back into $[0, 1]$, so that it is a picture again, and the figure becomes {glue:text}`clamped` %.
 #
@@ -373,7 +373,7 @@ Markdown(run.verdicts())
 #
 # **3. How much louder noise has to be.** For a linear network let $w = w_l - w_k$ be what the lead of $l$ over $k$ is measured
 # with. By how much does a perturbation of length $\rho$ change this lead if it is aimed, and by how much, in root mean
-# square, if its direction is drawn at random? What does that say of the right panel of {numref}`fig-seven`?
+# square, if its direction is drawn at random? What does that say of the panel of noise in {numref}`fig-seven`?
 #
 # :::{dropdown} Solution 3
 # Aimed, along $w$: by $\rho \lVert w \rVert$. At random: a unit vector drawn from the sphere in $m$ dimensions has a mean square

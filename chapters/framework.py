@@ -128,8 +128,8 @@ bars = readings.by_network(decay.told, rules, test)
 theirs = {name: paper[name, test] for name in mnist.LINEAR}
 comparisons.error_bars(bars, theirs, "Which decay did the paper use?")
 # %% [markdown]
-# How far is each from the paper? The first two networks decide: the third's decay is so strong that its loss is nearly
-# flat, and no reading gives both of its errors.
+# How far is each from the paper? We compare the first two networks. For the third no reading gives both of its errors,
+# although its minimum is as unique as theirs: something besides the decay was different there, and we do not know what.
 
 # %%
 off = {label: readings.farthest(decay.told, paper, label) for label in rules}

@@ -114,9 +114,8 @@ tell(num_mean_fits=averages.num_mean_fits(*lengths))
 # {glue:text}`search`, leads to {glue:text}`times` times the printed distortion for softmax 1. The flatter the probabilities,
 # the more $r$ reacts to $c$. (A price on $\lVert r \rVert^2$ would act otherwise; that is not measured here.)
 #
-# We looked at several readings before we found the pooled one. The word "stddev" speaks for it. At the paper's scale the
-# autoencoder speaks against it, whose mean exceeds the printed value already, and so may Table 3
-# ([](cross_training_set)). For so many of its three networks the mean, as {term}`recorded`, fits better by more than
+# We looked at several readings before we found the pooled one. The word "stddev" speaks for it. Table 3 may speak against
+# it ([](cross_training_set)). For so many of its three networks the mean, as {term}`recorded`, fits better by more than
 # {term}`seeds` move it: {glue:text}`num_mean_fits`. So the pooled value is the best explanation that we have of Table 1's
 # {term}`linear networks <linear network>`, and not of everything. Our tables keep the mean, because that is what the paper's say.
 #
@@ -161,9 +160,9 @@ Markdown(exactly.show(caption=caption, name="tab-exact", rows=mnist.LINEAR))
 # near the border. `lib/attacks/tight.py` starts from a coarse solution of {eq}`eq-penalized`, replaces the {term}`logits` by their
 # tangents there, solves the quadratic programme that this leaves with the same solver, goes to its solution, or as
 # far towards it as the network itself still says the target, and repeats: sequential quadratic programming on
-# {eq}`eq-problem` itself. An image that its own programme gives back is stationary, which is as much as anyone can
-# certify for a network that is not linear; how far it is from that is the **residual**. Networks with rectifiers and
-# pooling have kinks where no single tangent tells the way; there the gradients of the last images are averaged.
+# {eq}`eq-problem` itself. An image that its own programme gives back is stationary: were the network linear there, nothing
+# would be nearer. Of other places on the boundary this says nothing. How far an image is from that is the **residual**.
+# Networks with rectifiers and pooling have kinks where no single tangent tells the way; there the gradients of the last images are averaged.
 
 # %%
 near, tolerance = {}, tight.TightConfig().tolerance
@@ -203,7 +202,7 @@ Markdown(nearest.show(caption=caption, name="tab-nearest", rows=names))
 # ways to say yes or no for each unit, but few of them lie within reach. `lib/attacks/branching.py` asks of the units one by
 # one, and of a unit not asked yet it only assumes that it lies between two lines. What such an assumption allows is never
 # further away than the truth, so that whole halves of the patterns can be dropped unseen: *branch and bound*. With two times
-# sixteen units it comes to an end, and the end is a proof.
+# sixteen units it can come to an end, and where it does the end is a proof.
 
 # %%
 small = run.fitted(kinks.recipe(run.seeds), run.train).network
@@ -226,10 +225,11 @@ tell(tight_off=(told[kinks.TIGHT, "excess (%)"], ".1f"))
 tell(tight_there=(told[kinks.TIGHT, "at the nearest (%)"], ".0f"))
 
 # %% [markdown]
-# {glue:text}`truth_source`, of {glue:text}`num_truth` images {glue:text}`known` % were brought to that end. The
-# paper's attack is {glue:text}`attack_off` % longer than the nearest on average, the tight one {glue:text}`tight_off` %. On
-# {glue:text}`tight_there` % of the images it is at the nearest image, to a thousandth. The others are what kinks cost: it
-# stops where the piece that it is on, and those beside it, have nothing nearer, and another piece has.
+# {glue:text}`truth_source`, of {glue:text}`num_truth` images {glue:text}`known` % were brought to that end; for the others
+# the nearest that was found stands in. Here the tight attack goes on from where the paper's ends. The paper's is
+# {glue:text}`attack_off` % longer than the nearest on average, the tight one {glue:text}`tight_off` %. On
+# {glue:text}`tight_there` % of the images it is at the nearest, to a thousandth. On the others it stopped too early: with
+# kinks, a place from which it finds no way that is shorter need not be the nearest.
 #
 # ## Against today's attacks
 #

@@ -12,8 +12,8 @@
 # :::{answer}
 # :::
 #
-# Every network of this book can be fooled, and by changes that the eye does not see. Somewhere on the way to the {term}`logits` a
-# small difference must become a large one. Could we have known beforehand, without attacking anything, from the weights
+# Every network of this book can be fooled, and by small changes. The suspicion is near that somewhere on the way to the
+# {term}`logits` a small difference becomes a large one. Could we have known beforehand, without attacking anything, from the weights
 # alone? The paper's last section looks there. It asks of every layer how much it can stretch what it is given, and finds
 # numbers well above 1 from the first layer on (its Table 5).
 #
@@ -59,9 +59,9 @@ Markdown(downloads.banner(found, missing | partial))
 # $$ \lVert \phi(x + r) - \phi(x) \rVert \le \lVert W r \rVert \le \lVert W \rVert \, \lVert r \rVert , $$
 #
 # because the rectifier never enlarges a difference. $\lVert W \rVert$, the largest singular value of $W$, is the layer's
-# **upper {term}`frame bound <frame bounds>`**; the smallest is its **lower** one, and every difference that arrives leaves with a length between
-# the two times its own, before the rectifier. A chain of layers stretches at most by the product of its upper bounds. A
-# sigmoid does better than a rectifier: its slope is never above 1/4.
+# **upper {term}`frame bound <frame bounds>`**; the **lower** one is the least of $\lVert W r \rVert / \lVert r \rVert$ over all
+# $r \ne 0$. Every difference that arrives leaves with a length between the two times its own, before the rectifier. A chain
+# of layers stretches at most by the product of its upper bounds. A sigmoid does better than a rectifier: its slope is never above 1/4.
 #
 # For our own networks all of this is a few singular value decompositions. A thousand random differences stay below the
 # bound of a layer, and well below it: the direction that is stretched most is one among many.
@@ -108,8 +108,10 @@ tell(num_idle=frame_bounds.num_idle_directions(layers), num_networks=len(trained
 # ## Convolutions: four lines
 #
 # The matrix of AlexNet's first convolution has 193,600 rows and 150,528 columns. Fourier shortens that. Put the image on a
-# torus, so that the convolution wraps around at its edges, and let hats be Fourier transforms. With a stride of $D$ pixels,
-# $C$ channels $x_c$ and filters $w_{f,c}$:
+# torus, so that the convolution wraps around at its edges. Let $\hat x$ and $\hat y$ be the unitary Fourier transforms of
+# images and maps, but $\hat w(\omega) = \sum_p w_p e^{-i \omega \cdot p}$ that of a filter. With a stride of $D$ pixels, $C$
+# channels $x_c$ and $F$ filters $w_{f,c}$, let $l$ run through the $D^2$ pairs of whole numbers from 0 to $D - 1$, and let
+# $\hat x_\omega$ collect the $C D^2$ numbers $\hat x_c(\omega + 2 \pi l / D)$:
 #
 # $$
 # \begin{aligned}

@@ -96,7 +96,8 @@ liked_by_directions = units.top_activating(v @ phi.T, settings.k, lot)
 # - *{term}`autoencoder`*: the code of AE400-10, which never saw a label;
 # - *pixels*: the image itself.
 #
-# Descriptions are centred over the test images before they are brought to length one.
+# All descriptions but labels are centred over the test images before they are brought to length one. So images drawn at
+# random agree about 0 in the eyes of the others, and by labels as often as two of them are of one class.
 
 # %%
 u = hidden.judges["another network"][liked_by_units]  # (units, k, features)

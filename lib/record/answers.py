@@ -187,8 +187,8 @@ def single_units(tables: Tables) -> str:
 def bases(tables: Tables) -> str:
     (share,) = _values(tables, "units", [("Conv, hidden layer", "another network: p, rotations")])
     return (
-        f"Turn the axes of Conv's hidden layer at random: by another network's eye {100 * share:.2g} % of the turned "
-        "sets do at least as well as the units."
+        f"Turn the axes of Conv's hidden layer at random: by another network's eye the agreement of {100 * share:.2g} % "
+        "of the sets of axes, the units among them, is as far from the average as the units' is."
     )
 
 
