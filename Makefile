@@ -22,7 +22,7 @@ export DATA_DIR
 endif
 
 # To make every name is a variable: profile=paper or PROFIL=paper would build the quick book without a word.
-VARIABLES = PYTHON PROFILE DATA DATA_DIR DEVICE SEED JOBS SEEDS SCHEDULER
+VARIABLES = PYTHON PROFILE DATA DATA_DIR DEVICE SEED JOBS SEEDS SCHEDULER STORE_DIR OFFLINE
 given = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 $(foreach name,$(filter-out $(VARIABLES) MAKEFLAGS -*-command-variables-*-,$(given)),\
     $(error There is no variable $(name); there are $(VARIABLES), in capitals))
@@ -36,7 +36,7 @@ help:  ## Print this help
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-13s%s\n", $$1, $$2 }'
 	@echo
 	@echo "Variables of book:"
-	@echo "  PROFILE=quick|paper      minutes, or two hours at the paper's scale      (now $(PROFILE))"
+	@echo "  PROFILE=quick|paper      minutes, or hours at the paper's scale          (now $(PROFILE))"
 	@echo "  DATA=auto|mnist|digits   auto: MNIST if it can be had, else the digits   (now $(DATA))"
 	@echo "  DATA_DIR=folder          where to look for data first                    (now $(or $(DATA_DIR),unset))"
 	@echo "  DEVICE=auto|cpu|cuda     where networks and attacks run                  (now $(DEVICE))"
@@ -44,6 +44,9 @@ help:  ## Print this help
 	@echo "  JOBS=n                   chapters at once                                (now $(or $(JOBS),one per core, at most 4))"
 	@echo "  SCHEDULER=local:n        so many processes, tcp://host:port: a Dask cluster, for what takes long, of spread too"
 	@echo "                                                                           (now $(or $(SCHEDULER),a process per core))"
+	@echo "  STORE_DIR=folder         where trained networks and attacks are kept     (now $(or $(STORE_DIR),_build/store))"
+	@echo "  OFFLINE=1                download nothing                                (now $(or $(OFFLINE),unset))"
+	@echo "Of setup: PYTHON=python3   which Python makes .venv. Of spread: SEEDS=\"0 1\", which seeds; all five without it"
 
 setup: $(VENV)/installed  ## Create .venv and install the pins (again only when requirements.txt changed)
 

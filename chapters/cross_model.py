@@ -168,8 +168,8 @@ Markdown(markdown.table(heads, lines, caption, "tab-ranges"))
 # How much do other first weights, other targets and other noise change? `make spread` measures the table from several
 # {term}`seeds`, of which the {term}`recorded` one is one, on the same images (seeds recorded so far: {glue:text}`num_seeds`). How many of
 # the paper's printed cells lie outside their range: {glue:text}`beyond_seeds`; of the {glue:text}`num_ae` in the
-# autoencoder's row: {glue:text}`ae_beyond`. A sample of 256 images and another seed together can move a cell farther than
-# either alone.
+# autoencoder's row: {glue:text}`ae_beyond`. (Of five seeds, the range misses one further run in three.) A sample of 256
+# images and another seed together can move a cell farther than either alone.
 #
 # ## Controls
 #

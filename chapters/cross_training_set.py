@@ -78,7 +78,7 @@ tell(beyond_three=transfer.num_beyond_seeds(table3.seeds, theirs))
 #
 # Has chance a part in this? `make spread` trains and attacks these networks from several {term}`seeds`, the {term}`recorded` one among
 # them, on the same images (seeds recorded so far: {glue:text}`num_seeds`). How many of the paper's three distortions lie
-# outside the range of the seeds' means: {glue:text}`beyond_three`.
+# outside the range of the seeds' means: {glue:text}`beyond_three`. (That of five seeds misses one further run in three.)
 #
 # ## Table 4
 #

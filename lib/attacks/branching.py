@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lib.attacks import arguments, behind, penalized
 from lib.solvers import quadratic
-from lib.solvers.arguments import KindError
+from lib.solvers.arguments import KindError, check_whole
 
 GAP = 1e-6  # how much nearer than what is returned another image may be, relative to its distance
 BATCH = 64  # relaxations solved at once
@@ -68,11 +68,16 @@ def minimum_perturbation(
     """
     layers, network = _layers(network), copy.deepcopy(network).double()
     arguments.check_images("inputs", inputs)
+    arguments.check_device("inputs", inputs, network)
+    if inputs.ndim != 2 or inputs.shape[1] != layers[0][0].shape[1]:
+        wanted = layers[0][0].shape[1]
+        raise ValueError(f"inputs must be (N, {wanted}), not {tuple(inputs.shape)}: flatten them, inputs.flatten(1)")
+    check_whole("max_relaxations", max_relaxations, 1, "relaxation")
     targets = arguments.check_classes("targets", targets, inputs)
     arguments.check_known("targets", targets, len(layers[-1][1]))
     arguments.check_start(adversarial, inputs)
     inputs, adversarial = inputs.detach().double(), adversarial.detach().double()
-    missed = int((_lead(network, adversarial, targets) < 0).sum())
+    missed = int((~(_lead(network, adversarial, targets) >= 0)).sum())
     if missed:
         raise ValueError(f"{missed} of {len(inputs)} adversarial images are not given their target: attack them first")
     found = [

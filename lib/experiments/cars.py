@@ -232,7 +232,7 @@ def variants(material: Material, scale: CarsConfig) -> dict[str, tuple[Material,
     }
 
 
-class Behind(nn.Module):
+class _Behind(nn.Module):
     """What comes out of a stage of QuocNet, as features of rows of pixels."""
 
     def __init__(self, network: QuocNet, number: int):
@@ -251,7 +251,7 @@ def by_depth(learners: Mapping[str, tuple[Material, CarsConfig]], roles: Seeds, 
     for name, (material, scale) in tqdm(learners.items(), desc="variants", disable=None, leave=False):
         network, _ = learned(material, scale, roles, store)
         for number in range(1, len(network.stages) + 1):
-            headed = _headed(Behind(network, number), material, scale, roles, store)
+            headed = _headed(_Behind(network, number), material, scale, roles, store)
             hits = answers(headed, material.test) == material.test_labels
             cells[name, f"behind stage {number} (%)"] = intervals.percent(int(hits.sum()), len(hits))
     return cells

@@ -17,8 +17,8 @@ NETWORKS = {
     "certificates": "the six networks of Table 1, Conv, and the three of Table 3",
     "units": "Conv, and public networks for photographs where there are any",
     "bases": "Conv, and public networks for photographs where there are any",
-    "framework": "the six networks of Table 1, and other readings of one of them",
-    "unsaid": "the six networks of Table 1, and three of them trained otherwise",
+    "framework": "the six networks of Table 1, and other readings of four of them",
+    "unsaid": "the six networks of Table 1, and four of them trained otherwise",
     "since_2013": "softmax 1e-4, 100-100-10 and 200-200-10",
 }
 DIGITS = "digits"

@@ -84,8 +84,7 @@ def by_network(told: Mapping, labels: Iterable[str], column: str) -> dict[str, d
 def farthest(told: Mapping, printed: Mapping, label: str) -> float:
     """By how many points one reading of the decay misses the paper's errors, at the most.
 
-    Of the first two networks: the third's decay is so strong that its loss is nearly flat, and no reading gives both
-    of its errors.
+    Of the first two networks: no reading gives both errors of the third.
     """
     cells = [(name, column) for name in mnist.LINEAR[:2] for column in ERRORS]
     return float(np.max([abs(told[name, f"{label}, {column}"] - printed[name, column]) for name, column in cells]))

@@ -162,7 +162,11 @@ class Convolution:
         return self(torch.eye(num_inputs, dtype=self.weight.dtype, device=self.weight.device)).T
 
     def bounds(self, generator: torch.Generator, num_steps: int) -> FrameBounds:
-        """Frame bounds of the operator; `num_steps` as in `least_singular_value`."""
+        """Frame bounds of the operator; `num_steps` as in `least_singular_value`.
+
+        `upper` comes from below, to `largest_singular_value`'s tolerance. Where rows and columns both exceed
+        WRITTEN_DOWN, `least`, and with it `lower`, comes from above. Neither is a proven bound then.
+        """
         upper = largest_singular_value(self, generator)
         least = least_singular_value(self, generator, num_steps)
         wide = _is_wide(math.prod(self.output_shape), math.prod(self.input_shape))

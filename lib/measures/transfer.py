@@ -108,6 +108,16 @@ def range_in_samples(percent: float, size: int) -> tuple[float, float]:
     return tuple(100 * float(drawn.ppf(q)) / size for q in (0.025, 0.975))
 
 
+def chance_of_all_within(percents: Iterable[float], size: int) -> float:
+    """How often samples of `size` images show all rates within their `range_in_samples`, if these (%) are true."""
+    chance = 1.0
+    for percent in percents:
+        low, high = (round(size * end / 100) for end in range_in_samples(percent, size))
+        drawn = scipy.stats.binom(size, percent / 100)
+        chance *= float(drawn.cdf(high) - drawn.cdf(low - 1))
+    return chance
+
+
 def is_share_of(printed: str, size: int = 256) -> bool:
     """Whether a rate printed in per cent is a multiple of 1 / size, as far as its digits go."""
     digits = len(printed.partition(".")[2])

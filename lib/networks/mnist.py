@@ -11,7 +11,11 @@ NUM_PIXELS = 784
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """What the paper says of one network: its name here, its layer sizes and the weight decay lambda of each layer."""
+    """What the paper says of one network.
+
+    sizes : of its layers; of Conv: pixels, hidden units, classes. decay : lambda of each layer that L-BFGS trains on
+    labels, of AE400-10 the classifier's; none for what minibatches train.
+    """
 
     name: str
     family: str  # "sigmoid", "autoencoder", "conv" or "rectified"

@@ -100,12 +100,13 @@ def how_near(tables: Tables) -> str:
 @asks("imagenet", "Does it happen to photographs, too?")
 def imagenet(tables: Tables) -> str:
     rows = claims.rows_with(tables, "figure5", "distortion")
+    num = len({row.rpartition(", ")[0] for row in rows})
     lengths = _values(tables, "figure5", [(row, "distortion") for row in rows])
     least = _values(tables, "figure5", [(row, "success (%)") for row in rows]).min()
     if least < 100:
-        return f"Two networks, two kinds of target: at least {least:.0f} % of the photographs could be turned."
+        return f"{num} networks, two kinds of target: at least {least:.0f} % of the photographs could be turned."
     return (
-        "Every photograph that was tried could be turned, for two networks and two kinds of target; where it took "
+        f"Every photograph that was tried could be turned, for {num} networks and two kinds of target; where it took "
         f"most, by {_levels(lengths.max())} on average."
     )
 
@@ -156,8 +157,11 @@ def adversarial_training(tables: Tables) -> str:
 
 @asks("spectral_analysis", "Could one have known it from the weights?")
 def spectral_analysis(tables: Tables) -> str:
-    (upper,) = _values(tables, "table5", [("conv1, AlexNet", "upper")])
-    return f"They permit it: AlexNet's first layer alone can make a small change {upper:.1f} times as large."
+    (upper,) = _values(tables, "table5", [("conv1, AlexNet", "upper, of pixels in [0, 1]")])
+    return (
+        f"They permit it, no more: AlexNet's first layer can make a small change of pixels {upper:.0f} times as large, "
+        "and the next could take that back."
+    )
 
 
 @asks("certificates", "What do small bounds guarantee?")
@@ -187,8 +191,8 @@ def single_units(tables: Tables) -> str:
 def bases(tables: Tables) -> str:
     (share,) = _values(tables, "units", [("Conv, hidden layer", "another network: p, rotations")])
     return (
-        f"Turn the axes of Conv's hidden layer at random: by another network's eye the agreement of {100 * share:.2g} % "
-        "of the sets of axes, the units among them, is as far from the average as the units' is."
+        "Turn the axes of Conv's hidden layer at random: by another network's eye the agreement of "
+        f"{100 * share:.2g} % of the sets of axes, the units among them, is as far from the average as the units' is."
     )
 
 

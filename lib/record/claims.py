@@ -4,8 +4,9 @@ How seeds and intervals enter a verdict, for all claims alike
 -------------------------------------------------------------
 A claim has parts. Each is a deviation from what is claimed, in the unit of the limit that paper/claims.csv sets, with
 its interval: that of 95 % over images or, where several seeds are recorded, the mean over seeds with Student's interval
-or with their range (which of five seeds covers the median with 94 %). A proven bound has no width, and neither has what
-the paper counted as well, on as many pictures (photographs-adversarial).
+or with their range (which of five seeds covers the median with 94 %). A correlation has Fisher's interval over cells,
+as if these were independent, whatever the seeds. A proven bound has no width, and neither has what the paper counted as
+well, on as many pictures (photographs-adversarial).
 
     reproduced           every part lies within the limit, and its whole interval does
     partly               at least half of the parts lie within
@@ -268,10 +269,10 @@ def guesses(cells: Cells, low: float, high: float, alike: Callable[[tuple[str, s
         yield {cell: effects.exactly(drawn[alike(cell)]) for cell in cells}
 
 
-def at_the_limit(parts: Parts, allowed: float, alike: Callable[[str], object] = str) -> Iterator[Parts]:
+def at_the_limit(parts: Parts, allowed: float, alike: Callable[[str], object]) -> Iterator[Parts]:
     """The parts NUM_DRAWS times, as if each truly lay on the limit: estimates are normal, intervals as wide as ours.
 
-    Parts that are `alike`, by default each by itself, lie equally far off in units of their intervals.
+    Parts that are `alike` lie equally far off in units of their intervals.
     """
     rng = np.random.default_rng(SEED_OF_LUCK)
     halves = {name: (part.high - part.low) / 2 for name, part in parts.items()}
@@ -366,6 +367,12 @@ def _spearman(cells: Cells, reference: Mapping[tuple[str, str], float]) -> Estim
     return transfer.correlation(found, {cell: reference[cell] for cell in cells})
 
 
+def in_words(correlation: Estimate) -> str:
+    """With Fisher's interval, and what this takes for granted."""
+    value, low, high, n = correlation
+    return f"{value:.3f} [{low:.3f}, {high:.3f}] over {n:g} cells, as if these were independent"
+
+
 def beyond_sampling(rate: Estimate, reference: float) -> Estimate:
     """How far a number lies outside the range of samples of 256 images, were the rate of all images the estimate."""
     return changed(rate, lambda x: reference - min(max(reference, _in_samples(x)[0]), _in_samples(x)[1]))
@@ -383,7 +390,9 @@ def _in_samples(rate: float) -> tuple[float, float]:
 def table1_errors(tables: Tables) -> Verdict:
     """Every printed error within 0.5 points.
 
-    Luck: training errors are dealt anew among the six networks, and so are test errors.
+    The reading of the decay was chosen by four of these errors (chapter framework), the autoencoder with an eye on one.
+
+    Luck: training errors are dealt anew among the six networks, and so are test errors, as if nothing had been chosen.
     """
     return _errors("table1-errors", "table1", tables)
 
@@ -497,7 +506,8 @@ def always_adversarial(tables: Tables) -> Verdict:
     """For every network of Table 1, the attack misses its random target class on at most 0.1 % of the training images
     (upper end of the interval).
 
-    Luck: every attack truly misses 0.1 %, and estimates scatter one by one, as widely as their intervals say.
+    Luck: none. A search that may lower the price as far as it likes can hardly miss; how far it had to go,
+    table1-distortion judges.
     """
     if tables.get("success"):
         cells, behind = told(tables, "success", [(name, "success (%)") for name in NETWORKS])
@@ -508,8 +518,7 @@ def always_adversarial(tables: Tables) -> Verdict:
     parts = {name: changed(estimate, lambda x: 100 - x) for (name, _), estimate in cells.items()}
     worst = min(cells.values(), key=lambda e: e.low)
     evidence = f"least success {worst.value:.3f} %, lower end of its interval {worst.low:.4f} %; {behind} images"
-    chance = luck("always-adversarial", parts, at_the_limit(parts, limit("always-adversarial")))
-    return Verdict(parts, evidence, chance)
+    return Verdict(parts, evidence)
 
 
 @claim("table1-distortion", "table1")
@@ -607,7 +616,8 @@ def photographs_distortion(tables: Tables) -> Verdict:
 
 @claim("noise-harmless", "figure7")
 def noise_harmless(tables: Tables) -> Verdict:
-    """Accuracy of 200-200-10 on the test set within 10 points of the printed one.
+    """Accuracy of 200-200-10, our choice, on the test set under noise that is not clamped, within 10 points of the
+    printed one.
 
     Luck: the accuracy is anywhere between that of guessing, 10 %, and 100 %.
     """
@@ -707,7 +717,7 @@ def cross_model_rank(tables: Tables) -> Verdict:
         return short_of_one(cells, reference)
 
     parts = compare(cells)
-    evidence = f"Spearman {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] over {found.n} cells; {behind}"
+    evidence = f"Spearman {in_words(found)}; cells: {behind}"
     chance = luck("cross-model-rank", parts, map(compare, shuffles(cells, _column_and_length)))
     return Verdict(parts, evidence, chance, cells=cells, behind=behind)
 
@@ -741,8 +751,10 @@ def _rates(
     parts = compare(cells)
     median = float(np.median([abs(e.value - reference[cell]) for cell, e in cells.items()]))
     worst = max(parts, key=lambda name: abs(parts[name].value))
+    exact = transfer.chance_of_all_within(reference.values(), size=256)
     evidence = (
         f"farthest beyond: {worst}, {parts[worst].value:+.1f} points; median absolute difference {median:.1f}; {behind}"
+        f"; were our rates the paper's, all would lie within with a chance of {exact:.2f}"
     )
     chance = luck(identity, parts, map(compare, shuffles(cells, known)))
     return Verdict(parts, evidence, chance, cells=cells, behind=behind)
@@ -814,8 +826,7 @@ def cross_training_rank(tables: Tables) -> Verdict:
         return short_of_one(cells, reference)
 
     parts = compare(cells)
-    evidence = f"Spearman {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] over {found.n} cells; "
-    evidence += f"{quiet.value:+.2f} over the {quiet.n} at their own length; {behind}"
+    evidence = f"Spearman {in_words(found)}; {quiet.value:+.2f} over the {quiet.n} at their own length; cells: {behind}"
     draws = shuffles(cells, lambda cell: cell in plain)
     chance = luck("cross-training-rank", parts, map(compare, draws))
     return Verdict(parts, evidence, chance, cells=cells, behind=behind)

@@ -56,7 +56,8 @@ class Artifacts:
 
     def __init__(self, root: str | Path | None = None):
         self.num_made = 0  # artifacts that this object had to make
-        self.root = Path(root or os.environ.get("STORE_DIR") or DEFAULT_ROOT)
+        # Kernels run in chapters/, make in the repository's root: a relative STORE_DIR is of the latter.
+        self.root = ROOT / Path(root or os.environ.get("STORE_DIR") or DEFAULT_ROOT).expanduser()
 
     def get(self, kind: str, key: Mapping, make: Callable[[], Artifact]) -> Artifact:
         """The artifact of this kind and key, made if it is not there or is damaged.

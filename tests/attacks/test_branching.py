@@ -154,3 +154,17 @@ def test_where_relaxations_do_not_suffice_the_bound_holds_and_nothing_is_called_
     distance = found.perturbation.norm(dim=1)
     assert (early.bound <= distance).all()
     assert (early.perturbation.norm(dim=1) >= (1 - 1e-9) * distance).all()
+
+
+def test_images_of_another_shape_are_named():
+    network = rectified((5, 4, 3), seed=0)
+    inputs = images(4, 6, seed=1)
+    with pytest.raises(ValueError, match=r"inputs must be \(N, 5\), not \(4, 6\)"):
+        branching.minimum_perturbation(network, inputs, torch.zeros(4, dtype=torch.long), inputs)
+
+
+def test_no_effort_at_all_is_refused():
+    network = rectified((5, 4, 3), seed=0)
+    inputs = images(4, 5, seed=1)
+    with pytest.raises(ValueError, match="max_relaxations"):
+        branching.minimum_perturbation(network, inputs, network(inputs).argmax(dim=1), inputs, max_relaxations=0)

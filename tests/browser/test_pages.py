@@ -143,9 +143,11 @@ def test_the_rest_of_a_section_is_folded_where_it_says_so(browser, server, names
     assert page.get_by_role("heading", name="What few ask for").is_visible()
     assert page.get_by_text("The beginning of a section.").is_visible()
     assert page.get_by_text("This is not folded.").is_visible()
-    assert not rest.is_visible() and not cell.is_visible()
+    assert not rest.is_visible()
+    assert not cell.is_visible()
     page.get_by_text("The rest, for those who ask").click()
-    assert rest.is_visible() and cell.is_visible()
+    assert rest.is_visible()
+    assert cell.is_visible()
     page.close()
 
 

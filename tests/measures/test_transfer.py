@@ -88,6 +88,16 @@ def test_range_in_samples_covers_95_percent_of_them():
     assert transfer.range_in_samples(100, 256) == (100, 100)
 
 
+def test_a_perfect_reproduction_of_many_rates_seldom_has_all_within():
+    rates = (8.5, 30.0, 47.0)
+    drawn = torch.rand(3, 4000, 256, generator=generator())
+    shown = 100 * (drawn < torch.tensor(rates).view(3, 1, 1) / 100).double().mean(dim=2)
+    ranges = torch.tensor([transfer.range_in_samples(rate, 256) for rate in rates])
+    within = ((shown >= ranges[:, :1] - 1e-9) & (shown <= ranges[:, 1:] + 1e-9)).all(dim=0)
+    assert transfer.chance_of_all_within(rates, 256) == pytest.approx(within.double().mean().item(), abs=0.02)
+    assert transfer.chance_of_all_within([0.0, 100.0], 256) == 1
+
+
 def test_agreement_of_a_table_with_itself_is_perfect():
     theirs = {("a", "b"): 1.0, ("a", "c"): 5.0, ("b", "c"): 3.0}
     same = transfer.agreement(theirs | {("other", "cell"): 7.0}, theirs)

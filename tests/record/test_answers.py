@@ -66,10 +66,13 @@ SAID = {
         {"adversarial_training": every([ALL], [ERROR], 1.5) | every([DECAY], [ERROR], 2)},
         "25 % fewer errors",
     ),
-    "spectral_analysis": ({"table5": every(["conv1, AlexNet"], ["upper"], 3)}, "3.0 times as large"),
+    "spectral_analysis": (
+        {"table5": every(["conv1, AlexNet"], ["upper, of pixels in [0, 1]"], 3)},
+        "3 times as large",
+    ),
     "certificates": ({"certificates": every(["100-100-10"], ["slope of 1/4"], 2)}, "shorter than 1/100"),
     "units": ({"units": every(LAST, [f"{by}: delta, random" for by in JUDGES], 0.2)}, "in 60 of 100"),
-    "bases": ({"units": every(["Conv, hidden layer"], ["another network: p, rotations"], 0.25)}, "25 % of the sets of axes"),
+    "bases": ({"units": every(["Conv, hidden layer"], ["another network: p, rotations"], 0.25)}, "25 % of the sets"),
     "unsaid": (
         {
             "unsaid_lengths": {
