@@ -26,7 +26,6 @@ NETWORK = "100-100-10"  # what is trained; Table 1's is the one whose adversaria
 SINGLE = {INPUT: 0, FIRST: 1, SECOND: 2}  # the layers of the ways with one pool
 DISTORTION = "tight distortion"
 FOREIGN, CERTIFIED = "errs on what was made for Table 1's (%)", "certified distance"
-LONGER = "three times the budget"
 NUM_POINTS = 20  # of a curve
 
 
@@ -57,8 +56,7 @@ def variants(scale: PoolsScale) -> dict[str, LayerwiseConfig]:
         "all renewed every time": {"renewed": 1.0},
         "renewed a quarter as fast": {"renewed": scale.pools.renewed / 4},
     }
-    changed = {name: replace(usual, pools=replace(scale.pools, **changes)) for name, changes in pools.items()}
-    return changed | {LONGER: replace(usual, budget=3 * scale.budget)}
+    return {name: replace(usual, pools=replace(scale.pools, **changes)) for name, changes in pools.items()}
 
 
 @dataclass(frozen=True, eq=False)
