@@ -213,7 +213,7 @@ _PROFILES = (
             num_few=5000,
             num_train=1400,
             num_test=600,
-            num_attacked=64,
+            num_attacked=100,
         ),
         pools=PoolsScale(
             num_seeds=5,

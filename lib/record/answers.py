@@ -125,8 +125,8 @@ def cross_model(tables: Tables) -> str:
         for kind in (claims.ADVERSARIAL, claims.RANDOM[1])
     )
     return (
-        f"On what was made for one of seven networks the others, taken together, err {adversarial / random:.1f} times as "
-        "often as on random changes of the same size."
+        "On what was made for one of seven networks the others, taken together, err "
+        f"{adversarial / random:.1f} times as often as on random changes of the same size."
     )
 
 
