@@ -148,7 +148,21 @@ Markdown(
     )
 )
 
+# %% tags=["hide-input"]
+by_variant = {name: error for (name, _), error in variants.told.items()}
+tell(variants_source=variants.source, num_behind_variants=variants.n)
+tell(with_noise=(by_variant["noise, as long"], ".2f"))
+tell(with_attack=(by_variant["the attack's direction, as long"], ".2f"))
+tell(to_boundary=(by_variant["the attack, to the nearest boundary"], ".2f"))
+tell(all_new=(by_variant["all renewed every time"], ".2f"))
+
 # %% [markdown]
+# {glue:text}`variants_source`, means over {glue:text}`num_behind_variants` seeds: noise of the same lengths makes
+# {glue:text}`with_noise` % of it, so that it is the direction that teaches. The paper's attack, its perturbations brought to
+# the same lengths, makes {glue:text}`with_attack` %: its gradients buy fewer epochs. Left as long as it finds them, which is to the
+# nearest boundary, it makes {glue:text}`to_boundary` %. And with pools that are all new before every epoch it is
+# {glue:text}`all_new` %.
+#
 # ## Are they harder to attack?
 #
 # The same question as in Table 1, of the {term}`tight attack` and random classes; how often each errs on what was made for

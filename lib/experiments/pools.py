@@ -49,12 +49,10 @@ def variants(scale: PoolsScale) -> dict[str, LayerwiseConfig]:
         "noise, as long": {"direction": Direction.NOISE},
         "the attack's direction, as long": {"direction": Direction.NEAREST},
         "the attack, to the nearest boundary": {"direction": Direction.NEAREST, "lengths": None},
-        "the attack, to a random class": {"direction": Direction.RANDOM, "lengths": None},
         "half as long": {"lengths": half},
         "twice as long": {"lengths": twice},
         "pools a third as large": {"size": scale.pools.size / 3},
         "all renewed every time": {"renewed": 1.0},
-        "renewed a quarter as fast": {"renewed": scale.pools.renewed / 4},
     }
     return {name: replace(usual, pools=replace(scale.pools, **changes)) for name, changes in pools.items()}
 
