@@ -120,9 +120,8 @@ tell(error_decay=(told[pools.DECAY, pools.ERROR], ".2f"))
 tell(error_dropout=(told[pools.DROPOUT, pools.ERROR], ".2f"))
 tell(error_all=(told[pools.ALL, pools.ERROR], ".2f"))
 singles = {name: told[name, pools.ERROR] for name in pools.SINGLE}
-tell(
-    error_input=(singles[pools.INPUT], ".2f"), error_first=(singles[pools.FIRST], ".2f")
-)
+tell(error_input=(singles[pools.INPUT], ".2f"))
+tell(error_first=(singles[pools.FIRST], ".2f"))
 tell(error_second=(singles[pools.SECOND], ".2f"))
 
 # %% [markdown]
@@ -138,29 +137,28 @@ tell(error_second=(singles[pools.SECOND], ".2f"))
 # %%
 configs, num_seeds = pools.variants(scale), scale.num_variant_seeds
 changed = pools.Comparison.of(*images, configs, num_seeds, run.store)
-variants = run.table("adversarial_training_variants", changed.errors)
+tried = run.table("adversarial_training_variants", changed.errors)
 
 # %% mystnb={"markdown_format": "myst"}
 caption = "Test error with all pools and one thing changed, means over seeds."
 Markdown(
-    variants.show(
+    tried.show(
         [pools.ERROR], caption=caption, name="tab-pool-variants", index="changed"
     )
 )
 
 # %% tags=["hide-input"]
-by_variant = {name: error for (name, _), error in variants.told.items()}
-tell(variants_source=variants.source, num_behind_variants=variants.n)
-tell(with_noise=(by_variant["noise, as long"], ".2f"))
-tell(with_attack=(by_variant["the attack's direction, as long"], ".2f"))
-tell(to_boundary=(by_variant["the attack, to the nearest boundary"], ".2f"))
-tell(all_new=(by_variant["all renewed every time"], ".2f"))
+tell(variants_source=tried.source, num_behind_variants=tried.n)
+tell(with_noise=(tried.told["noise, as long", pools.ERROR], ".2f"))
+tell(with_attack=(tried.told["the attack's direction, as long", pools.ERROR], ".2f"))
+tell(boundary=(tried.told["the attack, to the nearest boundary", pools.ERROR], ".2f"))
+tell(all_new=(tried.told["all renewed every time", pools.ERROR], ".2f"))
 
 # %% [markdown]
 # {glue:text}`variants_source`, means over {glue:text}`num_behind_variants` seeds: noise of the same lengths makes
-# {glue:text}`with_noise` % of it, so that it is the direction that teaches. The paper's attack, its perturbations brought to
+# {glue:text}`with_noise` % of it, so that it is the direction that teaches. The paper's attack, its {term}`perturbations <perturbation>` brought to
 # the same lengths, makes {glue:text}`with_attack` %: its gradients buy fewer epochs. Left as long as it finds them, which is to the
-# nearest boundary, it makes {glue:text}`to_boundary` %. And with pools that are all new before every epoch it is
+# nearest boundary, it makes {glue:text}`boundary` %. And with pools that are all new before every epoch it is
 # {glue:text}`all_new` %.
 #
 # ## Are they harder to attack?
@@ -208,12 +206,15 @@ Markdown(run.verdicts())
 #
 # **2. Where the guess is exact.** Which class is nearest is guessed by the network's linearisation. For the output of the second
 # hidden layer the rest of the network is linear. Write down how far each class is from there, without the box, and check it.
+# How much farther is a class that is drawn at random, in the box?
 #
 # :::{dropdown} Solution 2
 # The classes $y$ and $k$ are level on a plane at the distance $(z_y - z_k) / \lVert w_y - w_k \rVert$, with $z$ the logits and
 # $w$ the rows of the last layer.
 #
 # ```python
+# from dataclasses import replace
+#
 # from lib.attacks import nearest
 #
 # below = adversarial_training.below(network, 2)(few.inputs)
@@ -224,6 +225,15 @@ Markdown(run.verdicts())
 # wrong = found.isfinite()
 # by_hand = gaps / (w[y][:, None] - w).norm(dim=2)
 # torch.testing.assert_close(found[wrong], by_hand[wrong])
+#
+# far, directions = {}, adversarial_training.Direction
+# for choice in (directions.NEAREST, directions.RANDOM):  # and in the box
+#     config = replace(scale.pools, direction=choice, lengths=None)
+#     arguments = network, 2, few.inputs, few.labels, config, draws
+#     made, _ = adversarial_training.make_examples(*arguments)
+#     far[choice.name] = float((made - below).norm(dim=1).mean())
+# assert far["NEAREST"] < far["RANDOM"]
+# far
 # ```
 # :::
 #
