@@ -138,7 +138,7 @@ def drop_same_labels(app, pagename, templatename, context, doctree):
     context["body"] = context.get("body", "").replace(SAME_FOR_ALL, "")
 
 
-class folded(nodes.Element):
+class Folded(nodes.Element):
     """From here on a section is folded, under `words`."""
 
 
@@ -149,7 +149,7 @@ class More(SphinxDirective):
     final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        return [folded(words=self.arguments[0])]
+        return [Folded(words=self.arguments[0])]
 
 
 class FoldSections(SphinxPostTransform):
@@ -159,7 +159,7 @@ class FoldSections(SphinxPostTransform):
     formats = ("html",)
 
     def run(self, **_):
-        for mark in list(self.document.findall(folded)):
+        for mark in list(self.document.findall(Folded)):
             section, opening = mark.parent, f'<details class="more"><summary>{escape(mark["words"])}</summary>\n'
             section.replace(mark, nodes.raw("", opening, format="html"))
             section.append(nodes.raw("", "</details>\n", format="html"))
