@@ -659,7 +659,7 @@ def quocnet_turned(tables: Tables) -> Verdict:
     rng, parts = np.random.default_rng(SEED_OF_LUCK), compare(length)
     drawn = (effects.exactly(EIGHT_LEVELS * 10**x) for x in rng.uniform(-1, 1, NUM_DRAWS))
     evidence = (
-        f"{success.value:g} % turned by {length.value:.4f} [{length.low:.4f}, {length.high:.4f}] on average; noise as "
+        f"{success.value:g} % turned by {length.value:.2g} [{length.low:.2g}, {length.high:.2g}] on average; noise as "
         f"long turns {noise.value:.1f} %; {behind} images"
     )
     return Verdict(parts, evidence, luck("quocnet-turned", parts, map(compare, drawn)))
