@@ -214,6 +214,9 @@ tell(shared=", ".join(transfer.shared(controls.told, names)) or "none")
 #
 # ## Do they say what they were told to?
 #
+# :::{more} The class that it was made to be
+# :::
+#
 # A transferred example can be wrong in two ways: any wrong class, or the very class $l$ that it was made to have. The
 # second is the stronger transfer. Chance would be one wrong answer in nine.
 

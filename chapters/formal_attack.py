@@ -111,6 +111,9 @@ def two_loop(gradient, s, y):
 
 
 # %% [markdown]
+# :::{more} All images at once, and a box
+# :::
+#
 # The batched solver in `lib/solvers/lbfgs.py` runs the same recursion for all images at once, and on inner products
 # instead of vectors: every vector that the loops touch is a combination of the $s_i$, the $y_i$ and the gradient, so it
 # suffices to know their Gram matrix {cite:p}`chen2014large`. The two agree:
@@ -271,6 +274,10 @@ Markdown(success.show(columns, caption=caption, name="tab-success"))
 # %%
 linear = [attacks.distortions[name, "distortion"].value for name in mnist.LINEAR]
 assert linear == sorted(linear)
+
+# %% [markdown]
+# :::{more} How far every single image had to go
+# :::
 
 # %% mystnb={"figure": {"caption": "Distortion of every image attacked in this build. The paper prints only the means, and those are for MNIST.", "name": "fig-distortion"}, "image": {"alt": "Six histograms of distortion, one per network, with our mean and the paper's mean marked."}} tags=["hide-input"]
 lengths = {name: result.distortion for name, result in attacks.results.items()}

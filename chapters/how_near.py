@@ -89,6 +89,10 @@ tell(off_mean=mean, off_right=right, off_pooled=pooled, average_source=average.s
 caption = "Four averages of the same distortions."
 Markdown(average.show(columns, caption=caption, name="tab-average", rows=names))
 
+# %% [markdown]
+# :::{more} Coarser searches, and what speaks for which reading
+# :::
+
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 columns, pair = averages.SEARCHES, ("softmax 1e-4", "softmax 1")
 off = averages.off(coarse.told, printed, names[:5], columns)

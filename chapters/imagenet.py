@@ -163,6 +163,9 @@ tell(
 )
 
 # %% [markdown]
+# :::{more} How much of it is the search over c
+# :::
+#
 # {glue:text}`saved_source`, the paper's average distortion is {glue:text}`longer` times ours. With {term}`perturbations <perturbation>` as much
 # longer (or four times, where that is less) the target would have a mean probability of {glue:text}`sure` %. A perturbation
 # as long as the paper's would lie inside the target's region, if it went the way of ours. Had the paper found the shortest?

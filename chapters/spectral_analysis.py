@@ -88,6 +88,9 @@ Markdown(own.show(columns, caption=caption, name="tab-own-bounds", index="layer"
 # decomposition returns, of which there are as many as the shorter side has entries. That is a lower bound for the $r$ that
 # the layer sees at all, and we call it *least*. The last version of the paper dropped the column.
 #
+# :::{more} What a lower bound means, and whole spectra
+# :::
+#
 # A lower bound of zero is no defect. It says that different images may look alike to the network, which is what a
 # classifier is for. An {term}`adversarial example` is the opposite: two images that look alike, and a layer that tells them apart.
 
@@ -234,6 +237,9 @@ tell(v1=v1, v4=v4, last_norms=span(last, "g"), times_less=(v1 / v4, ".1f"))
 # formula that has a wrong factor for conv1. Like with like, the formula's numbers on both sides and the nearest
 # counterparts, it is a factor of {glue:text}`formula_off`.
 #
+# :::{more} The first layer six ways, the lower bounds, and whole spectra
+# :::
+#
 # Which of the paper's two numbers for conv1 is right, {glue:text}`v1` or {glue:text}`v4`? The formula was corrected between
 # the two versions. What each way of computing gives:
 
@@ -301,6 +307,9 @@ curves.spectra(frame_bounds.spectra(public, run), "How far convolutions stretch"
 # %% [markdown]
 # ## SqueezeNet
 #
+# :::{more} Smaller layers, and more of them
+# :::
+#
 # Do networks without the giant dense layers behave better? SqueezeNet 1.1 {cite:p}`iandola2016squeezenet` has AlexNet's
 # accuracy and a fiftieth of its weights, in modules that squeeze the channels with 1 × 1 filters and expand them again.
 
@@ -321,9 +330,6 @@ tell(squeezed_low=(squeezed[1], ".1f"), squeezed_high=(squeezed[2], ".1f"))
 # Its {glue:text}`num_squeezed` norms lie between {glue:text}`squeezed_low` and {glue:text}`squeezed_high`. Of these,
 # {glue:text}`num_as_large` reach the smallest of those above. A layer may stretch less, but there are more of them
 # in a row.
-#
-# :::{more} All singular values of its convolutions
-# :::
 
 # %% mystnb={"figure": {"caption": "All singular values of SqueezeNet's convolutions on a torus, by their part in a module, as far as this build has its weights.", "name": "fig-squeezenet-spectra"}, "image": {"alt": "Falling curves on logarithmic axes, one for each module, in a panel for each part; or an empty panel whose title says that this build has none."}}
 curves.spectra(frame_bounds.squeezenet_spectra(modules, run), "Squeezing and expanding")

@@ -129,6 +129,9 @@ rows = layers.panels(run, looked, 4, {"Conv, hidden layer": ""})
 grids.picture_rows(rows, "The last hidden layer")
 
 # %% [markdown]
+# :::{more} One layer lower
+# :::
+#
 # One layer down, after the convolution, there are $32 \times 12 \times 12$ units. Taken literally, equation
 # {eq}`directions` speaks of each of them, and of mixtures of all.
 
@@ -158,6 +161,9 @@ HTML(blind_test.element(asked, lot, best=guesser))
 # (fire 9) is pooled as AlexNet's is. A unit is a filter, a direction a mixture of filters, and either scores an image
 # by the largest value in its response map. Each network is judged by the *other* one.
 #
+# :::{more} Figures 3 and 4, and the same for SqueezeNet
+# :::
+#
 # The pictures are those of Tiny ImageNet, with as many of each class, and a sample of ImageNet itself with one picture a
 # class, where labels cannot judge. All four files are needed. Two things set this apart from the paper. Most likely
 # both sets were made from ImageNet's training pictures, which the networks have seen; validation images rule that out.
@@ -185,10 +191,6 @@ asked = layers.questions(run, looked, "AlexNet, conv5, on ImageNet", num=6, skip
 order = seeds.generator(run.seeds.rows)
 otherwise = "This build has no photographs to ask about."
 HTML(blind_test.element(asked, order, otherwise))
-
-# %% [markdown]
-# :::{more} The same for SqueezeNet 1.1
-# :::
 
 # %% mystnb={"figure": {"caption": "The same for SqueezeNet 1.1, fire 9.", "name": "fig-photographs-squeezenet"}, "image": {"alt": "Two columns of blocks of ten photographs each, of single units of SqueezeNet on the left and of random directions on the right, or a note that this build has none."}}
 sets = {

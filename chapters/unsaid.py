@@ -199,6 +199,9 @@ tell(search_name=readings.best(missed), off_best=(min(missed.values()), ".0f"))
 #
 # **Readings.** All; or a sample. A rate measured on $n$ images is a multiple of $1/n$, and the digits printed can betray $n$.
 #
+# :::{more} Experiment, answer, how sure
+# :::
+#
 # **Experiment.** No network is needed, only a ruler. Lay all rates that are printed with decimals on a comb whose teeth are the
 # 256ths, and count which lie on a tooth, as far as their digits go.
 
