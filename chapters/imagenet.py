@@ -149,6 +149,9 @@ Markdown(saved.show(columns, caption=caption, name="tab-saved"))
 rates, title = aftermath.by_factor(saved.told), "A little farther the same way"
 curves.rates_against_factor(aftermath.FACTORS, rates, title, ylabel="target (%)")
 # %% [markdown]
+# :::{more} Why, and how much of it is the search over c
+# :::
+#
 # At the boundary the probability of the target is at best one half, and less where several classes compete: an
 # {term}`adversarial example` of least length is, by its nature, one of least confidence. The curves tell what a little more length buys.
 
@@ -163,9 +166,6 @@ tell(
 )
 
 # %% [markdown]
-# :::{more} How much of it is the search over c
-# :::
-#
 # {glue:text}`saved_source`, the paper's average distortion is {glue:text}`longer` times ours. With {term}`perturbations <perturbation>` as much
 # longer (or four times, where that is less) the target would have a mean probability of {glue:text}`sure` %. A perturbation
 # as long as the paper's would lie inside the target's region, if it went the way of ours. Had the paper found the shortest?

@@ -104,15 +104,15 @@ network, costs = cars.learned(material, scale, run.seeds, run.store)
 once, _ = cars.learned(cars.normalized_once(material), scale, run.seeds, run.store)
 told_costs = run.table("quocnet_costs", cars.costs_told(costs))
 
+# %% [markdown]
+# :::{more} The cost while it learns, and filters before and after
+# :::
+
 # %% mystnb={"figure": {"caption": "The cost of each stage while it learns, as a share of its cost at the beginning; as recorded, else of this build.", "name": "fig-rica"}, "image": {"alt": "Three falling curves, one for each stage, against the share of the training."}} tags=["hide-input"]
 title = "Every stage learns to restore what it sees"
 curves.learning(
     cars.relative_costs(told_costs.told), "cost, relative to the start", title
 )
-# %% [markdown]
-# :::{more} Filters, before and after
-# :::
-
 # %% mystnb={"figure": {"caption": "Filters of the first stage in this build, before and after; mid-grey is zero.", "name": "fig-local-filters"}, "image": {"alt": "Two blocks of small squares: random colours on the left, on the right what they became."}} tags=["hide-input"]
 shown = {"at the start": untrained, "learned": network}
 panels = {name: {"": cars.first_filters(each, 15)} for name, each in shown.items()}
