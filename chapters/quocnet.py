@@ -226,7 +226,6 @@ Markdown(table.show(columns, caption=caption, name="tab-vanished", index="classi
 # %% tags=["hide-input"]
 tell(vanished=(told[cars.QUOCNET, "success (%)"], ".0f"))
 levels = {name: 255 * told[name, "distortion"] for name in cars.bases(answering)}
-tell(vanished_length=(told[cars.QUOCNET, "distortion"], ".2g"))
 tell(vanished_levels=(levels[cars.QUOCNET], ".2g"))
 tell(vanished_pixels=(levels[cars.PIXELS], ".2g"))
 tell(vanished_once=(levels[cars.ONCE], ".2g"))
@@ -234,8 +233,8 @@ tell(vanished_untrained=(levels[cars.UNTRAINED], ".2g"))
 
 # %% [markdown]
 # {glue:text}`cars_source`, {glue:text}`vanished` % are turned. On average it takes a {term}`distortion` of
-# {glue:text}`vanished_length` on QuocNet's features. A byte has 255 levels, and this is {glue:text}`vanished_levels` of them; on raw
-# pixels, where the classifier is a plane, it takes {glue:text}`vanished_pixels`.
+# {glue:text}`vanished_levels` of a byte's 255 levels on QuocNet's features; on raw pixels, where the classifier is a plane, it
+# takes {glue:text}`vanished_pixels`.
 #
 # ## Where it grows
 #

@@ -32,6 +32,7 @@ BATCH = 50  # images at once
 
 QUOCNET, UNTRAINED, PIXELS, PROJECTED = "QuocNet", "QuocNet, untrained", "pixels", "random projections"
 ONCE = "QuocNet, normalised once"
+FEWER = "fewer images"
 SQUEEZENET = "SqueezeNet 1.1"
 WANTED = {SQUEEZENET: imagenet.squeezenet, "Tiny ImageNet": tiny_imagenet}  # and who reads it
 
@@ -224,7 +225,7 @@ def variants(material: Material, scale: CarsConfig) -> dict[str, tuple[Material,
     return {
         "all images": (material, scale),
         "all images, contrast of pixels only": (normalized_once(material), scale),
-        f"the first {len(few.unlabelled)}": (few, scale),
+        FEWER: (few, scale),
         "wider fields": sized(field=few.config.field + 2),
         "wider pools": sized(pool=few.config.pool + 1),
         "twice the maps": sized(num_maps=2 * few.config.num_maps),

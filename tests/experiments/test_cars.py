@@ -137,7 +137,7 @@ def test_what_else_quocnet_could_be_differs_in_one_thing(run, material):
     assert (once.config, same) == (replace(usual, normalized=False), scale)
     assert once.unlabelled is material.unlabelled
     assert all(torch.equal(few.unlabelled, material.unlabelled[:20]) for few, _ in every.values())
-    few = every.pop("the first 20")
+    few = every.pop(cars.FEWER)
     assert (few[0].config, few[1]) == (usual, scale)
     for other, its_scale in every.values():
         fields = ((vars(other.config), vars(usual)), (vars(its_scale), vars(scale)))
