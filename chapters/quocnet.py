@@ -150,14 +150,16 @@ tell(cars_source=table.source)
 tell(right=(told[cars.QUOCNET, "accuracy (%)"], ".1f"))
 tell(right_pixels=(told[cars.PIXELS, "accuracy (%)"], ".1f"))
 tell(right_once=(told[cars.ONCE, "accuracy (%)"], ".1f"))
+tell(right_untrained=(told[cars.UNTRAINED, "accuracy (%)"], ".1f"))
 tell(unit=(told[cars.QUOCNET, "best unit (%)"], ".1f"))
 
 # %% [markdown]
 # {glue:text}`cars_source`, the classifier is right in {glue:text}`right` % of cases on QuocNet's features, on raw pixels in
 # {glue:text}`right_pixels` %, on the features of the network that is normalised once in {glue:text}`right_once` %. The
 # best single unit, chosen with its threshold on the images that the classifier learned from and judged on others, is right in
-# {glue:text}`unit` %. Le and his colleagues report 81.7 % for their best face unit and 74.8 % for their best cat unit, on
-# images of their own.
+# {glue:text}`unit` %, where a coin would have 50. Le and his colleagues report 81.7 % for their best face unit and 74.8 % for
+# their best cat unit, on images of their own. On the features of the network that has learned nothing the classifier is right in
+# {glue:text}`right_untrained` %.
 
 # %% [markdown]
 # :::{more} What the best unit likes
@@ -194,11 +196,12 @@ tell(last_once=(last_once, ".1f"))
 
 # %% [markdown]
 # {glue:text}`depth_source`, a linear layer is right in {glue:text}`first` % of cases behind the first stage and in {glue:text}`last` %
-# behind the third; in {glue:text}`last_once` % where no contrast is normalised behind stages. Why would that matter? A pool adds
-# squares, and a square is nearly linear only around a large mean: $(m + \delta)^2 \approx m^2 + 2 m \delta$. Pools are positive
-# and have such a mean; normalising takes it away. Then every stage doubles the degree of the polynomial that a feature is of
-# the pixels, two, four, eight, and from a few thousand labelled images not much of degree eight can be read by a linear layer.
-# The network of 2012 had ten million pictures to learn invariances from; ours has what two cores see in minutes.
+# behind the third; in {glue:text}`last_once` % where no contrast is normalised behind stages. Why would that matter? A pool is
+# a length. Around a large mean $m$ a length is nearly linear, $\lVert m + \delta \rVert \approx \lVert m \rVert + m^\top \delta /
+# \lVert m \rVert$; around zero it is even, and signs are lost. Pools are positive and have such a mean. Normalising takes it
+# away, and the next stage may lose signs once more. That is our guess; what the table shows is that more is left without it.
+# How much of what the first stage has gained is learned, and how much is contrast and pooling, we have not measured.
+# Every stage saw every image once, and its cost was still falling; the network of 2012 saw ten million pictures.
 #
 # ## Figure 6
 #
@@ -274,13 +277,16 @@ names = list(answering)
 panels = cars.beside_noise(transfer.told, names)
 comparisons.matrices(panels, "What was made for one, shown to another")
 # %% [markdown]
+# Hardly anything travels at the paper's scale: what QuocNet no longer sees the others still do, and what was made for pixels
+# turns both QuocNets no more often than noise as long. Of SqueezeNet little can be said, which recognises few of the cars.
+#
 # ## What surprised us
 #
-# That it takes so little. What is shorter than half a level is lost as soon as a picture is saved: no file of bytes could
-# hold such an adversarial car. And that learning is not needed for it. Untrained filters are turned by
-# {glue:text}`vanished_untrained` levels, the network that is normalised once by {glue:text}`vanished_once`. What all three have
-# in common is the first thing that they do to a picture, dividing by its contrast ({numref}`tab-growth` has how much a
-# difference grows there). The network that was built to be indifferent to light is touchy where there is none.
+# That it takes so little: at the paper's scale hardly more than one pixel's red moved by a single level, were all of it put
+# there. (Whether it survives being saved as bytes we have not asked.) And that learning is not needed for it. Untrained filters
+# are turned by {glue:text}`vanished_untrained` levels, the network that is normalised once by {glue:text}`vanished_once`. All
+# three first divide a picture by its contrast, which may be part of it ({numref}`tab-growth`); not all, for SqueezeNet, which does
+# no such thing, takes little more.
 #
 # ## The claims
 

@@ -869,7 +869,8 @@ def _trained(
     evidence = named(shown, lambda e: f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]")
     dealt = (compare({row: draw[row, ERROR] for row in WAYS}) for draw in shuffles(cells, lambda _: 0))
     behind = f"n = {min(e.n for e in shown.values()):g} seeds"
-    return Verdict(parts, f"test errors in per cent: {evidence}; {behind}", luck(identity, parts, dealt))
+    made = "pools of single gradient steps, not of the paper's attack"
+    return Verdict(parts, f"test errors in per cent: {evidence}; {behind}; {made}", luck(identity, parts, dealt))
 
 
 @claim("pools-help", "adversarial_training")

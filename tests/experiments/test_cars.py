@@ -9,6 +9,7 @@ from torch import nn
 from lib.attacks import penalized
 from lib.experiments import cars, digits
 from lib.experiments.cars import NO, ONCE, PIXELS, QUOCNET, UNTRAINED, YES, Material
+from lib.networks import quocnet
 from lib.networks.quocnet import QuocNetConfig, RICAConfig
 from lib.store.calls import Store
 
@@ -92,6 +93,11 @@ def test_the_untrained_network_is_the_one_that_learning_began_with(run, material
 
 def test_a_stage_is_learned_on_top_of_those_that_have_learned(run, material, learned):
     """From the store every stage comes again, and with it the same network."""
+    half = cars.untrained(material, run.seeds.init)
+    half.stages[0].filters.copy_(learned[0].stages[0].filters)
+    images = material.unlabelled.unflatten(1, material.shape)
+    expected = quocnet.fit_stage(half, 1, images, run.profile.cars.rica, run.seeds.batches)
+    torch.testing.assert_close(learned[0].stages[1].filters.detach(), expected.filters)
     num_made = run.store.num_made
     again, _ = cars.learned(material, run.profile.cars, run.seeds, run.store)
     assert run.store.num_made == num_made
@@ -127,6 +133,10 @@ def test_the_best_unit_is_judged_on_other_images_than_it_was_chosen_by(material,
         assert shown.shape == (4, 1, 28, 28)
         assert 0 <= cells[name, "best unit (%)"].value <= 100
         assert cells[name, "best unit (%)"].n == 60
+    flipped = replace(material, test_labels=1 - material.test_labels)
+    again, same = cars.single_units(flipped, cars.bases(answering))
+    assert same == best
+    assert all(again[cell].value == pytest.approx(100 - cells[cell].value) for cell in cells)
 
 
 def test_what_else_quocnet_could_be_differs_in_one_thing(run, material):
