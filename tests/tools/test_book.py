@@ -184,7 +184,7 @@ def test_a_failing_chapter_says_where_and_leaves_the_last_good_book(project):
     line = (project / "chapters/second.py").read_text().splitlines().index("numerator = 1") + 1
     result = run_build(project)
     assert result.returncode == 1
-    assert f"chapters/second.py failed in cell In [4], chapters/second.py:{line}" in result.stderr
+    assert f"chapters/second.py failed in cell In [5], chapters/second.py:{line}" in result.stderr
     assert "ZeroDivisionError: division by zero" in result.stderr
     assert "_build/failed/second.ipynb" in result.stderr
     assert "The last good book is still at" in result.stderr
