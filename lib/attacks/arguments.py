@@ -89,6 +89,11 @@ def check_finite(name: str, points, network: nn.Module) -> None:
     check_device(name, points, network)
 
 
+def check_rows(name: str, points: Tensor, size: int) -> None:
+    if points.ndim != 2 or points.shape[1] != size:
+        raise ValueError(f"{name} must be (N, {size}), not {tuple(points.shape)}: use {name}.flatten(1)")
+
+
 def check_device(name: str, points: Tensor, network: nn.Module) -> None:
     devices = {parameter.device for parameter in network.parameters()}
     if devices and points.device not in devices:

@@ -68,10 +68,8 @@ def minimum_perturbation(
     """
     layers, network = _layers(network), copy.deepcopy(network).double()
     arguments.check_images("inputs", inputs)
+    arguments.check_rows("inputs", inputs, layers[0][0].shape[1])
     arguments.check_device("inputs", inputs, network)
-    if inputs.ndim != 2 or inputs.shape[1] != layers[0][0].shape[1]:
-        wanted = layers[0][0].shape[1]
-        raise ValueError(f"inputs must be (N, {wanted}), not {tuple(inputs.shape)}: flatten them, inputs.flatten(1)")
     check_whole("max_relaxations", max_relaxations, 1, "relaxation")
     targets = arguments.check_classes("targets", targets, inputs)
     arguments.check_known("targets", targets, len(layers[-1][1]))

@@ -74,8 +74,7 @@ def _checked(network: nn.Linear, inputs: Tensor, targets: Tensor) -> Tensor:
     if num_classes < 2:
         raise ValueError(f"network must have two classes or more to tell apart, not {num_classes}")
     arguments.check_images("inputs", inputs, normalise="x -> (x - mean) / std is linear, part of weight and bias")
-    if inputs.ndim != 2 or inputs.shape[1] != num_inputs:
-        raise ValueError(f"inputs must be (N, {num_inputs}), not {tuple(inputs.shape)}: use inputs.flatten(1)")
+    arguments.check_rows("inputs", inputs, num_inputs)
     arguments.check_device("inputs", inputs, network)
     targets = arguments.check_classes("targets", targets, inputs)
     arguments.check_known("targets", targets, num_classes)

@@ -214,36 +214,40 @@ def single_units(material: Material, bases: Mapping[str, nn.Module]) -> tuple[Ce
     return cells, best
 
 
+def _fewer(material: Material, scale: CarsConfig, **sizes: int) -> tuple[Material, CarsConfig]:
+    """The first of the images without labels, for a QuocNet of other sizes."""
+    config = replace(material.config, **sizes)
+    return replace(material, config=config, unlabelled=material.unlabelled[: scale.num_few]), scale
+
+
+# QuocNet as it is, and what else it could be: what it learns from and how, made of what it is given.
+VARIANTS: dict[str, Callable[[Material, CarsConfig], tuple[Material, CarsConfig]]] = {
+    "all images": lambda material, scale: (material, scale),
+    "all images, contrast of pixels only": lambda material, scale: (normalized_once(material), scale),
+    FEWER: _fewer,
+    "wider fields": lambda material, scale: _fewer(material, scale, field=material.config.field + 2),
+    "wider pools": lambda material, scale: _fewer(material, scale, pool=material.config.pool + 1),
+    "twice the maps": lambda material, scale: _fewer(material, scale, num_maps=2 * material.config.num_maps),
+    "ten times the price of loud pools": lambda material, scale: _fewer(
+        material, replace(scale, rica=replace(scale.rica, sparsity=10 * scale.rica.sparsity))
+    ),
+}
+
+
 def variants(material: Material, scale: CarsConfig) -> dict[str, tuple[Material, CarsConfig]]:
-    """QuocNet as it is, and what else it could be; most of that learns from the first of the images without labels."""
-    few = replace(material, unlabelled=material.unlabelled[: scale.num_few])
-    louder = replace(scale, rica=replace(scale.rica, sparsity=10 * scale.rica.sparsity))
-
-    def sized(**changes) -> tuple[Material, CarsConfig]:
-        return replace(few, config=replace(few.config, **changes)), scale
-
-    return {
-        "all images": (material, scale),
-        "all images, contrast of pixels only": (normalized_once(material), scale),
-        FEWER: (few, scale),
-        "wider fields": sized(field=few.config.field + 2),
-        "wider pools": sized(pool=few.config.pool + 1),
-        "twice the maps": sized(num_maps=2 * few.config.num_maps),
-        "ten times the price of loud pools": (few, louder),
-    }
+    """What each of VARIANTS learns from, and how."""
+    return {name: change(material, scale) for name, change in VARIANTS.items()}
 
 
 class _Behind(nn.Module):
-    """What comes out of a stage of QuocNet, as features of rows of pixels."""
+    """What comes out of a stage of QuocNet, as features of images (N, C, side, side)."""
 
     def __init__(self, network: QuocNet, number: int):
         super().__init__()
-        config = network.config
         self.network, self.number = network, number
-        self.unflatten = nn.Unflatten(1, (config.num_channels, config.side, config.side))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network.below(self.unflatten(images), self.number).flatten(1)
+        return self.network.below(images, self.number).flatten(1)
 
 
 def by_depth(learners: Mapping[str, tuple[Material, CarsConfig]], roles: Seeds, store: Store) -> Cells:
@@ -252,7 +256,8 @@ def by_depth(learners: Mapping[str, tuple[Material, CarsConfig]], roles: Seeds, 
     for name, (material, scale) in tqdm(learners.items(), desc="variants", disable=None, leave=False):
         network, _ = learned(material, scale, roles, store)
         for number in range(1, len(network.stages) + 1):
-            headed = _headed(_Behind(network, number), material, scale, roles, store)
+            base = nn.Sequential(nn.Unflatten(1, material.shape), _Behind(network, number))
+            headed = _headed(base, material, scale, roles, store)
             hits = answers(headed, material.test) == material.test_labels
             cells[name, f"behind stage {number} (%)"] = intervals.percent(int(hits.sum()), len(hits))
     return cells

@@ -367,7 +367,7 @@ def _spearman(cells: Cells, reference: Mapping[tuple[str, str], float]) -> Estim
     return transfer.correlation(found, {cell: reference[cell] for cell in cells})
 
 
-def in_words(correlation: Estimate) -> str:
+def _correlation_in_words(correlation: Estimate) -> str:
     """With Fisher's interval, and what this takes for granted."""
     value, low, high, n = correlation
     return f"{value:.3f} [{low:.3f}, {high:.3f}] over {n:g} cells, as if these were independent"
@@ -717,7 +717,7 @@ def cross_model_rank(tables: Tables) -> Verdict:
         return short_of_one(cells, reference)
 
     parts = compare(cells)
-    evidence = f"Spearman {in_words(found)}; cells: {behind}"
+    evidence = f"Spearman {_correlation_in_words(found)}; cells: {behind}"
     chance = luck("cross-model-rank", parts, map(compare, shuffles(cells, _column_and_length)))
     return Verdict(parts, evidence, chance, cells=cells, behind=behind)
 
@@ -826,7 +826,8 @@ def cross_training_rank(tables: Tables) -> Verdict:
         return short_of_one(cells, reference)
 
     parts = compare(cells)
-    evidence = f"Spearman {in_words(found)}; {quiet.value:+.2f} over the {quiet.n} at their own length; cells: {behind}"
+    evidence = f"Spearman {_correlation_in_words(found)}; {quiet.value:+.2f} over the {quiet.n} at their own length"
+    evidence += f"; cells: {behind}"
     draws = shuffles(cells, lambda cell: cell in plain)
     chance = luck("cross-training-rank", parts, map(compare, draws))
     return Verdict(parts, evidence, chance, cells=cells, behind=behind)
