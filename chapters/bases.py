@@ -315,5 +315,5 @@ assert torch.allclose(Q @ Q.T, torch.eye(len(Q)), atol=1e-4), "a rotation keeps 
 # ```
 # :::
 
-# %%
+# %% tags=["remove-cell"]
 run.finish()

@@ -278,5 +278,5 @@ Markdown(run.verdicts())
 # ```
 # :::
 
-# %%
+# %% tags=["remove-cell"]
 run.finish()

@@ -209,7 +209,7 @@ tell(last_once=(last_once, ".1f"))
 
 # %% mystnb={"figure": {"caption": "Figure 6, with this build's pictures. In each line: recognised, no longer recognised, and the size of the difference, each at the scale of its own largest value.", "name": "fig-vanished"}, "image": {"alt": "Rows of three pictures: two that look the same, and a dark one with bright specks where they differ."}}
 panels = {
-    name: cars.panel(material, made, num=4)
+    name: cars.panel(material, made, num=3)
     for name, made in under_attack.items()
     if name == cars.QUOCNET
 }

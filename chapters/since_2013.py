@@ -237,12 +237,13 @@ tell(smooth_source=smooth.source, num_smoothed=smooth.n, covers=span(covers, ".0
 #
 # - *A small change is enough*: held, for each of the networks in this book, and better attacks need no more
 #   ([](how_near)).
-# - *What is made for one network fools another*: held, and the directions that two share can be counted
-#   ({numref}`tab-directions`).
+# - *What is made for one network fools another*: held for digits, and the directions that two networks share can be
+#   counted ({numref}`tab-directions`). Between our networks for [photographs](imagenet), and for [cars](quocnet), hardly
+#   anything travels at its own length.
 # - *Pockets of low probability, dense like rational numbers*: did not hold. They are hard to meet by chance, but behind
 #   the border lies a region ({numref}`fig-around`).
-# - *Discontinuous mappings*: did not hold. Linear networks have adversarial images as near, and the way to those of the
-#   others is nearly straight at first ({numref}`fig-steps`).
+# - *Discontinuous mappings*: did not hold. Linear networks have adversarial images, too, that with the least decay about
+#   as near, and the way to those of the others is nearly straight at first ({numref}`fig-steps`).
 # - *Small bounds would guarantee*: held, as mathematics; what leads farthest today is not the norms of layers
 #   ({numref}`tab-smoothed`, [](certificates)).
 

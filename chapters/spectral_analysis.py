@@ -478,5 +478,5 @@ Markdown(run.verdicts())
 # ```
 # :::
 
-# %%
+# %% tags=["remove-cell"]
 run.finish()

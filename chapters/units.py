@@ -399,5 +399,5 @@ assert (shifted == as_it_is).float().mean() > 0.99, "centring must not matter"
 # ```
 # :::
 
-# %%
+# %% tags=["remove-cell"]
 run.finish()

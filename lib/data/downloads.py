@@ -122,8 +122,9 @@ def banner(found: Mapping[str, object], reasons: Mapping[str, str]) -> str:
         return f":::{{note}}\n{there}\n:::\n"
     lines = "".join(f"- **{name}** is missing: {reason}.\n" for name, reason in reasons.items())
     return (
-        ":::{admonition} Built without all photographs and networks\n:class: warning\n\n"
-        f"{there} What it lacks is not measured here; what was recorded earlier is shown.\n\n{lines}:::\n"
+        "::::{admonition} Built without all photographs and networks\n:class: warning\n\n"
+        f"{there} What it lacks is not measured here; what was recorded earlier is shown.\n\n"
+        f":::{{dropdown}} What is missing, and where to put it\n{lines}:::\n::::\n"
     )
 
 

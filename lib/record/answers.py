@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib.measures import averages, effects, units
+from lib.measures import bases as rotated
+from lib.measures.intervals import Estimate
 from lib.networks.mnist import HALVES, LINEAR, TABLE1
 from lib.record import claims, ledger
-from lib.record.claims import ALL, DECAY, DROPOUT, ERROR, Tables, told
+from lib.record.claims import ALL, DECAY, DROPOUT, ERROR, INPUT, Tables, told
 
 NOBODY_KNOWS = "Not recorded yet."
-LEVELS = 255
+LEVELS, LEVEL = 255, 0.05  # of brightness; of significance
 NEAR = "100-100-10"
 
 
@@ -114,19 +116,24 @@ def imagenet(tables: Tables) -> str:
 @asks("quocnet", "How little makes a car vanish from what a network learned without labels?")
 def quocnet(tables: Tables) -> str:
     (length,) = _values(tables, "quocnet", [("QuocNet", "distortion")])
-    return f"By {_levels(length)} on average, the pictures' pixels taken together."
+    ours, pixels = _values(tables, "quocnet", [(row, "accuracy (%)") for row in ("QuocNet", "pixels")])
+    return (
+        f"By {_levels(length)} on average, the pictures' pixels taken together. But the classifier knows little of "
+        f"cars: it is right on {ours:.0f} % of images, half of which show one; on raw pixels, {pixels:.0f} %."
+    )
 
 
 @asks("cross_model", "Does what was made for one network fool another?")
 def cross_model(tables: Tables) -> str:
     names = (*TABLE1, "Conv")
     adversarial, random = (
-        _values(tables, "controls", [(name, kind) for name in names]).mean()
-        for kind in (claims.ADVERSARIAL, claims.RANDOM[1])
+        _values(tables, "controls", [(name, kind) for name in names]) for kind in (claims.ADVERSARIAL, claims.RANDOM[1])
     )
+    times = adversarial / random
     return (
         "On what was made for one of seven networks the others, taken together, err "
-        f"{adversarial / random:.1f} times as often as on random changes of the same size."
+        f"{times.min():.1f} to {times.max():.0f} times as often as on random changes of the same size, depending on "
+        f"which one; the median is {np.median(times):.1f}."
     )
 
 
@@ -143,14 +150,21 @@ def cross_training_set(tables: Tables) -> str:
 
 @asks("adversarial_training", "Does a network get better by learning from what fools it?")
 def adversarial_training(tables: Tables) -> str:
-    rows = ALL, DECAY, DROPOUT
-    pools, decay, dropout = _values(tables, "adversarial_training", [(row, ERROR) for row in rows])
-    difference = effects.percent_off(pools, decay)
+    cells, _ = told(tables, "adversarial_training", [(row, ERROR) for row in (ALL, DECAY, DROPOUT, INPUT)])
+    pools, decay, dropout, pixels = cells.values()
+    difference = effects.percent_off(pools.value, decay.value)
     return (
         f"With a pool of such examples for every layer it makes {abs(difference):.0f} % "
         f"{'fewer' if difference < 0 else 'more'} errors on the test set than with weight decay alone, at the same "
-        f"price; with dropout it makes {'fewer still' if dropout < pools else 'more'}."
+        f"price; with dropout {_fewer(dropout, pools)}, and with a pool for the input alone {_fewer(pixels, pools)}."
     )
+
+
+def _fewer(errors: Estimate, reference: Estimate) -> str:
+    """One mean against another, as their intervals over seeds allow."""
+    if errors.high < reference.low:
+        return "fewer still"
+    return "more" if errors.low > reference.high else "about as many"
 
 
 # --- The weights ----------------------------------------------------------------------------------
@@ -181,19 +195,23 @@ def certificates(tables: Tables) -> str:
 def single_units(tables: Tables) -> str:
     cells = [(row, f"{by}: delta, random") for row in units.LAST for by in units.JUDGES]
     told(tables, "units", cells)
-    ahead = np.mean([delta.value for delta in units.last_deltas(tables["units"]).values()])
+    won = [50 * (1 + delta.value) for delta in units.last_deltas(tables["units"]).values()]
     return (
         "In the last layers of three networks, the ten images that a unit likes best agree better than those of a "
-        f"random mixture in {50 * (1 + ahead):.0f} of 100 comparisons; a coin would have 50."
+        f"random mixture in {np.mean(won):.0f} of 100 comparisons, ties counting half ({min(won):.0f} to "
+        f"{max(won):.0f} by network and judge); a coin would have 50."
     )
 
 
 @asks("bases", "Are all units together a special set of axes?")
 def bases(tables: Tables) -> str:
-    (share,) = _values(tables, "units", [("Conv, hidden layer", "another network: p, rotations")])
+    judge = "another network"
+    shares = 100 * _values(tables, "units", [(row, f"{judge}: p, rotations") for row in units.LAST])
+    p = rotated.joint_p({cell: estimate.value for cell, estimate in tables["units"].items()}, judge)
     return (
-        "Turn the axes of Conv's hidden layer at random: by another network's eye the agreement of "
-        f"{100 * share:.2g} % of the sets of axes, the units among them, is as far from the average as the units' is."
+        "Turn the axes of a layer at random: for each of three networks no more than "
+        f"{shares.max():.2g} % of the sets of axes, the units among them, stand out as far as the units do in another "
+        f"network's eyes, {'a hint' if p < LEVEL else 'no sign'} that they are (p = {p:.3f} for all three)."
     )
 
 
@@ -205,7 +223,10 @@ def framework(tables: Tables) -> str:
     reference = {cell: value for cell, value in claims.printed("table1").items() if cell[1] != "distortion"}
     found, allowed = _values(tables, "table1", list(reference)), claims.limit("table1-errors")
     within = sum(abs(found - list(reference.values())) <= allowed)
-    return f"Of the {len(reference)} errors that Table 1 prints for them, {within} come out within {allowed:g} points."
+    return (
+        f"Of the {len(reference)} errors that Table 1 prints for them, {within} come out within {allowed:g} points, "
+        "with a decay that it does not tell and that four of these errors chose."
+    )
 
 
 @asks("unsaid", "What does the paper leave open, and do its own numbers tell?")
