@@ -1,4 +1,4 @@
-/* The page of verdicts: a button for each verdict shows or hides its claims, and they can be ordered by verdict.
+/* The page of verdicts: a button for each verdict shows its claims alone, and they can be ordered by verdict.
 
 `lib/record/overview.py` writes the claims as folded boxes of the class `verdict`; without scripts they are all there, in
 the paper's order. Whoever follows a link to one of them finds it open. */
@@ -21,20 +21,20 @@ the paper's order. Whoever follows a link to one of them finds it open. */
     const buttons = kinds.map((kind) => {
       const of = boxes.filter((box) => kindOf(box) === kind);
       const button = make("button", { type: "button", textContent: `${words(kind)} (${of.length})` });
-      button.setAttribute("aria-pressed", "true");
-      button.addEventListener("click", () => {
-        const shown = button.getAttribute("aria-pressed") !== "true";
-        button.setAttribute("aria-pressed", shown);
-        of.forEach((box) => { box.hidden = !shown; });
-      });
+      button.setAttribute("aria-pressed", "false");
+      button.addEventListener("click", () => show(button.getAttribute("aria-pressed") === "true" ? null : button, of));
       return button;
     });
+    function show(chosen, of) {
+      buttons.forEach((button) => button.setAttribute("aria-pressed", button === chosen));
+      boxes.forEach((box) => { box.hidden = chosen !== null && !of.includes(box); });
+    }
     const order = make("select", {}, make("option", { textContent: "the paper's" }), make("option", { textContent: "by verdict" }));
     order.addEventListener("change", () => {
       const sorted = order.selectedIndex ? [...boxes].sort((a, b) => rank(a) - rank(b)) : boxes;
       sorted.forEach((box) => parent.insertBefore(box, end));
     });
-    const bar = make("div", { className: "verdict-controls" }, make("span", { textContent: "Show" }), ...buttons,
+    const bar = make("div", { className: "verdict-controls" }, make("span", { textContent: "Only" }), ...buttons,
       make("label", {}, "Order ", order));
     bar.setAttribute("role", "group");
     bar.setAttribute("aria-label", "Which claims are shown");

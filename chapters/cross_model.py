@@ -66,7 +66,7 @@ table1 = run.table("table1", generalisation.table1(run, found, ["Conv"]))
 noisy = [row for row in rows if row not in names]
 assert all(table2.now[name, name].value >= 99.9 for name in names)
 
-# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+# %% mystnb={"markdown_format": "myst"}
 caption = "Table 2: error (%) of the column's network on images made for the row's."
 columns = [*names, "distortion"]
 shown = {"caption": caption, "name": "tab-two", "rows": rows, "index": "made for"}
@@ -79,20 +79,19 @@ comparisons.paper_and_ours(table2.printed, table2.told, rows, names, title)
 printed = transfer.between(table2.printed, mnist.TABLE1)
 pattern, source = run.verdict("cross-model-rank")
 ours, rank = pattern.told, pattern.spearman
-agreed = transfer.agreement(ours, printed)
+agreed, off = transfer.agreement(ours, printed), transfer.differences(ours, printed)
+rest = transfer.between(printed, set(names) - {"AE400-10"})
+without = transfer.agreement(ours, rest)
 
-# %%
+# %% tags=["hide-input"]
 tell(source=source, behind_words=pattern.behind)
 tell(num_cells=agreed["num_cells"], spearman=(rank.value, ".3f"))
 tell(spearman_low=(rank.low, ".3f"), spearman_high=(rank.high, ".3f"))
 tell(median_difference=(agreed["median_difference"], ".1f"))
-off = transfer.differences(ours, printed)
 tell(ae_row=(transfer.mean_where(off, row="AE400-10"), "+.1f"))
 tell(ae_column=(transfer.mean_where(off, column="AE400-10"), "+.1f"))
-rest = transfer.between(printed, set(names) - {"AE400-10"})
-rest = transfer.agreement(ours, rest)
-tell(num_without=rest["num_cells"], spearman_without=(rest["spearman"], ".3f"))
-tell(median_without=(rest["median_difference"], ".1f"))
+tell(num_without=without["num_cells"], spearman_without=(without["spearman"], ".3f"))
+tell(median_without=(without["median_difference"], ".1f"))
 told = table1.told
 tell(conv_source=table1.source, conv_distortion=(told["Conv", "distortion"], ".3f"))
 tell(conv_test=(told["Conv", "test error (%)"], ".2f"))
@@ -121,7 +120,7 @@ tell(six_noisy=span(table2.told.grid(strong, mnist.TABLE1)[0], ".1f"))
 # Conv is new. {glue:text}`conv_source`, it would stand in Table 1 with a training error of {glue:text}`conv_training` %, a
 # test error of {glue:text}`conv_test` % and a {term}`distortion` of {glue:text}`conv_distortion`.
 #
-# Read along a row: how contagious is what was made for this network? Read down a column: how gullible is this one? Among
+# Along a row one reads how contagious what was made for this network is, down a column how gullible this one is. Among
 # the {term}`linear networks <linear network>`, and among those with sigmoids, set two at a time side by side, each on average over the five other
 # networks of Table 1. {glue:text}`pairs_source`, the one with the larger distortion is the more contagious in
 # {glue:text}`longer` of {glue:text}`num_pairs` pairs. (Cell by cell, or across the two kinds, it need not be.) That is no

@@ -95,13 +95,15 @@ attacked = {
     for goal, targets in subject.goals(seeds.generator(run.seeds.targets)).items()
 }
 
+# %% [markdown]
+# Move the line in a picture, and look for anything that changes. The buttons show what was added, around grey: as it is, ten
+# times larger, as the paper prints it, and fifty times.
+
 # %% mystnb={"figure": {"caption": "Figure 5, with this build's pictures: left of the line the original, which the network classifies correctly, right of it the adversarial picture; below them, what it says of either.", "name": "fig-ostriches"}} tags=["hide-input"]
 without = "This build has no photographs to show."
 HTML(wipe.element(photographs.pairs(attacked, num=3), without))
 # %% [markdown]
-# Move the line, and look for anything that changes. The buttons show what was added, around grey: as it is, ten times
-# larger, as the paper prints it, and fifty times. Nothing in it says "ostrich". (The pictures on this page are compressed;
-# the difference was taken before that.)
+# Nothing that was added says "ostrich". (The pictures on this page are compressed; the difference was taken before that.)
 #
 # How large is it? The paper gives one number, the average {term}`distortion` over 64 pictures. Beside it ours, averaged in two
 # ways: as the mean over pictures of each one's root mean square, and as the root mean square over all pixels of all
@@ -142,7 +144,7 @@ tell(
 saved = run.table("photographs_extended", photographs.extended(attacked))
 columns = [f"as bytes, times {t} (%)" for t in (1, 2)]
 columns += [f"probability, times {t}" for t in (1, 2)]
-caption = "The target said of bytes; its mean probability of the exact picture."
+caption = "How often the target is still said of bytes, its mean probability before."
 Markdown(saved.show(columns, caption=caption, name="tab-saved"))
 
 # %% mystnb={"figure": {"caption": "What becomes of the pictures of the table above when their perturbation is extended: how often the network says the target, of the exact picture and of its bytes, and the mean probability of the target.", "name": "fig-extended"}, "image": {"alt": "Panels with three rising curves each: success of exact pictures, of rounded pictures, and the probability of the target, against the factor."}} tags=["hide-input"]

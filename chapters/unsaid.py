@@ -65,8 +65,8 @@ curves.off_by_divisor(divisors, off, "Which k gives the printed errors?")
 two, third = best[unsaid.FIRST_TWO], best["softmax 1"]
 tell(decay_source=decay.source, k_two=(two[0], ".3g"), miss_two=(two[1], ".2f"))
 tell(k_third=(third[0], ".3g"), miss_third=(third[1], ".2f"))
-lines, heads = unsaid.in_words(best), ["network", "best k", "off (points)", "also"]
-caption = "The best k, how far its worst error is off, and k that are off by 0.1 more."
+lines, heads = unsaid.in_words(best), ["network", "best k", "off (points)", "or"]
+caption = "The best k, how far its worst error is off; all k off by at most 0.1 more."
 Markdown(markdown.table(heads, lines, caption, "tab-divisor"))
 
 # %% [markdown]

@@ -17,6 +17,7 @@ from lib.data import downloads
 from lib.networks import imagenet
 from lib.record import ledger
 from lib.record.markdown import MISSING
+from tests.test_chapters import solutions
 
 CHAPTERS = Path(__file__).parents[1] / "chapters"
 FILES = ("SqueezeNet 1.1", "AlexNet", "imagenet-sample", "Tiny ImageNet")
@@ -31,6 +32,11 @@ MAX_COLUMNS, WIDE_TABLES = 6, 1
 
 def execute(chapter: str, **parameters: str) -> list:
     """What the code cells of a chapter show, in order."""
+    return shown_and_left(chapter, **parameters)[0]
+
+
+def shown_and_left(chapter: str, **parameters: str) -> tuple[list, dict]:
+    """What they show, and the names that they leave."""
     source = CHAPTERS / f"{chapter}.py"
     names, shown = {"__name__": "__main__"}, []
     for cell in jupytext.read(source).cells:
@@ -42,7 +48,7 @@ def execute(chapter: str, **parameters: str) -> list:
                 names |= parameters
             if last:
                 shown.append(eval(compile(ast.Expression(last.value), source, "eval"), names))
-    return [value for value in shown if value is not None]
+    return [value for value in shown if value is not None], names
 
 
 def texts(shown: list) -> str:
@@ -117,7 +123,8 @@ def copied(emptied) -> Path:
 
 @pytest.mark.parametrize("chapter", [*WITH_PICTURES, *OTHERS, *UNRECORDED])
 def test_without_data_and_results_every_chapter_measures_what_it_can_and_says_what_it_lacks(nothing, emptied, chapter):
-    shown = execute(chapter, data="digits", device="cpu")
+    """And what the solutions of its exercises assert is true there."""
+    shown, left = shown_and_left(chapter, data="digits", device="cpu")
     assert "Traceback" not in texts(shown)
     assert not re.search(r"\bnan\b", texts(shown))
     assert has_pictures(shown)
@@ -125,6 +132,8 @@ def test_without_data_and_results_every_chapter_measures_what_it_can_and_says_wh
     assert ("**AlexNet** is missing" in texts(shown)) == (chapter in WITH_PICTURES)
     if chapter in ("imagenet", "verdict"):  # which measure nothing here
         assert MISSING in texts(shown)
+    for solution in solutions(chapter):
+        exec(solution, left)
 
 
 def test_without_pictures_it_says_what_is_missing_and_shows_what_was_recorded(nothing):

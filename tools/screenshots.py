@@ -16,7 +16,7 @@ from tools.build import HTML
 FIRST, CHAPTER = "intro.html", "chapters/formal_attack.html"
 FOLDER = Path(".github/pictures")
 THEMES = ("light", "dark")
-VIEW = {"width": 1200, "height": 800}
+VIEW, CHAPTER_VIEW = {"width": 1200, "height": 800}, {"width": 1200, "height": 1500}
 OURS = "Built on the embedded digits, not on MNIST"  # what a chapter says that shows nobody else's pictures
 FOUND = "() => /\\d/.test(document.querySelector('.live-status')?.textContent)"
 
@@ -33,11 +33,12 @@ def live_attack(page: Page) -> bytes:
     page.wait_for_function(FOUND)
     page.get_by_role("button", name="digit 3").click()
     page.get_by_role("group", name="shall say").get_by_text("8").click()
-    page.wait_for_timeout(2000)
+    page.wait_for_function("() => /says 8/.test(document.querySelector('.live-status').textContent)")
     return page.locator(".live").screenshot()
 
 
 def chapter(page: Page) -> bytes:
+    page.set_viewport_size(CHAPTER_VIEW)
     page.goto((HTML.resolve() / CHAPTER).as_uri())
     page.evaluate("() => window.MathJax?.startup?.promise?.then(() => true)")
     return page.screenshot()

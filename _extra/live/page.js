@@ -11,6 +11,7 @@ stored, and nothing is sent anywhere. */
   const MOST = 3; // times the length that was found
   const PRICES = 8; // the price is dragged from c / PRICES to c * PRICES
   const LOUDER = 5; // times which the change is shown again
+  const FARTHEST = 1e3, BISECTIONS = 40; // the search for a random change as long as another
 
   // --- Small helpers ---------------------------------------------------------------------------
 
@@ -139,17 +140,15 @@ stored, and nothing is sent anywhere. */
     const captioned = (canvas, words) => make("figure", {}, [canvas, make("figcaption", { textContent: words })]);
     root.replaceChildren(
       make("div", { className: "live-sight" }, [
-        captioned(before, "a digit"), captioned(change, "+ the change"), captioned(louder, `(the change × ${LOUDER})`),
+        captioned(before, "a digit"), captioned(change, "+ the change"), captioned(louder, `(× ${LOUDER})`),
         captioned(after, "= the sum"),
       ]),
       status,
       make("div", { className: "live-choices" }, [
-        make("div", {}, [
-          group("A digit", choices),
-          group("Network", [network]),
-          group("shall say", targets, "live-targets"),
-        ]),
+        group("A digit", choices),
         group("or draw one", [pad, clear], "live-drawing"),
+        group("Network", [network]),
+        group("shall say", targets, "live-targets"),
       ]),
       group("Length", [length, blind]),
       group("Price c", [price]),
@@ -202,18 +201,32 @@ stored, and nothing is sent anywhere. */
       show(c);
     }
 
-    /** Another random direction, as long as the change. */
+    /** Another random direction. */
     function roll() {
-      const noise = Float64Array.from({ length: NUM_PIXELS }, gaussian);
-      const long = Math.hypot(...state.r) / Math.hypot(...noise);
-      state.noise = noise.map((value) => value * long);
+      state.noise = Float64Array.from({ length: NUM_PIXELS }, gaussian);
       blind.setAttribute("aria-pressed", state.blind);
     }
 
+    /** What is left of `factor` times a change in the box. */
+    const inBox = (r, factor) => r.map((value, i) => clipped(state.x[i] + factor * value) - state.x[i]);
+
+    /** How many times a direction is a change of this length in the box, which cuts it; by bisection. */
+    function factorOf(direction, length) {
+      let low = 0, high = 1;
+      const short = (factor) => Math.hypot(...inBox(direction, factor)) < length;
+      while (short(high) && high < FARTHEST) high *= 2;
+      for (let i = 0; i < BISECTIONS; i++) {
+        const middle = (low + high) / 2;
+        if (short(middle)) low = middle;
+        else high = middle;
+      }
+      return high;
+    }
+
     function show(c = state.c) {
-      const r = state.blind ? state.noise : state.r, factor = Number(length.value);
-      const sum = state.x.map((value, i) => clipped(value + factor * r[i]));
-      const moved = sum.map((value, i) => value - state.x[i]);
+      const found = inBox(state.r, Number(length.value));
+      const moved = state.blind ? inBox(state.noise, factorOf(state.noise, Math.hypot(...found))) : found;
+      const sum = moved.map((value, i) => state.x[i] + value);
       paint(before, state.x);
       paint(change, moved, -0.5, 0.5);
       paint(louder, moved, -0.5 / LOUDER, 0.5 / LOUDER);

@@ -43,9 +43,16 @@ class Card:
 
     @property
     def number(self) -> str:
-        """The one number of the evidence: how many parts lie within the limit, else what is held against it."""
-        counted = re.match(r"\d+ of \d+ parts within", self.evidence)
-        return counted[0] if counted else re.split(r"[;\[]", self.evidence.removeprefix(CROSSING))[0].strip()
+        """The one number of the evidence: how many parts lie within the limit, else what is held against it.
+
+        Where all do and it is not reproduced, what keeps it from that stands beside it.
+        """
+        crossing = r"(, \d+ with an interval that crosses the limit)?"
+        counted = re.match(rf"((\d+) of (\d+) parts within){crossing}", self.evidence)
+        if counted:
+            return counted[0] if counted[2] == counted[3] else counted[1]
+        said = re.split(r"[;\[]", self.evidence.removeprefix(CROSSING))[0].strip()
+        return f"{said}, {CROSSING.rstrip(': ')}" if self.evidence.startswith(CROSSING) else said
 
 
 def cards(published: pd.DataFrame, judged: pd.DataFrame) -> list[Card]:

@@ -18,7 +18,7 @@ from lib.record.markdown import MISSING
 
 RATES = ("table2", "table4", "target_rates", "clamped", "louder")  # their columns are networks, their cells per cents
 PROVEN = ("table5", "mnist_bounds", "squeezenet_bounds")  # whose intervals are proven bounds, and nothing's chance
-AT_SCALE, IN_BUILD, PARTLY = "At the paper's scale", "In this build", "Partly recorded"
+AT_SCALE, IN_BUILD, PARTLY = "At the paper's scale", "In this build", "As far as recorded"
 MOST_COLUMNS = 6  # of a table that has a column for every number
 PAPER, OURS = "paper", "ours"
 SMALL = " Small: the paper's number, and how far ours is from it."
@@ -175,7 +175,7 @@ class Table:
         return {*self.digits} & {*self.seeds} & {*self.recorded}
 
     def _legend_of_seeds(self, rows: list[str], columns: list[str]) -> str:
-        if not any((row, column) in self._beside_seeds for row in rows for column in columns):
+        if not any(self._mark((row, column)) for row in rows for column in columns):
             return ""
         return f" {WITHIN}: the paper's number lies in the range of our {self.num_seeds} seeds."
 

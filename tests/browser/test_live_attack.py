@@ -120,8 +120,10 @@ def test_no_length_is_the_digit_and_a_random_direction_changes_nothing_of_what_i
     page.get_by_role("button", name="in a random direction").click()
     assert page.get_by_role("button", name="in a random direction").get_attribute("aria-pressed") == "true"
     assert said(page) == "0"
-    blind = status(page).split("distortion of ")[1][:6]
-    assert 0.5 * float(length) < float(blind) <= 1.001 * float(length)  # the box cuts the half that goes below black
+    assert status(page).split("distortion of ")[1][:6] == length
+    slide(page, "Length", 1.5)
+    assert float(status(page).split("distortion of ")[1][:6]) > 1.2 * float(length)
+    assert said(page) == "0"
     page.get_by_role("button", name="in a random direction").click()
     slide(page, "Length", 0)
     assert said(page) == "0"

@@ -37,13 +37,18 @@ def shown(page) -> list[str]:
     return [box.locator("summary").inner_text() for box in page.locator("details").all() if box.is_visible()]
 
 
-def test_all_are_shown_in_the_papers_order_until_a_reader_chooses(page):
-    assert shown(page) == ["0", "1", "2", "3", "4"]
+def pressed(page) -> list[str]:
+    return page.locator(".verdict-controls [aria-pressed=true]").all_inner_texts()
+
+
+def test_all_are_shown_in_the_papers_order_until_a_reader_chooses_one_kind(page):
+    assert (shown(page), pressed(page)) == (["0", "1", "2", "3", "4"], [])
     page.get_by_role("button", name="not recorded (1)").click()
-    page.get_by_role("button", name="partly (1)").press("Enter")
-    assert shown(page) == ["1", "3", "4"]
-    page.get_by_role("button", name="partly (1)").click()
-    assert shown(page) == ["0", "1", "3", "4"]
+    assert (shown(page), pressed(page)) == (["2"], ["not recorded (1)"])
+    page.get_by_role("button", name="reproduced (2)", exact=True).press("Enter")
+    assert (shown(page), pressed(page)) == (["1", "3"], ["reproduced (2)"])
+    page.get_by_role("button", name="reproduced (2)", exact=True).click()
+    assert (shown(page), pressed(page)) == (["0", "1", "2", "3", "4"], [])
 
 
 def test_they_can_be_ordered_by_verdict_and_back_between_what_stands_around_them(page):
@@ -63,7 +68,7 @@ def test_the_few_of_a_chapter_which_have_no_names_need_no_buttons(page):
 
 
 def test_a_link_to_a_claim_opens_it_even_where_it_was_hidden(page, address):
-    page.get_by_role("button", name="not reproduced (1)").click()
+    page.get_by_role("button", name="partly (1)").click()
     page.evaluate("location.hash = '#claim-4'")
     page.wait_for_function("document.getElementById('claim-4').open")
     assert "4" in shown(page)

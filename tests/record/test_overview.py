@@ -52,7 +52,15 @@ def test_every_claim_is_shown_judged_or_not(published):
     ("evidence", "number"),
     [
         ("5 of 6 parts within, 2 with an interval that crosses the limit: a +1 [+0, +2]; n = 5", "5 of 6 parts within"),
-        ("its interval crosses the limit: Spearman 0.933 [0.861, 0.969] over 30 cells; n = 9", "Spearman 0.933"),
+        ("6 of 6 parts within: a +1 [+0, +2]; n = 5", "6 of 6 parts within"),
+        (
+            "6 of 6 parts within, 2 with an interval that crosses the limit: a +1 [+0, +2]; n = 5",
+            "6 of 6 parts within, 2 with an interval that crosses the limit",
+        ),
+        (
+            "its interval crosses the limit: Spearman 0.933 [0.861, 0.969] over 30 cells; n = 9",
+            "Spearman 0.933, its interval crosses the limit",
+        ),
         ("51.9 % [51.0, 52.9] right against 51 %; n = 10,000", "51.9 %"),
         ("waits for table figure7", "waits for table figure7"),
     ],
