@@ -11,6 +11,15 @@ from tests.browser.conftest import DESKTOP, PHONE, TABLET, TYPESET, errors_of, i
 pytestmark = pytest.mark.browser
 
 HEAVIEST, LONGEST = 2_500_000, 1.5  # bytes of a page with all that it loads; seconds of a core until it can be used
+INJECT = """() => new Promise(done => {
+    const refused = [], body = document.body;
+    addEventListener('securitypolicyviolation', event => refused.push(event.effectiveDirective));
+    body.append(Object.assign(document.createElement('script'), { textContent: 'globalThis.ran = true' }));
+    body.append(Object.assign(new Image(), { src: 'http://192.0.2.1/elsewhere.png' }));
+    body.insertAdjacentHTML('beforeend', '<button id="injected" onclick="globalThis.ran = true">x</button>');
+    document.getElementById('injected').click();
+    setTimeout(() => done([refused.sort(), globalThis.ran ?? false]), 300);
+})"""
 TALLEST = 9_000  # pixels of a page on a desktop
 CUT = """() => [...document.querySelectorAll('.pst-scrollable-table-container')]
     .filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.querySelector('caption, th').textContent)"""
@@ -20,6 +29,7 @@ PROBE = """() => ({
     wrong: document.querySelectorAll('mjx-merror').length,
     letters: [...new Set([...document.querySelectorAll('mjx-c')].map(e => getComputedStyle(e, '::before').fontFamily))],
     fonts: [...document.fonts].map(font => font.family),
+    policy: document.querySelector('meta[http-equiv="Content-Security-Policy"]')?.content ?? '',
     stops: document.querySelectorAll('span.math[tabindex], span.math [tabindex]').length,
     images: document.querySelectorAll('article img').length,
     without_alt: [...document.querySelectorAll('article img')]
@@ -82,6 +92,21 @@ def test_no_page_asks_anything_of_another_host(visits, server):
     own = (server, "data:", "blob:", "about:")
     outside = {name: [url for url in visit.requests if not url.startswith(own)] for name, visit in visits.items()}
     assert not any(outside.values()), outside
+
+
+def test_every_page_says_what_it_may_load_and_run(visits):
+    policies = {name: visit.facts["policy"] for name, visit in visits.items()}
+    assert all("default-src 'none'" in policy and "'sha256-" in policy for policy in policies.values()), policies
+    scripts = {name: policy.partition("script-src ")[2].partition(";")[0] for name, policy in policies.items()}
+    assert not any("unsafe-inline" in each or "unsafe-eval" in each for each in scripts.values())
+
+
+def test_what_somebody_puts_into_a_page_is_neither_run_nor_fetched(browser, server, names):
+    for name in names[:2]:
+        page = browser.new_page()
+        page.goto(server + name)
+        assert page.evaluate(INJECT) == [["img-src", "script-src-attr", "script-src-elem"], False]
+        page.close()
 
 
 def test_no_page_logs_an_error(visits):

@@ -21,7 +21,7 @@ CUT = """[...document.querySelectorAll('article :is(table, pre, mjx-container[di
 def page(specimen):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
-        page = browser.new_page()
+        page = pdf.blank(browser)
         pdf.assemble(page, specimen / "_build/html", NAMES)
         yield page
         browser.close()
