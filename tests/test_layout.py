@@ -121,13 +121,19 @@ def syntax(path: Path) -> ast.Module:
     return ast.parse(path.read_bytes())
 
 
+def origin(node: ast.ImportFrom, path: Path) -> str:
+    """The module, or package, that a statement imports from, by its full name."""
+    package = path.relative_to(ROOT).parent.parts if node.level else ()
+    return ".".join([*package[: len(package) + 1 - node.level], *filter(None, [node.module])])
+
+
 @cache
 def taken(path: Path) -> frozenset[str]:
     """The dotted names of lib that a file uses of other files: imported, as a module's attribute, or replaced there."""
     modules, found = {}, set()
     for node in ast.walk(syntax(path)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lib":
-            modules |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and (module := origin(node, path)).split(".")[0] == "lib":
+            modules |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in node.names}
     for node in ast.walk(syntax(path)):
         match node:
             case ast.Attribute(value=ast.Name(id=name), attr=attribute):

@@ -59,9 +59,12 @@ def pages(toc: object) -> Iterator[str]:
             yield from pages(entry)
 
 
+def listed_pages() -> list[str]:
+    return list(pages(yaml.safe_load(Path("_toc.yml").read_text(encoding="utf-8"))))
+
+
 def find_chapters() -> list[Path]:
-    toc = yaml.safe_load(Path("_toc.yml").read_text(encoding="utf-8"))
-    chapters = [Path(page).with_suffix(".py") for page in pages(toc) if page.startswith("chapters/")]
+    chapters = [Path(page).with_suffix(".py") for page in listed_pages() if page.startswith("chapters/")]
     if missing := [str(chapter) for chapter in chapters if not chapter.exists()]:
         raise SystemExit(f"_toc.yml lists chapters that do not exist: {', '.join(missing)}")
     return chapters
@@ -145,10 +148,10 @@ def outlook(chapters: Iterable[Path], settings: Build, jobs: int) -> str:
     return f"; about {max(1, round(seconds / 60))} min" if seconds and settings.profile == "quick" else ""
 
 
-def environment(jobs: int) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """No startup file or matplotlibrc of the user's changes what a chapter shows, and no locale how files are read."""
     home = HOME.resolve()
-    return machine.environment(jobs) | {
+    return machine.environment() | {
         "IPYTHONDIR": f"{home}/ipython",
         "MATPLOTLIBRC": os.devnull,
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
@@ -157,17 +160,17 @@ def environment(jobs: int) -> dict[str, str]:
     }
 
 
-def start(chapter: Path, settings: Build, jobs: int) -> subprocess.Popen:
+def start(chapter: Path, settings: Build) -> subprocess.Popen:
     job = {"key": chapter_key(chapter, settings), "parameters": settings.parameters}
     command = owned.command(EXECUTE, chapter, notebook_of(chapter), FAILED / f"{chapter.stem}.ipynb", json.dumps(job))
-    return subprocess.Popen(command, env=environment(jobs), start_new_session=True)
+    return subprocess.Popen(command, env=environment(), start_new_session=True)
 
 
-def find_fonts(jobs: int) -> None:
+def find_fonts() -> None:
     """Beforehand, or the first chapter says that it does so."""
     if not HOME.exists():
         subprocess.run(
-            [sys.executable, "-c", "import matplotlib.font_manager"], env=environment(jobs), stderr=subprocess.DEVNULL
+            [sys.executable, "-c", "import matplotlib.font_manager"], env=environment(), stderr=subprocess.DEVNULL
         )
 
 
@@ -183,7 +186,7 @@ def execute(chapters: Sequence[Path], settings: Build, jobs: int) -> None:
             while waiting and not failed and len(running) < jobs:
                 chapter = waiting.pop(0)
                 print(f"executing {chapter}", flush=True)
-                running[chapter] = start(chapter, settings, jobs)
+                running[chapter] = start(chapter, settings)
             for chapter in [chapter for chapter, process in running.items() if process.poll() is not None]:
                 if status := running.pop(chapter).returncode:
                     failed.append(f"{chapter} (killed by signal {-status})" if status < 0 else str(chapter))
@@ -204,8 +207,14 @@ def execute(chapters: Sequence[Path], settings: Build, jobs: int) -> None:
 
 
 def page_sources() -> list[Path]:
-    patterns = ("_config.yml", "_toc.yml", "intro.md", "glossary.md", "references.md", "*.bib", "CITATION.cff")
-    return [path for pattern in patterns for path in Path().glob(pattern)]
+    texts = [Path(f"{page}.md") for page in listed_pages()]
+    return [
+        Path("_config.yml"),
+        Path("_toc.yml"),
+        *filter(Path.exists, texts),
+        *Path().glob("*.bib"),
+        Path("CITATION.cff"),
+    ]
 
 
 def stage(chapters: list[Path]) -> None:
@@ -246,7 +255,7 @@ def render(key: str) -> None:
     command = [Path(sys.executable).with_name("jupyter-book"), "build", STAGE, "--path-output", target]
     # --all: a page would keep what another page's glue held before.
     options = ["-W", "-n", "--keep-going", "--all", "-q"]
-    sphinx = run(*command, *options, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(1))
+    sphinx = run(*command, *options, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment())
     if sphinx.returncode:
         raise SystemExit(f"{sphinx.stdout}\nThe book was not rendered: see the warnings above.{last_good_page()}")
     html = target / "_build/html"
@@ -282,7 +291,7 @@ def build(settings: Build, jobs: int, scheduler: str) -> None:
     if stale := [chapter for chapter in chapters if not is_current(chapter, settings)]:
         words = f"{len(stale)} of {len(chapters)} chapters to execute, on {settings.data_words}"
         print(f"{words}{outlook(stale, settings, jobs)}", flush=True)
-        find_fonts(jobs)
+        find_fonts()
     for group in ([chapter for chapter in chapters if chapter not in summaries], summaries):
         stale = [chapter for chapter in group if not is_current(chapter, settings)]
         if stale and (settings.profile == "paper" or scheduler) and group is not summaries:

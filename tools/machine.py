@@ -22,11 +22,14 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def environment(jobs: int) -> dict[str, str]:
-    """For one of `jobs` processes at once: threads shared out, and this interpreter's own kernel before any other."""
-    threads = str(max(1, available_cores() // jobs))
+def environment() -> dict[str, str]:
+    """For a process that computes: one thread, and this interpreter's own kernel before any other.
+
+    How sums are split among threads decides their last bits. With one, these are the same on a machine of any number of
+    cores, and however many chapters or workers there are at once; cores are put to use by these.
+    """
     kernels = {"JUPYTER_PATH": f"{sys.prefix}/share/jupyter"}
-    return os.environ | dict.fromkeys(THREAD_VARIABLES, threads) | KEEP_MEMORY | kernels
+    return os.environ | dict.fromkeys(THREAD_VARIABLES, "1") | KEEP_MEMORY | kernels
 
 
 def num_gpus() -> int:

@@ -7,11 +7,10 @@ page to page of the PDF, and the headings are its outline.
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tools.browser import BROWSERS, FLAGS, find_browser
-from tools.build import BUILD, HTML, pages
+from tools.build import BUILD, HTML, listed_pages
 
 SHELL = "genindex.html"  # a page of the theme's with next to nothing on it
 TARGET = BUILD / "book.pdf"
@@ -22,8 +21,7 @@ FOOTER = '<p style="width: 100%; font: 8px sans-serif; text-align: center"><span
 
 def book_pages() -> list[str]:
     """The book's pages in reading order, as their addresses in it."""
-    toc = yaml.safe_load(Path("_toc.yml").read_text(encoding="utf-8"))
-    return [f"{page}.html" for page in pages(toc)]
+    return [f"{page}.html" for page in listed_pages()]
 
 
 def blank(browser: Browser) -> Page:

@@ -21,7 +21,7 @@ from tools import machine
 
 def carry_out(steps: Sequence[Step], scheduler: str) -> None:
     """Make every step where `scheduler` says, and tell what is done and how long the rest will take."""
-    os.environ.update(machine.environment(machine.available_cores()))  # workers inherit it, and have a core each
+    os.environ.update(machine.environment())  # workers inherit it
     try:
         cluster.carry_out(steps, scheduler, Clock(steps).tell)
     except ClusterError as error:

@@ -10,7 +10,7 @@ import functools
 import torch
 from torch import Tensor, nn
 
-from lib.solvers.arguments import (
+from ..solvers.arguments import (
     PRECISIONS,
     KindError,
     check_config,

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from lib.attacks import behind
-from lib.solvers.arguments import KindError, warn
+from ..solvers.arguments import KindError, warn
+from . import behind
 
 SURELY = 0.2  # of what tells classes apart
 ROUNDED = 1e-2  # by which probabilities can miss a sum of 1

@@ -19,9 +19,9 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from lib.attacks import arguments, behind, penalized
-from lib.solvers import quadratic
-from lib.solvers.arguments import KindError, check_whole
+from ..solvers import quadratic
+from ..solvers.arguments import KindError, check_whole
+from . import arguments, behind, penalized
 
 GAP = 1e-6  # how much nearer than what is returned another image may be, relative to its distance
 BATCH = 64  # relaxations solved at once
@@ -93,7 +93,7 @@ def _layers(network: nn.Sequential) -> list[tuple[Tensor, Tensor]]:
     if not right or len(chain) == 1 or behind.hooks_of(network):
         raise KindError(
             "network must be a torch.nn.Sequential of Linear layers with ReLU between them, two or more and without "
-            "hooks: for one linear layer there is lib.attacks.exact, for all others a search, lib.attacks.tight"
+            "hooks: for one linear layer there is attacks.exact, for all others a search, attacks.tight"
         )
     pairs = [(layer.weight.detach().double(), layer.bias) for layer in chain[::2]]
     return [(weight, weight.new_zeros(len(weight)) if b is None else b.detach().double()) for weight, b in pairs]

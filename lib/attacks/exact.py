@@ -6,10 +6,10 @@
 import torch
 from torch import Tensor, nn
 
-from lib.attacks import arguments, behind
-from lib.solvers import lbfgs, quadratic
-from lib.solvers.arguments import KindError
-from lib.solvers.quadratic import TOLERANCE, Projection
+from ..solvers import lbfgs, quadratic
+from ..solvers.arguments import KindError
+from ..solvers.quadratic import TOLERANCE, Projection
+from . import arguments, behind
 
 MOST_STEPS = 2000  # mostly a dozen; rows of very different lengths that nearly contradict each other take longest
 
@@ -60,7 +60,7 @@ def _checked(network: nn.Linear, inputs: Tensor, targets: Tensor) -> Tensor:
     if not plain or type(network).__call__ is not nn.Linear.__call__ or "forward" in vars(network):
         raise KindError(
             f"network must be one torch.nn.Linear, not {type(network).__name__}: of a chain that is linear pass its "
-            "layer, network[0]; for all others there is a search, lib.attacks.tight"
+            "layer, network[0]; for all others there is a search, attacks.tight"
         )
     if behind.is_lazy(network):
         raise ValueError("network is lazy and has no weights yet: call it on an image first")

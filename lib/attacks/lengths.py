@@ -6,9 +6,9 @@ Lengths only, as distortions; the images are not kept. c is the price of |r| (`p
 import torch
 from torch import Tensor
 
-from lib.attacks import penalized
-from lib.attacks.penalized import AttackConfig, Network
-from lib.solvers import lbfgs
+from ..solvers import lbfgs
+from . import penalized
+from .penalized import AttackConfig, Network
 
 FIRST_PRICE = 8.0  # where searches from above begin
 LEAST_PRICE = 1e-5  # where they give up

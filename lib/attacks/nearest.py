@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lib.solvers import lbfgs
+from ..solvers import lbfgs
 
 
 @torch.enable_grad()

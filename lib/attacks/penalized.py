@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lib.attacks import arguments, asked
-from lib.solvers import lbfgs
+from ..solvers import lbfgs
+from . import arguments, asked
 
 Network = Callable[[Tensor], Tensor]
 

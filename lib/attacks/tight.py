@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from lib.attacks import arguments, penalized
-from lib.attacks.penalized import AttackConfig, Network
-from lib.solvers import quadratic
+from ..solvers import quadratic
+from . import arguments, penalized
+from .penalized import AttackConfig, Network
 
 PROGRESS = 1e-6  # relative shortening that counts
 

@@ -20,11 +20,11 @@ from itertools import accumulate, groupby
 import torch
 from torch import Tensor, nn
 
-from lib.attacks import arguments
-from lib.attacks.arguments import KindError
-from lib.measures import known, spectral
-from lib.measures.intervals import Estimate
-from lib.networks import mnist
+from ..attacks import arguments
+from ..attacks.arguments import KindError
+from ..networks import mnist
+from . import known, spectral
+from .intervals import Estimate
 
 KINDS = ("product of norms", "slope of 1/4", "pairs of classes", "averaged slopes", "enclosure")  # crude to sharp
 PRODUCT, SLOPES, PAIRS, AVERAGED, ENCLOSED = KINDS

@@ -5,8 +5,8 @@ import math
 
 from torch import Tensor, nn
 
-from lib.attacks import behind
-from lib.attacks.arguments import KindError
+from ..attacks import behind
+from ..attacks.arguments import KindError
 
 ACTIVATIONS = (nn.Sigmoid, nn.Tanh, nn.ReLU)  # of each unit by itself; never falling, and as steep as `lipschitz` says
 KNOWN = (nn.Linear, nn.Conv2d, nn.MaxPool2d, *ACTIVATIONS, nn.Dropout, nn.Identity, nn.Flatten, nn.Unflatten)

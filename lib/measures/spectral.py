@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib.attacks import arguments, asked
-from lib.attacks.arguments import PRECISIONS, KindError, refuse_autocast
-from lib.measures import known
+from ..attacks import arguments, asked
+from ..attacks.arguments import PRECISIONS, KindError, refuse_autocast
+from . import known
 
 Pair = tuple[int, int]
 WRITTEN_DOWN = 1024  # rows or columns up to which an operator's least singular value is that of its matrix

@@ -23,7 +23,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from lib.solvers import arguments
+from . import arguments
 
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 

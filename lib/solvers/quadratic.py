@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.solvers import arguments
-from lib.solvers.lbfgs import norms as euclidean_norms
-from lib.solvers.lbfgs import power_of_two
+from . import arguments
+from .lbfgs import norms as euclidean_norms
+from .lbfgs import power_of_two
 
 ARMIJO = 1e-4
 TOLERANCE = 1e-9  # of the optimality conditions: how far r may be from where a constraint holds, relative to |r|

@@ -5,7 +5,7 @@ import scipy.optimize
 import torch
 from torch import Tensor
 
-from lib.solvers.lbfgs import LBFGSConfig, MinimizeResult, Objective, Status
+from .lbfgs import LBFGSConfig, MinimizeResult, Objective, Status
 
 
 def minimize(

@@ -154,7 +154,7 @@ class Scaled(nn.Linear):
     [
         (
             TypeError,
-            r"network must be one torch.nn.Linear, not Sequential.*lib.attacks.tight",
+            r"network must be one torch.nn.Linear, not Sequential.*attacks.tight",
             {"network": nn.Sequential()},
         ),
         (TypeError, "network must be one torch.nn.Linear, not Scaled", {"network": Scaled(50, 10)}),

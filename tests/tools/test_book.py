@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,6 +179,30 @@ def test_editing_a_page_renders_without_executing(project):
     assert "A new sentence." in (project / "_build/html/intro.html").read_text()
 
 
+SUMS = """
+
+# %%
+import torch
+
+x = torch.rand(3_000_000, generator=torch.Generator().manual_seed(0))
+print(float(x.sum()), float(x[:640_000].view(800, 800).mm(x[-640_000:].view(800, 800)).sum()))
+"""
+
+
+def test_what_is_computed_has_the_same_bits_with_any_number_of_chapters_and_threads_at_once(project):
+    with open(project / "chapters/first.py", "a", encoding="utf-8") as chapter:
+        chapter.write(SUMS)
+    said = []
+    for jobs, threads in (("1", "2"), ("2", "1")):
+        shutil.rmtree(project / "_build/stage")
+        result = run_build(project, "--jobs", jobs, env=surroundings(OMP_NUM_THREADS=threads))
+        assert result.returncode == 0, result.stdout + result.stderr
+        outputs = [output for cell in staged(project, "first")["cells"] for output in cell.get("outputs", [])]
+        said.append(outputs[-1]["text"])
+    assert len(said) == 2
+    assert said[0] == said[1]
+
+
 def test_a_failing_chapter_says_where_and_leaves_the_last_good_book(project):
     before = (project / "_build/html/chapters/second.html").read_text()
     append(project / "chapters/second.py", "\n# %%\nnumerator = 1\nnumerator / 0\n")
@@ -285,7 +310,7 @@ sealed.write(Path(sys.argv[1]), {{"metadata": {{"papermill": {{"duration": 90}}}
 def executed(tree, monkeypatch):
     """`executed(before)` executes a chapter that runs the Python code `before`."""
 
-    def start(chapter, settings, jobs):
+    def start(chapter, settings):
         arguments = [build.notebook_of(chapter), build.chapter_key(chapter, settings)]
         return subprocess.Popen([sys.executable, "worker.py", *arguments], env=os.environ | {"PYTHONPATH": "."})
 
