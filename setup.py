@@ -1,22 +1,30 @@
-"""Which modules of lib/ `pip install .` installs, as `intriguing`: attacks, solvers, norms and certificates.
+"""What `pip install .` brings of lib/, as `intriguing`: attacks, solvers, norms and certificates.
 
-They import each other relatively, so that they work under either name. All else is said in pyproject.toml.
+They import each other relatively, so that they work under either name. `pip install -e .`, as in requirements.txt, is
+for the book: all of lib/, as it lies here and under its own name.
 """
 
-from setuptools import setup
+import sys
+
+from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
-# Wings of which not every module is part of it: the others need the book's data, and more packages.
+NAME, WINGS = "intriguing", ("attacks", "measures", "networks", "solvers")
+# Of these wings not every module: the others need the book's data, and more packages.
 CHOSEN = {
-    "intriguing.measures": {"__init__", "certificates", "intervals", "known", "spectral"},
-    "intriguing.networks": {"__init__", "mnist"},
+    f"{NAME}.measures": {"__init__", "certificates", "intervals", "known", "spectral"},
+    f"{NAME}.networks": {"__init__", "mnist"},
 }
 
 
-class Build(build_py):
+class Chosen(build_py):
     def find_package_modules(self, package, package_dir):
         found = super().find_package_modules(package, package_dir)
         return [each for each in found if each[1] in CHOSEN.get(package, {each[1]})]
 
 
-setup(cmdclass={"build_py": Build})
+if "editable_wheel" in sys.argv:
+    setup(packages=find_packages(include=["lib", "lib.*"]))
+else:
+    packages = [NAME, *(f"{NAME}.{wing}" for wing in WINGS)]
+    setup(packages=packages, package_dir={NAME: "lib"}, cmdclass={"build_py": Chosen})

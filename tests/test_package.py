@@ -96,3 +96,17 @@ def test_elsewhere_it_gives_what_it_gives_here(installed, tmp_path):
             kind: value.tolist() for kind, value in certificates.lipschitz_constants(network, inputs[:1]).items()
         },
     }
+
+
+def test_installed_in_place_it_is_the_books(tmp_path):
+    """As requirements.txt has it: chapters in JupyterLab, whose folder is another, import lib."""
+    copy_sources(tmp_path, "lib", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
+    target = ["--target", tmp_path / "site"]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, *target, "-e", tmp_path], check=True)
+    site = str(tmp_path / "site")
+    program = f"import site; site.addsitedir({site!r}); import lib.store.code as code; print(code.__file__)"
+    folder = tmp_path / "elsewhere"  # and -S leaves out the lib of this environment
+    folder.mkdir()
+    found = subprocess.run([sys.executable, "-IS", "-c", program], cwd=folder, capture_output=True, encoding="utf-8")
+    assert found.stdout.strip() == str(tmp_path / "lib/store/code.py"), found.stderr
