@@ -1,5 +1,6 @@
 """The built pages as a reader meets them, in headless Chromium: offline, without an error, on a phone too."""
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
@@ -7,6 +8,7 @@ from urllib.parse import unquote, urldefrag
 import pytest
 
 from tests.browser.conftest import DESKTOP, PHONE, TABLET, TYPESET, errors_of, is_redirect
+from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.browser
 
@@ -107,6 +109,18 @@ def test_what_somebody_puts_into_a_page_is_neither_run_nor_fetched(browser, serv
         page.goto(server + name)
         assert page.evaluate(INJECT) == [["img-src", "script-src-attr", "script-src-elem"], False]
         page.close()
+
+
+def test_nothing_names_a_folder_of_the_machine_that_built_it(html):
+    if html.parents[1] != REPOSITORY:
+        pytest.skip("the small book shows its interpreter")
+    folders = {str(folder) for folder in (REPOSITORY, Path.home(), sys.prefix)} - {"/"}
+    texts = [path for path in html.rglob("*") if path.suffix in (".html", ".js", ".json", ".ipynb", ".py", ".xml")]
+    named = {
+        (path.name, folder) for path in texts for folder in folders if f"{folder}/" in path.read_text(encoding="utf-8")
+    }
+    assert len(texts) > 10
+    assert named == set()
 
 
 def test_no_page_logs_an_error(visits):
