@@ -193,7 +193,7 @@ def search(
 ) -> AttackResult:
     """`find_adversarial` for arguments that have come through `checked`."""
     chunks = _chunks(inputs, targets, size=config.chunk_size)
-    return concatenate([_attack_chunk(network, *chunk, config, minimize) for chunk in chunks])
+    return concatenate([_search_over_c(network, *chunk, config, minimize) for chunk in chunks])
 
 
 def concatenate(results: Sequence[AttackResult]) -> AttackResult:
@@ -365,7 +365,7 @@ class _Trial:
             values[rows] = vars(trial)[name]
 
 
-def _attack_chunk(network, inputs, targets, config, minimize) -> AttackResult:
+def _search_over_c(network, inputs, targets, config, minimize) -> AttackResult:
     """`find_adversarial` for examples that are attacked together; nothing couples them but the arithmetic."""
     x, shape = inputs.detach().flatten(1), inputs.shape[1:]
     done, first_lead, ascent, enough = _first_answers(network, x, targets, shape, config.margin_fraction)

@@ -1,4 +1,7 @@
-"""All else that changes an image: noise, louder or quieter perturbations, other ones of equal size, bytes."""
+"""All else that changes an image: noise, louder or quieter perturbations, other ones of equal size, bytes.
+
+Images are (N, ...); adversarial ones have the shape of theirs. Lengths are over all axes but the first.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +21,7 @@ def amplify(inputs: Tensor, adversarial: Tensor, stddev: float) -> Tensor:
 
     Reference: section 4.2, Table 4, whose formula lacks the factor sqrt(n).
     """
-    return inputs + stddev * inputs.shape[1] ** 0.5 * directions(inputs, adversarial)
+    return inputs + stddev * inputs[0].numel() ** 0.5 * directions(inputs, adversarial)
 
 
 def amplify_together(inputs: Tensor, adversarial: Tensor, stddev: float) -> Tensor:
@@ -36,10 +39,15 @@ def amplify_as_printed(inputs: Tensor, adversarial: Tensor, stddev: float) -> Te
 
 
 def directions(inputs: Tensor, adversarial: Tensor) -> Tensor:
-    """(x' - x) / |x' - x| for each image (N, n), zero where there is no perturbation."""
+    """(x' - x) / |x' - x| for each image, zero where there is no perturbation."""
     perturbation = adversarial - inputs
-    norm = perturbation.norm(dim=1, keepdim=True)
-    return torch.where(norm > 0, perturbation / norm, 0.0)
+    length = _lengths(perturbation)
+    return torch.where(length > 0, perturbation / length, 0.0)
+
+
+def _lengths(perturbations: Tensor) -> Tensor:
+    """Of each, to be multiplied with it: (N, 1, ...)."""
+    return perturbations.flatten(1).norm(dim=1).view(-1, *[1] * (perturbations.dim() - 1))
 
 
 def shuffled(inputs: Tensor, adversarial: Tensor, generator: torch.Generator) -> Tensor:
@@ -57,8 +65,7 @@ def random_signs(inputs: Tensor, adversarial: Tensor, generator: torch.Generator
 def random_directions(inputs: Tensor, adversarial: Tensor, generator: torch.Generator) -> Tensor:
     """Every image moved as far as its perturbation moves it, in a direction drawn uniformly from the sphere."""
     drawn = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype).to(inputs.device)
-    length = (adversarial - inputs).norm(dim=1, keepdim=True)
-    return inputs + length * drawn / drawn.norm(dim=1, keepdim=True)
+    return inputs + _lengths(adversarial - inputs) * drawn / _lengths(drawn)
 
 
 def magnified(inputs: Tensor, adversarial: Tensor, times: float) -> Tensor:

@@ -69,6 +69,20 @@ def test_an_image_without_perturbation_stays(pair):
     assert torch.equal(perturbations.random_directions(inputs, adversarial, generator())[0], inputs[0])
 
 
+def test_pictures_and_vectors_of_the_same_numbers_are_changed_alike(pair):
+    pictures = [each.view(30, 1, 28, 28) for each in pair]
+    for change in (
+        lambda *images: perturbations.amplify(*images, 0.1),
+        lambda *images: perturbations.amplify_together(*images, 0.1),
+        lambda *images: perturbations.amplify_as_printed(*images, 0.1),
+        perturbations.directions,
+        lambda *images: perturbations.shuffled(*images, generator()),
+        lambda *images: perturbations.random_signs(*images, generator()),
+        lambda *images: perturbations.random_directions(*images, generator()),
+    ):
+        assert torch.equal(change(*pictures), change(*pair).view(30, 1, 28, 28))
+
+
 def test_shuffling_keeps_the_perturbations_and_changes_their_images(pair):
     inputs, adversarial = pair
     moved = perturbations.shuffled(inputs, adversarial, generator()) - inputs
