@@ -10,11 +10,18 @@ PLAIN = (int, float, bool, type(None))  # defaults that are shown; of a configur
 
 def modules() -> dict:
     """Those that are shown, by their names without `lib`."""
-    from lib.attacks import branching, exact, penalized, perturbations, tight  # seconds, for the one page that asks
+    from lib.attacks import (
+        branching,
+        exact,
+        levels,
+        penalized,
+        perturbations,
+        tight,
+    )  # seconds, for the one page that asks
     from lib.measures import certificates, spectral
     from lib.solvers import lbfgs, quadratic
 
-    shown = branching, exact, penalized, perturbations, tight, certificates, spectral, lbfgs, quadratic
+    shown = branching, exact, levels, penalized, perturbations, tight, certificates, spectral, lbfgs, quadratic
     return {module.__name__.removeprefix("lib."): module for module in shown}
 
 

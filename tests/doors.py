@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from lib.attacks import exact, penalized, tight
+from lib.attacks import exact, levels, penalized, tight
 from lib.attacks.penalized import find_adversarial, find_nearest_adversarial
 from lib.measures import certificates
 
@@ -44,6 +44,7 @@ ATTACKS = {
     "lengths_at": lambda n, x, t: penalized.lengths_at(n, x, t, torch.ones(N)),
     "tight": tight.find_adversarial,
     "tighten": lambda n, x, t: tight.tighten(n, x, t, INPUTS),
+    "to_levels": lambda n, x, t: levels.to_levels(n, x, t, INPUTS),
 }
 CERTIFICATES = {
     "certify": lambda n, x, t: certificates.certify(n, CONSTANTS, x, t, 2),

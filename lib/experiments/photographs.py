@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm, trange
 
 from lib.attacks import penalized, perturbations, tight
-from lib.attacks.penalized import AttackConfig, AttackResult
+from lib.attacks.penalized import AttackConfig, AttackResult, Network
 from lib.attacks.tight import TightConfig, TightResult
 from lib.data.photographs import SIDE, Pictures, imagenet_sample
 from lib.data.photographs import tiny_imagenet as whole_tiny_imagenet
@@ -168,6 +168,11 @@ class Attacked:
     def plain(self) -> searches.Attacked:
         """The attack alone, without what is known of the pictures."""
         return searches.Attacked(self.subject.network, self.subject.inputs, self.targets, self.result)
+
+    @property
+    def problem(self) -> tuple[Network, Tensor, Tensor, Tensor]:
+        """The network, pictures, targets, and the adversarial pictures."""
+        return self.subject.network, self.subject.inputs, self.targets, self.result.adversarial
 
     def first(self, num: int) -> "Attacked":
         """The first `num` of the pictures, and what was found for them."""

@@ -16,6 +16,7 @@ from lib.measures.intervals import Estimate
 
 # By how much a perturbation found is extended to see what it then takes: as found, and beyond.
 FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0)
+SAVED = ("rounded (%)", "on levels (%)", "farther by (%)")  # the columns of `saved`
 LEVELS = 255  # steps between the levels of brightness that a byte holds
 CURVES = {"exact": ("as found, times {} (%)", 1), "as bytes": ("as bytes, times {} (%)", 1)}
 CURVES["probability"] = ("probability, times {}", 100)  # by what is drawn: the columns of `farther`, and their unit
@@ -72,6 +73,22 @@ def at_length(factors: Mapping[str, float], told: Mapping[tuple[str, str], float
     curves = by_factor(told)
     known = {row: factor for row, factor in factors.items() if row in curves}
     return {row: float(np.interp(factor, FACTORS, curves[row]["probability"])) for row, factor in known.items()}
+
+
+def saved(
+    network: Network, inputs: Tensor, targets: Tensor, adversarial: Tensor, distortion: Tensor, success: Tensor
+) -> dict[str, Estimate]:
+    """What it costs that adversarial images can be saved, by SAVED: how often the network says the target of them when
+    they are rounded, and of others on levels, in per cent; and by how many per cent these are farther, image by image.
+
+    distortion, success : (N,), of the images on levels.
+    """
+    hits = int((transfer.predictions(network, perturbations.to_bytes(adversarial)) == targets).sum())
+    before = penalized.distortion(adversarial, inputs)
+    rows = success & (before > 0)
+    farther = 100 * (distortion[rows] / before[rows] - 1)
+    rates = (intervals.percent(number, len(targets)) for number in (hits, int(success.sum())))
+    return dict(zip(SAVED, (*rates, intervals.mean(farther.cpu().numpy())), strict=True))
 
 
 # --- Before other networks, and beside noise ------------------------------------------------------

@@ -108,3 +108,18 @@ def test_ratios_are_of_rows_that_have_both():
     told = {("a", "q"): 3.0, ("a", "p"): 2.0, ("b", "q"): 1.0}
     assert aftermath.ratios(told, "q", "p") == {"a": 1.5}
     assert aftermath.ratios({}, "q", "p") == {}
+
+
+def test_what_is_saved_is_compared_image_by_image():
+    """Of three images rounding takes the target from one; two of the nearest on levels are farther, one is not."""
+    network = nn.Linear(1, 2).requires_grad_(False).eval()
+    network.weight.copy_(torch.tensor([[0.0], [1.0]]))
+    network.bias.copy_(torch.tensor([100.4 / 255, 0.0]))
+    inputs, levels = torch.full((3, 1), 90 / 255), torch.tensor([[101.0], [101.0], [102.0]])
+    adversarial = torch.tensor([[100.45], [100.6], [102.0]]) / 255
+    length = ((levels / 255) - inputs).abs()[:, 0]
+    targets, success = torch.ones(3, dtype=torch.int64), torch.ones(3, dtype=torch.bool)
+    cells = aftermath.saved(network, inputs, targets, adversarial, length, success)
+    assert [round(cells[name].value, 3) for name in aftermath.SAVED[:2]] == [66.667, 100]
+    farther = 100 * (11 / 10.45 - 1 + 11 / 10.6 - 1) / 3
+    assert cells["farther by (%)"].value == pytest.approx(farther, rel=1e-3)
