@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lib.attacks import branching, exact, lengths, penalized, tight
+from lib.attacks import branching, exact, lengths, levels, penalized, tight
 from lib.attacks.penalized import AttackConfig
 from lib.attacks.tight import TightConfig
 from lib.measures import bases, certified, smoothing, spectral, subspaces
@@ -210,6 +210,7 @@ KINDS = {
     "lengths at a price": (penalized.lengths_at, NETWORK, IMAGES, TARGETS, torch.ones(2), AttackConfig()),
     "tight attack": (tight.tighten, NETWORK, IMAGES, TARGETS, IMAGES, TightConfig()),
     "tight attack from its own start": (tight.find_adversarial, NETWORK, IMAGES, TARGETS),
+    "images on levels": (levels.to_levels, NETWORK, IMAGES, TARGETS, IMAGES),
     "exact optimum": (exact.minimum_perturbation, NETWORK[0], IMAGES, TARGETS),
     "nearest of any class": (penalized.find_nearest_adversarial, NETWORK, IMAGES, TARGETS),
     "nearest of a rectified network": (branching.minimum_perturbation, NETWORK, IMAGES, TARGETS, IMAGES, 100),
