@@ -550,3 +550,23 @@ def test_with_nothing_recorded_every_claim_waits():
     empty = claims.judged({})
     assert set(empty["verdict"]) == {NOT_RECORDED}
     assert set(empty["luck"]) == {"–"}
+
+
+# --- To the letter --------------------------------------------------------------------------------
+
+
+def test_a_counterexample_lies_beyond_the_limit_with_its_whole_interval_on_either_side():
+    """The limit is 5 %."""
+    for sign in (1, -1):
+        crossing, beyond = (
+            Estimate(sign * v, *sorted((sign * a, sign * b)), 1) for v, a, b in ((4.8, 3, 6), (6, 5.1, 7))
+        )
+        assert claims.word("operator-norm", {"a": crossing}) == PARTLY
+        assert claims.word("operator-norm", {"a": beyond}) == CONTRADICTED
+
+
+def test_what_is_waited_for_is_counted():
+    missing = [("a", "b"), ("c", "d"), ("e", "f")]
+    assert str(claims.NotRecorded("table1")) == "waits for table table1"
+    assert str(claims.NotRecorded("table1", missing[:1])) == "waits for table table1, cell a: b"
+    assert str(claims.NotRecorded("table1", missing)) == "waits for table table1, cell a: b and 2 more"
