@@ -21,8 +21,8 @@ from torch import Tensor
 from . import arguments, penalized, perturbations
 from .penalized import Network
 
-LONGEST, STEP = 64.0, 2**0.25  # of the way that is tried, in its own length; each factor over the last
-FROM_INPUT, FROM_ATTACK = 0.5, 1 / 256  # the first factor
+# Factors of the way that is tried, in units of its own length: the first, and each over the one before.
+FROM_INPUT, FROM_ATTACK, LONGEST = (0.5, 2**0.25), (1 / 256, 2.0), 64.0
 NUM_BISECTIONS, NUM_WAYS = 10, 5
 
 
@@ -77,42 +77,43 @@ class _Chunk:
         self.num_evaluations = torch.zeros_like(targets)
 
     def search(self) -> LevelsResult:
-        self.offer(self.x)
-        self.follow(self.x, self.attacked - self.x, FROM_INPUT)
+        self.offer(torch.arange(len(self.x), device=self.x.device), self.x)
+        self.follow(self.x, self.attacked - self.x, *FROM_INPUT)
         # From the attack's image away from all rivals at once, which may meet in a corner.
         inside = self.gradient(self.attacked, (self.attacked - self.x).norm(dim=1), _log_probability)
-        self.follow(self.attacked, inside, FROM_ATTACK)
+        self.follow(self.attacked, inside, *FROM_ATTACK)
         for _ in range(NUM_WAYS):
             before = self.norm.clone()
-            self.follow(self.x, self.gradient(self.images, self.norm), FROM_INPUT)
+            self.follow(self.x, self.gradient(self.images, self.norm), *FROM_INPUT)
             if not (self.norm < before).any():
                 break
         inputs, images = self.x.view(self.shape), self.images.view(self.shape)
         return LevelsResult(*penalized.verified(self.network, inputs, images, self.targets), self.num_evaluations)
 
-    def offer(self, images: Tensor) -> Tensor:
-        """Where the network gives images, rounded to levels, the target, bool; kept are the shortest."""
+    def offer(self, rows: Tensor, images: Tensor) -> Tensor:
+        """Where the network gives images of `rows`, rounded to levels, the target, bool; kept are the shortest."""
         rounded = perturbations.to_bytes(images.clamp(0, 1))
         with torch.no_grad():
-            said = penalized.lead(self.network(rounded.view(self.shape)), self.targets) > 0
-        norm = (rounded - self.x).norm(dim=1)
-        shorter = said & (norm < self.norm)
-        self.images[shorter], self.norm[shorter] = rounded[shorter], norm[shorter]
+            logits = self.network(rounded.view(-1, *self.shape[1:]))
+        said = penalized.lead(logits, self.targets[rows]) > 0
+        norm = (rounded - self.x[rows]).norm(dim=1)
+        shorter = said & (norm < self.norm[rows])
+        self.images[rows[shorter]], self.norm[rows[shorter]] = rounded[shorter], norm[shorter]
         return said
 
-    def follow(self, origin: Tensor, way: Tensor, first: float) -> None:
+    def follow(self, origin: Tensor, way: Tensor, first: float, step: float) -> None:
         """The least factor of a way at which the network gives the target, by steps and then by bisection."""
         low, high = torch.zeros_like(self.norm), torch.full_like(self.norm, torch.inf)
-        factor = torch.full_like(self.norm, first)
-        while (going := high.isinf() & (factor <= LONGEST) & (way != 0).any(dim=1)).any():
-            said = self.offer(origin + factor[:, None] * way)
-            high = torch.where(going & said, factor, high)
-            low = torch.where(going & ~said, factor, low)
-            factor = torch.where(high.isinf(), factor * STEP, factor)
-        for _ in range(NUM_BISECTIONS):
-            middle = torch.where(high.isinf(), low, (low + high) / 2)
-            said = self.offer(origin + middle[:, None] * way)
-            low, high = torch.where(said, low, middle), torch.where(said, middle, high)
+        rows, factor = (way != 0).any(dim=1).nonzero()[:, 0], first
+        while len(rows) and factor <= LONGEST:
+            said = self.offer(rows, origin[rows] + factor * way[rows])
+            high[rows[said]], low[rows[~said]] = factor, factor
+            rows, factor = rows[~said], factor * step
+        rows = high.isfinite().nonzero()[:, 0]
+        for _ in range(NUM_BISECTIONS if len(rows) else 0):
+            middle = (low[rows] + high[rows]) / 2
+            said = self.offer(rows, origin[rows] + middle[:, None] * way[rows])
+            low[rows], high[rows] = torch.where(said, low[rows], middle), torch.where(said, middle, high[rows])
 
     def gradient(self, images: Tensor, length: Tensor, of: Callable = penalized.lead) -> Tensor:
         """Of the lead at images (k, n), brought to a length (k,); 0 where that, or the gradient, is 0 or not finite."""

@@ -110,10 +110,10 @@ class Profile:
 _PROFILES = (
     Profile(
         name="quick",
-        num_train=2000,
+        num_train=1500,
         num_attacked=200,
         training=TrainingConfig(max_iterations=120, decrease=1e-5),
-        autoencoder=AutoencoderConfig(max_iterations=40, num_images=1000),
+        autoencoder=AutoencoderConfig(max_iterations=30, num_images=800),
         conv=MinibatchConfig(num_epochs=3),
         num_controls=200,
         num_louder=200,
@@ -124,14 +124,14 @@ _PROFILES = (
         num_relaxations=1000,
         num_exact=200,
         num_enclosed=20,
-        num_tightened=10,
+        num_tightened=3,
         num_lanczos=20,
         units=UnitsConfig(
             num_images=1000,
             num_networks=2,
             num_classes=12,
             num_per_class=10,
-            num_sample=80,
+            num_sample=60,
             num_directions=400,
             num_samples=2000,
             num_axes=64,
@@ -139,7 +139,7 @@ _PROFILES = (
             num_rotations=19,
         ),
         photographs=PhotographsConfig(
-            num_attacked=3,
+            num_attacked=2,
             num_coarse=2,
             num_judged=20,
             num_classes=10,
@@ -165,11 +165,11 @@ _PROFILES = (
         pools=PoolsScale(
             num_seeds=2,
             num_variant_seeds=1,
-            budget=9,
+            budget=7,
             pools=PoolsConfig(size=0.2),
             num_asked=50,
         ),
-        unsaid=UnsaidConfig(num_images=12),
+        unsaid=UnsaidConfig(num_images=12, decays=(100,), shares=(10,)),
         since=SinceScale(num_around=200, num_directed=50, num_smoothed=20, num_votes=1000),
     ),
     Profile(

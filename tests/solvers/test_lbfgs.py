@@ -744,3 +744,18 @@ def test_gpu_equals_cpu(dtype):
     assert torch.equal(gpu.converged.cpu(), cpu.converged)
     torch.testing.assert_close(gpu.minimizer.cpu(), cpu.minimizer, rtol=0, atol=300 * tolerance)
     torch.testing.assert_close(gpu.value.cpu(), cpu.value, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("center", "third"), [(0.3, 0.3), (0.11, 0.11), (0.02, 0.1), (0.45, 0.45)])
+def test_after_a_step_too_long_it_tries_the_minimum_of_the_parabola_if_that_is_no_extreme(center, third):
+    """Of a parabola that is the minimum itself; never less than a tenth of the step, nor more than a half."""
+    asked = []
+
+    def parabola(x, problem):
+        asked.append(float(x[0, 0]))
+        return (x[:, 0] - center) ** 2, 2 * (x - center)
+
+    found = minimize(parabola, torch.zeros(1, 1, dtype=torch.float64), -1, 1, tolerance=1e-9, first_step=1.0)
+    assert asked[:2] == [0, 1]
+    assert asked[2] == pytest.approx(third, abs=1e-12)
+    assert found.minimizer.item() == pytest.approx(center, abs=1e-9)
