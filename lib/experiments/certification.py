@@ -21,7 +21,7 @@ def attacked(run: Experiment, names: Sequence[str]) -> dict[str, Trial]:
 
 def halves(run: Experiment) -> dict[str, Trial]:
     """The networks of Table 3 against the paper's attack on the test images, under the names of its rows."""
-    return {row: _trial(run, run.trained_on_half(name), run.test) for name, row in digits.TABLE3.items()}
+    return {row: _trial(run, run.trained_on_half(name), run.attacked_test) for name, row in digits.TABLE3.items()}
 
 
 def _trial(run: Experiment, trained: Trained, images: Dataset) -> Trial:
