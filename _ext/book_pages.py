@@ -128,6 +128,8 @@ def hidden_in(source: str, numbered: list[str]) -> str:
         return "parameters of this build"
     if re.match(r"import |from ", source) or re.search(r"\bdigits\.begin\(|\bdownloads\.gather\(", source):
         return "set-up"
+    if "run.verdicts()" in source:
+        return "code of the verdicts"
     if re.search(r"\btell\(", source):
         return "numbers for the text"
     return UNNAMED

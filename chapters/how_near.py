@@ -116,7 +116,7 @@ tell(num_mean_fits=averages.num_mean_fits(*lengths))
 # the images for which the search succeeds, {glue:text}`num_coarse` or more. With a price on $\lVert r \rVert$, as
 # {eq}`eq-penalized` has it, one search does not do for all: the one that brings softmax 1e-4 nearest to the paper,
 # {glue:text}`search`, leads to {glue:text}`times` times the printed distortion for softmax 1. The flatter the probabilities,
-# the more $r$ reacts to $c$. (A price on $\lVert r \rVert^2$ would act otherwise; that is not measured here.)
+# the more $r$ reacts to $c$. (A price on $\lVert r \rVert^2$ acts otherwise: [](unsaid).)
 #
 # We looked at several readings before we found the pooled one. The word "stddev" speaks for it. Table 3 may speak against
 # it ([](cross_training_set)). For so many of its three networks the mean, as {term}`recorded`, fits better by more than
@@ -218,8 +218,8 @@ Markdown(grid.show(caption=caption, name="tab-saved-digits", rows=names))
 told = grid.told
 tell(
     grid_source=grid.source,
-    survive=span([told[name, "rounded (%)"] for name in names], ".0f"),
-    farther=span([told[name, "farther by (%)"] for name in names], ".1f"),
+    survive=span([told[name, "rounded (%)"] for name in names], ".1f"),
+    farther=span([told[name, "farther by (%)"] for name in names], ".2f"),
 )
 
 # %% [markdown]
@@ -257,8 +257,8 @@ tell(tight_off=(told[kinks.TIGHT, "excess (%)"], ".1f"))
 tell(tight_there=(told[kinks.TIGHT, "at the nearest (%)"], ".0f"))
 
 # %% [markdown]
-# {glue:text}`truth_source`, of {glue:text}`num_truth` images {glue:text}`known` % were brought to that end; for the others
-# the nearest that was found stands in. Here the tight attack goes on from where the paper's ends. The paper's is
+# {glue:text}`truth_source`, of {glue:text}`num_truth` images {glue:text}`known` % were brought to that end; where one is
+# not, the nearest that was found stands in. Here the tight attack goes on from where the paper's ends. The paper's is
 # {glue:text}`attack_off` % longer than the nearest on average, the tight one {glue:text}`tight_off` %. On
 # {glue:text}`tight_there` % of the images it is at the nearest, to a thousandth. On the others it stopped too early: with
 # kinks, a place from which it finds no way that is shorter need not be the nearest.

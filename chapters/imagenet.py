@@ -151,6 +151,9 @@ Markdown(saved.show(columns, caption=caption, name="tab-saved"))
 rates, title = aftermath.by_factor(saved.told), "A little farther the same way"
 curves.rates_against_factor(aftermath.FACTORS, rates, title, ylabel="target (%)")
 # %% [markdown]
+# :::{more} What a file costs, why, and how much of it is the search over c
+# :::
+#
 # Going farther is a poor man's answer, for it moves every pixel. On levels a pixel moves by a whole one or not at all, so
 # that it pays to move few, those on which the network depends most. With $g$ the gradient of how far the target is ahead, the pixels
 # decide independently of each other: each takes the level next to $x + \mu g$, for the least $\mu$ that reaches the target
@@ -176,9 +179,6 @@ tell(
 # {glue:text}`levels_source`, the target is still said of {glue:text}`survive` % of the pictures when they are rounded. The
 # nearest on the levels is farther than what the attack found by {glue:text}`farther` % on average, case by case: so much does
 # a file cost.
-#
-# :::{more} Why, and how much of it is the search over c
-# :::
 #
 # At the boundary the probability of the target is at best one half, and less where several classes compete: an
 # {term}`adversarial example` of least length is, by its nature, one of least confidence. The curves tell what a little more length buys.

@@ -264,7 +264,7 @@ tell(dark=f"{quocnet.DARK:g}", most=f"{1 / quocnet.DARK:g}")
 #
 # ## Who else no longer sees it?
 #
-# Hardly anything travels at the paper's scale: what QuocNet no longer sees the others still do, and what was made for pixels
+# Little travels at the paper's scale, but from pixels to their own random projections: what QuocNet no longer sees the others still do, and what was made for pixels
 # turns both QuocNets no more often than noise as long. Of SqueezeNet little can be said, which recognises few of the cars.
 #
 # :::{more} What was made for one, shown to another
@@ -286,7 +286,7 @@ comparisons.matrices(panels, "What was made for one, shown to another")
 # there. (Whether it survives being saved as bytes we have not asked.) And that learning is not needed for it. Untrained filters
 # are turned by {glue:text}`vanished_untrained` levels, the network that is normalised once by {glue:text}`vanished_once`. All
 # three first divide a picture by its contrast, which may be part of it ({numref}`tab-growth`); not all, for SqueezeNet, which does
-# no such thing, takes only a few times as much ({numref}`tab-vanished`).
+# no such thing, takes less than ten times as much ({numref}`tab-vanished`).
 #
 # ## The claims
 

@@ -139,7 +139,7 @@ _PROFILES = (
             num_rotations=19,
         ),
         photographs=PhotographsConfig(
-            num_attacked=2,
+            num_attacked=3,
             num_coarse=2,
             num_judged=20,
             num_classes=10,

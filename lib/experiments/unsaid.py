@@ -1,6 +1,6 @@
 """What the paper leaves open, read in several ways, each measured beside what it prints (chapter `unsaid`)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -160,3 +160,8 @@ def amplified(told: Told) -> list[list[str]]:
 def _mean_size(told: Told, row: str) -> float:
     """Mean distortion of a kind of row over the three networks of Table 3."""
     return sum(told[row.format(name), "distortion"] for name in mnist.HALVES) / len(mnist.HALVES)
+
+
+def off_in_words(ratios: Mapping[str, float], names: Iterable[str]) -> list[str]:
+    """By how many per cent each length is off, of its ratio to the printed one; a dash where there is none."""
+    return [f"{100 * (ratios[name] - 1):+.0f}" if name in ratios else "–" for name in names]

@@ -24,9 +24,6 @@ VIEWS = {  # theme, size, rules
     "phone": ("light", PHONE, ROOM),
     "phone in the dark": ("dark", PHONE, COLOURS),
 }
-# Themes and widths are the style sheets' affair, and these pages have everything that these speak of; axe takes seconds
-# for each view of a long page.
-IN_EVERY_VIEW = ("intro.html", "chapters/first.html", "chapters/units.html", "chapters/verdict.html")
 STOPS = 40  # of the tab key, from the top of a page; after the last the body has the focus
 SEEN = """() => {
     const e = document.activeElement, style = getComputedStyle(e);
@@ -57,8 +54,6 @@ def violations(names, server, page) -> dict[str, dict[str, list[str]]]:
         page.evaluate(TYPESET)
         page.evaluate(AXE)
         for view, (theme, size, rules) in VIEWS.items():
-            if view != "light" and name not in IN_EVERY_VIEW:
-                continue
             page.set_viewport_size(size)
             page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
             if serious := page.evaluate(RUN, rules):

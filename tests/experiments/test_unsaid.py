@@ -117,3 +117,7 @@ def test_amplification_is_told_over_the_size_before():
     assert printed == ["as printed", "0.0100", "-80.00"]
     assert by_image == ["image by image", "0.1000", "100.00"]
     assert one_factor == ["one factor", "not recorded", "not recorded"]
+
+
+def test_what_is_off_is_said_in_per_cent_and_what_is_not_known_is_not_said():
+    assert unsaid.off_in_words({"a": 1.54, "b": 0.9, "c": 1}, "abcd") == ["+54", "-10", "+0", "–"]
