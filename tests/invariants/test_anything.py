@@ -133,6 +133,8 @@ def test_any_network_is_attacked_or_refused(door, manner):
 @given(st.sampled_from(("inputs", "targets", "adversarial", "max_relaxations")), anything())
 def test_branch_and_bound_answers_or_refuses(name, wrong):
     network = nn.Sequential(nn.Linear(NUM_PIXELS, 3), nn.ReLU(), nn.Linear(3, 4)).requires_grad_(False)
+    for parameter in network.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=doors.generator(2)))
     some = {"inputs": INPUTS[:2], "targets": network(INPUTS[:2]).argmax(dim=1), "adversarial": INPUTS[:2]}
     refused(branching.minimum_perturbation, network, *(some | {"max_relaxations": 5} | {name: wrong}).values())
 

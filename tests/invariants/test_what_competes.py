@@ -176,6 +176,7 @@ def test_the_tight_attack_finds_the_same_in_any_unit_of_logits(exponent):
     source = generator(5)
     network = nn.Linear(30, 5).requires_grad_(False).eval()
     network.weight.copy_(torch.randn(5, 30, generator=source))
+    network.bias.copy_(torch.randn(5, generator=generator(6)))  # the layer's own would be another one in every run
     inputs = torch.rand(40, 30, generator=source)
     targets = (network(inputs).argmax(dim=1) + 1) % 5
     optimum = exact.minimum_perturbation(network, inputs, targets).distortion.float()
