@@ -172,13 +172,6 @@ tell(one_linear=(linear[0], ".1f"), one_linear_squared=(linear[1], ".1f"))
 searched = {name: fits[name] for name in unsaid.SEARCHES}
 comparisons.candidates(searched, "How did the paper search?")
 
-# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
-every = candidates.ratios(targets.told, paper, five, targets.columns)
-every |= candidates.ratios(lengths.told, paper, five, missed)
-lines = [[name, *unsaid.off_in_words(of, five)] for name, of in every.items()]
-caption = f"All readings: by how many per cent each is off. {lengths.source}."
-Markdown(markdown.table(["reading", *five], lines, caption, "tab-every-reading"))
-
 # %% tags=["hide-input"]
 squared, hurried = list(unsaid.HALVED)[1], unsaid.HURRIED
 tell(off_halved=(missed[unsaid.SEARCHES[0]], ".0f"))
@@ -202,6 +195,17 @@ tell(search_name=readings.best(missed), off_best=(min(missed.values()), ".0f"))
 # $\lVert r \rVert$, and at {glue:text}`longer_squared` times with the price on $\lVert r \rVert^2$. That a search which
 # fits one network is far too coarse for another is [said](how_near) of the former.
 #
+# :::{more} All readings of targets, averages and searches in one table
+# :::
+
+# %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
+every = candidates.ratios(targets.told, paper, five, targets.columns)
+every |= candidates.ratios(lengths.told, paper, five, missed)
+lines = [[name, *unsaid.off_in_words(of, five)] for name, of in every.items()]
+caption = f"All readings: by how many per cent each is off. {lengths.source}."
+Markdown(markdown.table(["reading", *five], lines, caption, "tab-every-reading"))
+
+# %% [markdown]
 # ## On how many images?
 #
 # **Open.** The rates of Tables 2 and 4 are "on the distorted training sets". On all 60,000 images of them?
