@@ -24,6 +24,11 @@ VIEWS = {  # theme, size, rules
     "phone": ("light", PHONE, ROOM),
     "phone in the dark": ("dark", PHONE, COLOURS),
 }
+# Colours in the dark are the dark's and room on a phone is the phone's: both at once are looked at where there is most.
+BOTH, FOR_BOTH = (
+    "phone in the dark",
+    ("intro.html", "chapters/first.html", "chapters/units.html", "chapters/verdict.html"),
+)
 STOPS = 40  # of the tab key, from the top of a page; after the last the body has the focus
 SEEN = """() => {
     const e = document.activeElement, style = getComputedStyle(e);
@@ -54,6 +59,8 @@ def violations(names, server, page) -> dict[str, dict[str, list[str]]]:
         page.evaluate(TYPESET)
         page.evaluate(AXE)
         for view, (theme, size, rules) in VIEWS.items():
+            if view == BOTH and name not in FOR_BOTH:
+                continue
             page.set_viewport_size(size)
             page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
             if serious := page.evaluate(RUN, rules):
