@@ -28,7 +28,7 @@ ALLOWED = {
 }
 
 
-def policy(page: str, handlers: Iterable[str] = ()) -> str:
+def policy(page: str, handlers: Iterable[str]) -> str:
     """The Content-Security-Policy of a page: the scripts in its HTML, and handlers of clicks, by their sha256."""
     scripts = [*INLINE.findall(page), *handlers]
     known = " ".join(dict.fromkeys(f"'sha256-{_digest(script)}'" for script in scripts))
@@ -47,7 +47,7 @@ def protect(app: Sphinx, exception: Exception | None):
     pages = {path: path.read_text(encoding="utf-8") for path in sorted(Path(app.outdir).rglob("*.html"))}
     handlers = sorted({unescape(handler) for page in pages.values() for handler in HANDLER.findall(page)})
     for path, page in pages.items():
-        if CHARSET in page and NAME not in page:  # Sphinx writes only pages that changed
+        if CHARSET in page:  # a page that only leads to another has none
             meta = f'<meta http-equiv="{NAME}" content="{escape(policy(page, handlers))}" />'
             path.write_text(page.replace(CHARSET, f"{CHARSET}\n    {meta}", 1), encoding="utf-8")
 

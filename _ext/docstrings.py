@@ -10,14 +10,8 @@ PLAIN = (int, float, bool, type(None))  # defaults that are shown; of a configur
 
 def modules() -> dict:
     """Those that are shown, by their names without `lib`."""
-    from lib.attacks import (
-        branching,
-        exact,
-        levels,
-        penalized,
-        perturbations,
-        tight,
-    )  # seconds, for the one page that asks
+    # Here, since they take seconds, and one page asks.
+    from lib.attacks import branching, exact, levels, penalized, perturbations, tight
     from lib.measures import certificates, spectral
     from lib.solvers import lbfgs, quadratic
 

@@ -73,7 +73,7 @@ class _Chunk:
     def __init__(self, network: Network, inputs: Tensor, targets: Tensor, adversarial: Tensor):
         self.network, self.shape, self.targets = network, inputs.shape, targets
         self.x, self.attacked = inputs.flatten(1), adversarial.flatten(1)
-        self.images, self.norm = self.x.clone(), torch.full_like(self.x[:, 0], torch.inf)
+        self.shortest = penalized.Shortest(self.x.clone(), torch.full_like(self.x[:, 0], torch.inf))
         self.num_evaluations = torch.zeros_like(targets)
 
     def search(self) -> LevelsResult:
@@ -83,11 +83,11 @@ class _Chunk:
         inside = self.gradient(self.attacked, (self.attacked - self.x).norm(dim=1), _log_probability)
         self.follow(self.attacked, inside, *FROM_ATTACK)
         for _ in range(NUM_WAYS):
-            before = self.norm.clone()
-            self.follow(self.x, self.gradient(self.images, self.norm), *FROM_INPUT)
-            if not (self.norm < before).any():
+            before = self.shortest.norm.clone()
+            self.follow(self.x, self.gradient(self.shortest.images, self.shortest.norm), *FROM_INPUT)
+            if not (self.shortest.norm < before).any():
                 break
-        inputs, images = self.x.view(self.shape), self.images.view(self.shape)
+        inputs, images = self.x.view(self.shape), self.shortest.images.view(self.shape)
         return LevelsResult(*penalized.verified(self.network, inputs, images, self.targets), self.num_evaluations)
 
     def offer(self, rows: Tensor, images: Tensor) -> Tensor:
@@ -96,14 +96,12 @@ class _Chunk:
         with torch.no_grad():
             logits = self.network(rounded.view(-1, *self.shape[1:]))
         said = penalized.lead(logits, self.targets[rows]) > 0
-        norm = (rounded - self.x[rows]).norm(dim=1)
-        shorter = said & (norm < self.norm[rows])
-        self.images[rows[shorter]], self.norm[rows[shorter]] = rounded[shorter], norm[shorter]
+        self.shortest.offer(rows, rounded, (rounded - self.x[rows]).norm(dim=1), said)
         return said
 
     def follow(self, origin: Tensor, way: Tensor, first: float, step: float) -> None:
         """The least factor of a way at which the network gives the target, by steps and then by bisection."""
-        low, high = torch.zeros_like(self.norm), torch.full_like(self.norm, torch.inf)
+        low, high = torch.zeros_like(self.x[:, 0]), torch.full_like(self.x[:, 0], torch.inf)
         rows, factor = (way != 0).any(dim=1).nonzero()[:, 0], first
         while len(rows) and factor <= LONGEST:
             said = self.offer(rows, origin[rows] + factor * way[rows])
