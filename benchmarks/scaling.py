@@ -18,7 +18,7 @@ from lib.data.dataset import Dataset
 from lib.experiments import digits
 from lib.experiments.digits import Experiment
 from lib.networks import mnist
-from lib.solvers import lbfgs
+from lib.solvers import lbfgs, rowwise
 
 FIELDS = ("images", "pixels", "floor", "operations", "stationary", "table2_seconds")
 NUM_IMAGES = (1, 10, 100, 500, 2_000, 10_000, 60_000)
@@ -158,7 +158,10 @@ def _floor(run: Experiment, network: nn.Module) -> dict:
 
 @contextmanager
 def _counted_vectors() -> Iterator[list[int]]:
-    """How many vectors of n numbers each direction of the solver must move, as long as this lasts."""
+    """How many vectors of n numbers each direction of the solver must move, as long as this lasts.
+
+    The problems are solved together, which can be watched; the same directions as one after the other.
+    """
     direction, num_vectors = lbfgs._direction, []
 
     def counted(state, *arguments):
@@ -166,7 +169,7 @@ def _counted_vectors() -> Iterator[list[int]]:
         num_vectors.append(int((2 * (2 * pairs + 1) + 2).sum()))
         return direction(state, *arguments)
 
-    with mock.patch.object(lbfgs, "_direction", counted):
+    with mock.patch.object(lbfgs, "_direction", counted), mock.patch.object(rowwise, "fits", return_value=False):
         yield num_vectors
 
 

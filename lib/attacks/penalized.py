@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..solvers import lbfgs
-from . import arguments, asked
+from ..solvers import lbfgs, rowwise
+from . import arguments, asked, by_row
 
 Network = Callable[[Tensor], Tensor]
 
@@ -316,7 +316,7 @@ def _chunks(*tensors: Tensor, size: int):
 
 @dataclass
 class _Minima:
-    """Each example's minimiser of c|r| + loss on one side of the boundary, the one found last; nan where none was."""
+    """Minimisers of c|r| + loss, the ones found last; nan where none was."""
 
     c: Tensor
     lead: Tensor  # beyond the lead that counts as success
@@ -325,18 +325,23 @@ class _Minima:
 
     @classmethod
     def none_yet(cls, inputs: Tensor) -> "_Minima":
-        nan = torch.full_like(inputs[:, 0], torch.nan)
-        return cls(c=nan, lead=nan.clone(), norm=nan.clone(), images=inputs.clone())
+        """Each example's on either side of the boundary, (2, N): those that fail, and those that succeed."""
+        nan = inputs.new_full((3, 2, len(inputs)), torch.nan)
+        return cls(*nan, images=inputs.expand(2, -1, -1).clone())
 
     def known(self) -> Tensor:
         return torch.isfinite(self.c)
 
-    def put(self, rows: Tensor, found: "_Minima", where: Tensor) -> None:
+    def put(self, rows: Tensor, found: "_Minima") -> None:
+        """What was found for the examples `rows`, on the side that its lead tells; nan tells none."""
+        if (silent := found.lead.isnan()).any():
+            rows, found = rows[~silent], found[~silent]
+        sides = (found.lead > 0).long()
         for name, values in vars(self).items():
-            values[rows[where]] = vars(found)[name][where]
+            values[sides, rows] = vars(found)[name]
 
-    def select(self, rows: Tensor) -> "_Minima":
-        return _Minima(**{name: values[rows] for name, values in vars(self).items()})
+    def __getitem__(self, where) -> "_Minima":
+        return _Minima(*(values[where] for values in vars(self).values()))
 
 
 @dataclass
@@ -370,24 +375,23 @@ def _search_over_c(network, inputs, targets, config, minimize) -> AttackResult:
     x, shape = inputs.detach().flatten(1), inputs.shape[1:]
     done, first_lead, ascent, enough = _first_answers(network, x, targets, shape, config.margin_fraction)
     best = Shortest(images=x.clone(), norm=torch.zeros_like(first_lead).masked_fill(~done, torch.inf))
-    failed, succeeded = _Minima.none_yet(x), _Minima.none_yet(x)
+    minima = _Minima.none_yet(x)
+    failed, succeeded = minima[0], minima[1]
     trial = _first_trial(network, x, targets, shape, first_lead, ascent)
     num_evaluations = torch.full_like(targets, 2)
     pinned = done.clone()
     # A target whose logit is -inf is never ahead; where the gradient is 0, or not finite, nothing tells the way.
     hopeless = ~(torch.isfinite(first_lead) & torch.isfinite(trial.c))
 
+    how = _penalizing_by_row if rowwise.fits(x) else _penalizing_together
+    penalize = how(network, x, targets, shape, trial.c, enough, best)
     for search in range(config.max_searches):
         active = (~done & ~hopeless).nonzero()[:, 0]
         if len(active) == 0:
             break
 
         def objective(images: Tensor, problem: Tensor, active: Tensor = active) -> tuple[Tensor, Tensor]:
-            rows = active[problem]
-            originals = x[rows]
-            value, gradient, leads, norm = _penalized(network, images, originals, targets[rows], trial.c[rows], shape)
-            best.offer(rows, images, norm, leads > enough[rows])
-            return value, gradient
+            return penalize(images, active[problem])
 
         c, start, first_step = trial.c[active], trial.start[active], trial.first_step[active]
         tolerance = config.inner_tolerance * c
@@ -399,26 +403,26 @@ def _search_over_c(network, inputs, targets, config, minimize) -> AttackResult:
         leads = lead(_logits(network, images, shape).detach(), targets[active]) - enough[active]
         found = _Minima(c, leads, (images - x[active]).norm(dim=1), images)
         best.offer(active, images, found.norm, leads > 0)  # in another batch than on the way
-        succeeded.put(active, found, leads > 0)
-        failed.put(active, found, leads <= 0)
+        minima.put(active, found)
         bisect = search >= config.max_secants
         pinned |= _nothing_to_gain(failed, succeeded, best, config.tolerance)
         done |= pinned
         if bisect:
             done |= failed.c <= (1 + config.tolerance) * succeeded.c
 
-        between = (~done & failed.known() & succeeded.known()).nonzero()[:, 0]
-        sides = failed.select(between), succeeded.select(between)
-        trial.put(between, _trial_between(*sides, best.norm[between], config.tolerance, bisect))
-        for side, other in ((failed, succeeded), (succeeded, failed)):
-            rows = (~done & side.known() & ~other.known()).nonzero()[:, 0]
-            if len(rows):
-                known = side.select(rows)
-                progress = 1 + 0.02 * 2**search  # at least; twice as much each time the other side is not met
-                trial.put(
-                    rows, _trial_beyond(network, x[rows], targets[rows], shape, first_lead[rows], known, progress)
-                )
-                num_evaluations[rows] += 1
+        known = minima.known()
+        between = (~done & known.all(dim=0)).nonzero()[:, 0]
+        if len(between):
+            sides = minima[:, between]
+            trial.put(between, _trial_between(sides[0], sides[1], best.norm[between], config.tolerance, bisect))
+        beyond = (~done & (known[0] != known[1])).nonzero()[:, 0]
+        if len(beyond):
+            ends = minima[known[1, beyond].long(), beyond]
+            progress = 1 + 0.02 * 2**search  # at least; twice as much each time the other side is not met
+            trial.put(
+                beyond, _trial_beyond(network, x[beyond], targets[beyond], shape, first_lead[beyond], ends, progress)
+            )
+            num_evaluations[beyond] += 1
         blind = active[~torch.isfinite(minimum.value)]  # logits that are nan where the search began: from r = 0 again
         if len(blind):
             trial.put(blind, _Trial(trial.c[blind], x[blind], torch.full_like(trial.c[blind], _shortest_step(x))))
@@ -495,6 +499,37 @@ def _penalized(network, images, inputs, targets, c, shape) -> tuple[Tensor, Tens
     value = penalized_loss(logits, norm, targets, c)
     _add_length_gradient(gradient, c, perturbation, norm, images)
     return value, gradient, lead(logits, targets), norm
+
+
+Penalize = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def _penalizing_together(network, x, targets, shape, c: Tensor, enough: Tensor, best: Shortest) -> Penalize:
+    """Value and gradient of c|r| + loss, for images of some rows of x; `best` keeps the shortest success of each."""
+
+    def penalize(images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient, leads, norm = _penalized(network, images, x[rows], targets[rows], c[rows], shape)
+        best.offer(rows, images, norm, leads > enough[rows])
+        return value, gradient
+
+    return penalize
+
+
+def _penalizing_by_row(network, x, targets, shape, c: Tensor, enough: Tensor, best: Shortest) -> Penalize:
+    """The same, compiled: for float32 on the CPU."""
+    x, targets, c, enough, shortest, norms = (t.numpy() for t in (x, targets, c, enough, best.images, best.norm))
+
+    def penalize(images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        images, rows = images.detach().requires_grad_(), rows.numpy()
+        logits = _logits(network, images, shape)
+        values, weights, leads = by_row.cross_entropies(logits.detach().contiguous().numpy(), targets, rows)
+        # Not as `grad_outputs`, for which torch would import sympy: half a second of every process.
+        (gradient,) = torch.autograd.grad((logits * torch.from_numpy(weights)).sum(), images)
+        images, gradient = images.detach().numpy(), gradient.contiguous()
+        by_row.add_lengths(images, rows, x, c, values, gradient.numpy(), leads, enough, shortest, norms)
+        return torch.from_numpy(values), gradient
+
+    return penalize
 
 
 def _add_length_gradient(gradient: Tensor, c: Tensor, perturbation: Tensor, norm: Tensor, images: Tensor) -> None:

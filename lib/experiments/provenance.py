@@ -12,7 +12,7 @@ from lib.experiments.seeds import Seeds
 from lib.record import ledger
 from lib.store.files import ROOT
 
-PACKAGES = ("torch", "numpy", "scipy", "scikit-learn")
+PACKAGES = ("torch", "numpy", "numba", "scipy", "scikit-learn")
 
 
 def commit() -> str:

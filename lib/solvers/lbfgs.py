@@ -23,7 +23,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from . import arguments
+from . import arguments, rowwise
 
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -168,6 +168,15 @@ def solve(
     config: LBFGSConfig = LBFGSConfig(),
 ) -> MinimizeResult:
     """`minimize` for problems that are known to be in order: arguments and objective are not looked at."""
+    if _fits_rowwise(start, lower, upper):
+        constants = rowwise.Constants(lower, upper, config.armijo, config.patience, STRAIGHT, STRETCH, LONGEST)
+        size = min(config.memory, config.max_iterations), config.max_iterations
+        return MinimizeResult(*rowwise.solve(objective, start, tolerance, first_step, decrease, constants, *size))
+    return _solve_together(objective, start, lower, upper, tolerance, first_step, decrease, config)
+
+
+def _solve_together(objective, start, lower, upper, tolerance, first_step, decrease, config) -> MinimizeResult:
+    """Every operation on all problems at once, on any device."""
     state = _start(objective, start, lower, upper, tolerance, first_step, decrease, config)
     result = MinimizeResult(
         minimizer=state.x.clone(),
@@ -218,6 +227,13 @@ def solve(
         state.x = _keep(state.x, trial, kept=~accepted)
         state.g = torch.where(accepted[:, None], g, state.g)  # g is the caller's
     return result
+
+
+def _fits_rowwise(start: Tensor, lower: float | Tensor, upper: float | Tensor) -> bool:
+    """Whether `rowwise` is for this precision and device, and a box of two numbers that is not empty."""
+    if isinstance(lower, Tensor) or isinstance(upper, Tensor):
+        return False
+    return rowwise.fits(start) and lower <= upper and lower < math.inf and upper > -math.inf
 
 
 def _start(objective, start, lower, upper, tolerance, first_step, decrease, config) -> _Running:

@@ -105,7 +105,7 @@ def test_the_facts_are_these(facts):
     assert (facts["device"], facts["profile"]) == ("cpu", "quick")
     assert facts["seeds"] == asdict(Seeds.derive(3))
     assert facts["versions"]["torch"] == torch.__version__
-    assert set(facts["versions"]) == {"python", "torch", "numpy", "scipy", "scikit-learn"}
+    assert set(facts["versions"]) == {"python", "torch", "numpy", "numba", "scipy", "scikit-learn"}
     assert facts["machine"]["cores"] >= 1
     assert all(facts["machine"].values())
 
