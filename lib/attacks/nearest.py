@@ -1,9 +1,11 @@
-"""Which class is nearest, for the price of one gradient a class: by the network's linearisation."""
+"""Which class is nearest, for the price of a gradient a class: by the network's linearisation, or a step beyond it."""
 
 import torch
 from torch import Tensor
 
 from ..solvers import lbfgs
+
+FURTHER = 5.0  # how much further, or less far, than to where the network is linear a secant may lead
 
 
 @torch.enable_grad()
@@ -28,3 +30,36 @@ def linearized_distances(network, inputs: Tensor, labels: Tensor) -> Tensor:
 def nearest_classes(network, inputs: Tensor, labels: Tensor) -> Tensor:
     """The class but the label that is nearest by `linearized_distances`, (N,)."""
     return linearized_distances(network, inputs, labels).argmin(dim=1)
+
+
+@torch.enable_grad()
+def secant_distances(network, inputs: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """How far each class is in the direction of its linearisation: Euclidean, (N, K), inf for the label.
+
+    To where the network is linear, as `linearized_distances`, and from there by the secant to where its margin over the
+    label vanishes: a gradient and one more answer a class. nan where the network's answers are.
+    """
+    x = inputs.detach().flatten(1)
+    points = inputs.detach().clone().requires_grad_()
+    logits = network(points)
+    distances = torch.full_like(logits.detach(), torch.inf)
+    for shift in range(1, num_classes):
+        classes = (labels + shift) % num_classes
+        margin = _margin(logits, labels, classes)
+        (slope,) = torch.autograd.grad(margin.sum(), points, retain_graph=True)
+        first, steepness = margin.detach(), lbfgs.norms(slope.flatten(1))
+        direction = slope.flatten(1) / steepness[:, None]
+        length = -first / steepness
+        with torch.no_grad():
+            there = _margin(network(_moved(x, length, direction).view_as(inputs)), labels, classes)
+        length = length * (first / (first - there)).clamp(1 / FURTHER, FURTHER)
+        distances.scatter_(1, classes[:, None], lbfgs.norms(_moved(x, length, direction) - x)[:, None])
+    return distances
+
+
+def _margin(logits: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
+    return (logits.gather(1, classes[:, None]) - logits.gather(1, labels[:, None]))[:, 0]
+
+
+def _moved(x: Tensor, length: Tensor, direction: Tensor) -> Tensor:
+    return (x + length[:, None] * direction).clamp(0, 1)
