@@ -88,8 +88,9 @@ spread: setup  ## Tables 1 to 4 from five seeds at the paper's scale: hours, res
 pictures: setup  ## Download ImageNet's networks and pictures (600 MB) for five chapters
 	@$(RUN) tools/fetch.py
 
-$(VENV)/bench-installed: $(VENV)/installed benchmarks/requirements.txt
+$(VENV)/bench-installed: $(VENV)/installed benchmarks/requirements.txt benchmarks/alone.txt
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/alone.txt
 	@touch $@
 
 clean:  ## Remove the built book; trained networks (_build/store) and .venv stay

@@ -28,6 +28,7 @@ from lib.measures import intervals
 from lib.store import files
 
 NETWORKS = ("softmax 1e-4", "softmax 1e-2", "softmax 1", "100-100-10", "200-200-10", "AE400-10", "Conv")
+NOTICED = 1e-3  # by which a perturbation is shorter than another
 PILOT = 20  # images that tell how many a method can afford; the least that any gets
 
 
@@ -59,7 +60,7 @@ class Counted(nn.Module):
         self.count["gradients"] += len(gradient)
 
 
-def methods(network: nn.Module, examples: Tensor, with_foolbox: bool) -> dict[str, Method]:
+def methods(network: nn.Module, examples: Tensor, with_peers: bool) -> dict[str, Method]:
     """Every method that applies to `network`, ours first; `examples` are images that some need to start from."""
     found = {
         "ours": lambda n, x, t: penalized.find_adversarial(n, x, t).adversarial,
@@ -67,10 +68,14 @@ def methods(network: nn.Module, examples: Tensor, with_foolbox: bool) -> dict[st
         "scipy": peers.scipy_bisection,
         "scipy_same_search": peers.scipy_in_our_search,
     }
-    if with_foolbox:
+    if with_peers:
         found |= {
             "ddn100": peers.foolbox_attack("DDNAttack", steps=100),
             "ddn1000": peers.foolbox_attack("DDNAttack", steps=1000),
+            "fmn100": peers.adversarial_library_attack("fmn", norm=2, steps=100),
+            "fmn1000": peers.adversarial_library_attack("fmn", norm=2, steps=1000),
+            "pdgd1000": peers.adversarial_library_attack("pdgd", num_steps=1000),
+            "alma1000": peers.adversarial_library_attack("alma", num_steps=1000),
             "cw": peers.foolbox_attack("L2CarliniWagnerAttack", binary_search_steps=9, steps=1000),
             "brendel_bethge": peers.brendel_bethge(examples),
         }
@@ -79,20 +84,45 @@ def methods(network: nn.Module, examples: Tensor, with_foolbox: bool) -> dict[st
     return found
 
 
+def untargeted_methods(with_peers: bool) -> dict[str, Method]:
+    """Every method that looks for the nearest image of any other class, ours first."""
+    found = {
+        "nearest": lambda n, x, labels: penalized.find_nearest_adversarial(n, x, labels).adversarial,
+        "nearest_tight": _tightened_nearest,
+    }
+    if with_peers:
+        found |= {
+            "sdf": peers.adversarial_library_attack("sdf", targeted=False),
+            "ddn100": peers.foolbox_attack("DDNAttack", targeted=False, steps=100),
+            "fmn100": peers.adversarial_library_attack("fmn", targeted=False, norm=2, steps=100),
+        }
+    return found
+
+
+def _tightened_nearest(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    """From a coarse nearest image on, as `tight.find_adversarial` goes on from a coarse attack."""
+    near = penalized.find_nearest_adversarial(network, inputs, labels, tight.TightConfig().start).adversarial
+    with torch.no_grad():
+        classes = network(near).argmax(dim=1)
+    return tight.tighten(network, inputs, classes, near).adversarial
+
+
 def _is_linear(network: nn.Module) -> bool:
     return isinstance(network, nn.Sequential) and len(network) == 1
 
 
-def measure(method: Method, network: nn.Module, inputs: Tensor, targets: Tensor, budget: float) -> dict:
-    """Time, gradients and distortions of one method; its pilot run also warms it up."""
+def measure(
+    method: Method, network: nn.Module, inputs: Tensor, classes: Tensor, budget: float, targeted: bool = True
+) -> dict:
+    """Time, gradients and distortions of one method; its pilot run also warms it up. classes : targets, or labels."""
     few = slice(0, PILOT)
-    _, seconds = timed(method, network, inputs[few], targets[few])
+    _, seconds = timed(method, network, inputs[few], classes[few])
     affordable = max(PILOT, math.floor(budget / (seconds / len(inputs[few]))))
-    inputs, targets = inputs[:affordable], targets[:affordable]
+    inputs, classes = inputs[:affordable], classes[:affordable]
     counted = Counted(network)
-    adversarial, seconds = timed(method, counted, inputs, targets)
+    adversarial, seconds = timed(method, counted, inputs, classes)
     with torch.no_grad():
-        success = network(adversarial).argmax(dim=1) == targets
+        success = (network(adversarial).argmax(dim=1) == classes) == targeted
     return {
         "num_images": len(inputs),
         "ms": 1000 * seconds / len(inputs),
@@ -103,10 +133,10 @@ def measure(method: Method, network: nn.Module, inputs: Tensor, targets: Tensor,
 
 
 def compare(
-    network: nn.Module, inputs: Tensor, targets: Tensor, examples: Tensor, budget: float, foolbox: bool
+    network: nn.Module, inputs: Tensor, targets: Tensor, examples: Tensor, budget: float, with_peers: bool
 ) -> dict:
     """One network's figures: every method's, and the ratios of ours to theirs."""
-    found = methods(network, examples, foolbox)
+    found = methods(network, examples, with_peers)
     raw = {
         name: measure(found[name], network, inputs, targets, budget) for name in tqdm(found, leave=False, disable=None)
     }
@@ -117,6 +147,7 @@ def compare(
         for name in raw.keys() - {"ours", "tight"}:
             figures[f"{prefix}time_ratio_vs_{name}"] = raw[ours]["ms"] / raw[name]["ms"]
             figures[f"{prefix}distortion_ratio_vs_{name}"] = ratio(raw[ours], raw[name])
+            figures[f"{prefix}share_shorter_{name}"] = share_shorter(raw[ours], raw[name])
     for name in ("scipy", "scipy_same_search"):
         figures[f"speedup_vs_{name}"] = raw[name]["ms"] / raw["ours"]["ms"]
     if "exact" in raw:
@@ -126,6 +157,28 @@ def compare(
         gaps = length[changed] / raw["exact"]["distortion"][changed]
         figures["exact_gap_linear"] = float(gaps.mean())
     return dict(sorted(figures.items()))
+
+
+def compare_untargeted(network: nn.Module, inputs: Tensor, labels: Tensor, budget: float, with_peers: bool) -> dict:
+    """One network's figures for images of any other class, of those that it gives their label."""
+    with torch.no_grad():
+        right = network(inputs).argmax(dim=1) == labels
+    inputs, labels, found = inputs[right], labels[right], untargeted_methods(with_peers)
+    raw = {name: measure(found[name], network, inputs, labels, budget, False) for name in tqdm(found, leave=False)}
+    figures: dict = {"methods": {name: _summary(run) for name, run in raw.items()}}
+    for ours in ("nearest", "nearest_tight"):
+        for name in raw.keys() - {"nearest", "nearest_tight"}:
+            figures[f"{ours}_time_ratio_vs_{name}"] = raw[ours]["ms"] / raw[name]["ms"]
+            figures[f"{ours}_distortion_ratio_vs_{name}"] = ratio(raw[ours], raw[name])
+            figures[f"{ours}_share_shorter_{name}"] = share_shorter(raw[ours], raw[name])
+    return dict(sorted(figures.items()))
+
+
+def share_shorter(ours: dict, theirs: dict) -> float:
+    """On what part of the images that both attacked theirs is shorter, by more than 0.1 %, or ours fails alone."""
+    lengths = [torch.where(run["success"], run["distortion"], torch.inf) for run in (ours, theirs)]
+    num = min(map(len, lengths))
+    return float((lengths[1][:num] < (1 - NOTICED) * lengths[0][:num]).double().mean())
 
 
 def ratio(ours: dict, theirs: dict) -> float:
@@ -141,25 +194,36 @@ def ratio(ours: dict, theirs: dict) -> float:
 def _summary(run: dict) -> dict:
     success = run["success"]
     solved = run["distortion"][success].numpy()
+    lengths = torch.where(success, run["distortion"], torch.inf)
     return run | {
+        "lengths": " ".join(f"{length:.5g}" for length in lengths.tolist()),  # image by image
         "success": intervals.rate(int(success.sum()), len(success))._asdict(),
         "distortion": intervals.mean(solved)._asdict() if len(solved) > 1 else None,
     }
 
 
-def table(figures: dict[str, dict]) -> str:
-    """Each network's methods, a line each."""
+def table(figures: dict[str, dict], first: str, second: str) -> str:
+    """Each network's methods, a line each; `first` and `second` are ours."""
+    prefixes = {first: "" if first == "ours" else f"{first}_", second: f"{second}_"}
     lines = [
-        ["network", "method", "images", "success %", "distortion", "gradients", "ms", "ours/it", "tight/it", "x ours"]
+        [
+            "network",
+            "method",
+            "images",
+            "success %",
+            "distortion",
+            "gradients",
+            "ms",
+            *(f"{name}/it" for name in prefixes),
+        ]
     ]
     for network, f in figures.items():
         for name, run in f["methods"].items():
+            ratios = [f.get(f"{prefix}distortion_ratio_vs_{name}") for prefix in prefixes.values()]
             lines.append([
                 network, name, str(run["num_images"]), f"{100 * run['success']['value']:.1f}",
                 f"{run['distortion']['value']:.5f}" if run["distortion"] else "",
-                f"{run['gradients']:.1f}", f"{run['ms']:.2f}",
-                *(f"{f[key]:.4f}" if (key := f"{by}distortion_ratio_vs_{name}") in f else "" for by in ("", "tight_")),
-                f"{run['ms'] / f['methods']['ours']['ms']:.2f}",
+                f"{run['gradients']:.1f}", f"{run['ms']:.2f}", *("" if r is None else f"{r:.4f}" for r in ratios),
             ])  # fmt: skip
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
@@ -176,7 +240,7 @@ def main() -> None:
     parser.add_argument("--num-images", type=int, default=500, help="test images attacked")
     parser.add_argument("--budget", type=float, default=30, help="seconds for each method and network")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="for every method")
-    parser.add_argument("--no-foolbox", action="store_true", help="leave out the attacks that need Foolbox")
+    parser.add_argument("--no-peers", action="store_true", help="leave out the attacks of other libraries")
     parser.add_argument(
         "--scaling",
         action="store_true",
@@ -195,25 +259,28 @@ def main() -> None:
         print(json.dumps({key: facts[key] for key in scaling.FIELDS}, indent=2))
         found = {"scaling": facts}
     else:
-        found = facts | {"networks": comparisons(run, arguments)}
-        if not arguments.no_foolbox:
-            found["versions"] |= {"foolbox": version("foolbox")}
+        found = facts | comparisons(run, arguments)
+        if not arguments.no_peers:
+            found["versions"] |= {"foolbox": version("foolbox"), "adv-lib": version("adv-lib")}
     if arguments.json:
         kept = json.loads(arguments.json.read_text(encoding="utf-8")) if arguments.json.exists() else {}
         files.replace(arguments.json, json.dumps(kept | found, indent=2).encode())
 
 
 def comparisons(run: digits.Experiment, arguments: argparse.Namespace) -> dict[str, dict]:
-    """Every network's figures, printed as a table."""
+    """Every network's figures, targeted and not, printed as tables."""
     images = run.test.take(arguments.num_images)
     targets, examples = run.targets(images), run.train.take(2000).inputs
-    figures = {}
+    figures, untargeted = {}, {}
     for name in tqdm(arguments.networks, disable=None):
-        network = run.trained(name).network
-        figures[name] = compare(network, images.inputs, targets, examples, arguments.budget, not arguments.no_foolbox)
+        network, effort = run.trained(name).network, (arguments.budget, not arguments.no_peers)
+        figures[name] = compare(network, images.inputs, targets, examples, *effort)
+        untargeted[name] = compare_untargeted(network, images.inputs, images.labels, *effort)
     print(f"{images.name}, {len(images)} images, random targets, {arguments.threads} thread(s), {run.device}")
-    print(table(figures))
-    return figures
+    print(table(figures, "ours", "tight"))
+    print("Any other class:")
+    print(table(untargeted, "nearest", "nearest_tight"))
+    return {"networks": figures, "untargeted": untargeted}
 
 
 if __name__ == "__main__":

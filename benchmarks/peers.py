@@ -1,8 +1,10 @@
 """The attacks that ours is measured against, each as a function (network, inputs, targets) -> adversarial images."""
 
 import copy
+import sys
 import warnings
 from collections.abc import Callable
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -44,17 +46,36 @@ def scipy_in_our_search(network: nn.Module, inputs: Tensor, targets: Tensor) -> 
     return found.adversarial.to(inputs)
 
 
-def foolbox_attack(name: str, **options) -> Method:
+def foolbox_attack(name: str, targeted: bool = True, **options) -> Method:
     """Foolbox's attack of that class name. Raises ImportError, with what to do, where Foolbox is not installed."""
 
-    def run(network: nn.Module, inputs: Tensor, targets: Tensor, **arguments) -> Tensor:
+    def run(network: nn.Module, inputs: Tensor, classes: Tensor, **arguments) -> Tensor:
         import foolbox
 
         model = foolbox.PyTorchModel(network, bounds=(0, 1), device=inputs.device)
-        criterion = foolbox.criteria.TargetedMisclassification(targets)
+        kind = foolbox.criteria.TargetedMisclassification if targeted else foolbox.criteria.Misclassification
+        criterion = kind(classes)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Brendel & Bethge announces that it compiles
             return getattr(foolbox.attacks, name)(**options).run(model, inputs, criterion, **arguments)
+
+    return run
+
+
+def adversarial_library_attack(name: str, targeted: bool = True, **options) -> Method:
+    """The attack of that name of Adversarial Library. Raises ImportError where that is not installed.
+
+    It imports torchvision, for a distance that no attack here uses, and visdom, for curves in a browser: whoever has
+    them not, does not need them.
+    """
+
+    def run(network: nn.Module, inputs: Tensor, classes: Tensor) -> Tensor:
+        stand_ins = {name: mock.MagicMock() for name in ("torchvision", "visdom")}
+        with mock.patch.dict(sys.modules, stand_ins), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old modules that it imports
+            from adv_lib import attacks
+
+            return getattr(attacks, name)(network, inputs, classes, targeted=targeted, **options).detach()
 
     return run
 

@@ -17,9 +17,20 @@ TITLES = {
     "scipy_same_search": "SciPy, our search",
     "ddn100": "DDN, 100 steps",
     "ddn1000": "DDN, 1000 steps",
+    "fmn100": "FMN, 100 steps",
+    "fmn1000": "FMN, 1000 steps",
+    "pdgd1000": "PDGD, 1000 steps",
+    "alma1000": "ALMA, 1000 steps",
     "cw": "Carlini & Wagner, 9 x 1000",
     "brendel_bethge": "Brendel & Bethge, 1000 steps",
     "exact": "exact optimum (QP)",
+}
+UNTARGETED = {
+    "nearest": "**the nearest class's attack, ours**",
+    "nearest_tight": "**tightened, ours**",
+    "sdf": "SuperDeepFool",
+    "ddn100": "DDN, 100 steps",
+    "fmn100": "FMN, 100 steps",
 }
 
 
@@ -33,22 +44,30 @@ def report(facts: dict) -> str:
         "",
     ]
     for network, figures in facts["networks"].items():
-        lines += [f"### {network}", "", *_methods(figures), "", *_bars(figures), ""]
+        lines += [f"### {network}", "", *_methods(figures, TITLES, "ours", "tight"), "", *_bars(figures), ""]
+    for network, figures in facts.get("untargeted", {}).items():
+        lines += [f"### {network}, any other class", ""]
+        lines += [*_methods(figures, UNTARGETED, "nearest", "nearest_tight"), ""]
     lines += _growth(facts["scaling"]) if "scaling" in facts else []
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _methods(figures: dict) -> list[str]:
+def _methods(figures: dict, titles: dict[str, str], first: str, second: str) -> list[str]:
+    """A line a method; `first` and `second` are ours, and how often a peer is shorter is told beside the second."""
+    prefixes = "" if first == "ours" else f"{first}_", f"{second}_"
     rows = [
-        "| method | images | success | distortion | gradients | ms an image | ours is shorter or longer | tight is |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
+        "| method | images | success | distortion | gradients | ms an image | the first is | the second is | images on "
+        "which it is shorter than the second |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name, run in figures["methods"].items():
-        ratios = [_ratio(figures.get(f"{prefix}distortion_ratio_vs_{name}")) for prefix in ("", "tight_")]
+        ratios = [_ratio(figures.get(f"{prefix}distortion_ratio_vs_{name}")) for prefix in prefixes]
+        share = figures.get(f"{prefixes[1]}share_shorter_{name}")
         distortion = f"{run['distortion']['value']:.5f}" if run["distortion"] else ""
         cells = [
-            TITLES[name], run["num_images"], f"{100 * run['success']['value']:.1f} %", distortion,
+            titles[name], run["num_images"], f"{100 * run['success']['value']:.1f} %", distortion,
             f"{run['gradients']:.1f}" if run["gradients"] else "", f"{run['ms']:.2f}", *ratios,
+            "" if share is None else f"{100 * share:.1f} %",
         ]  # fmt: skip
         rows.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return rows

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import paired, peers, report, scaling
-from benchmarks.attack import Counted, compare, measure, ratio, table
+from benchmarks.attack import Counted, compare, compare_untargeted, measure, ratio, share_shorter, table
 from lib.attacks import exact, penalized
 from lib.data import dataset, sources
 from lib.experiments import digits
@@ -37,7 +37,7 @@ def test_bisection_finds_what_the_search_finds(problem):
 
 def test_figures_are_those_of_the_same_images(problem):
     network, inputs, targets = problem
-    figures = compare(network, inputs, targets, inputs, budget=2, foolbox=False)
+    figures = compare(network, inputs, targets, inputs, budget=2, with_peers=False)
     ours = penalized.find_adversarial(network, inputs, targets)
     optimum = exact.minimum_perturbation(network[0], inputs, targets)
     methods = figures["methods"]
@@ -51,7 +51,33 @@ def test_figures_are_those_of_the_same_images(problem):
         (ours.distortion.mean() / optimum.distortion.mean()).item(), rel=1e-4
     )
     assert 1 <= figures["exact_gap_linear"] < 1.0005
-    assert table({"softmax": figures}).count("softmax") == len(methods)
+    assert table({"softmax": figures}, "ours", "tight").count("softmax") == len(methods)
+    each = [float(length) for length in methods["ours"]["lengths"].split()]
+    assert each == pytest.approx(ours.distortion.tolist(), rel=1e-4)
+    assert figures["tight_share_shorter_exact"] == 0
+
+
+def test_untargeted_figures_are_of_the_images_that_are_given_their_labels(problem):
+    network, inputs, _ = problem
+    labels = network(inputs).argmax(dim=1)
+    labels[0] = (labels[0] + 1) % 10  # misread: nothing to look for
+    figures = compare_untargeted(network, inputs, labels, budget=2, with_peers=False)
+    nearest, tightened = (figures["methods"][name] for name in ("nearest", "nearest_tight"))
+    assert nearest["num_images"] == 11
+    assert nearest["success"]["value"] == tightened["success"]["value"] == 1
+    assert 0.9 < tightened["distortion"]["value"] / nearest["distortion"]["value"] <= 1.001
+
+
+def test_a_peer_is_shorter_where_it_is_by_more_than_rounding_or_alone_succeeds():
+    def run(lengths, success):
+        return {"distortion": torch.tensor(lengths), "success": torch.tensor(success)}
+
+    ours = run([1.0, 1.0, 1.0, 1.0, 1.0], [True, True, True, True, False])
+    theirs = run([0.9995, 0.99, 0.5, 1.0], [True, True, False, True])
+    assert share_shorter(ours, theirs) == 1 / 4
+    assert share_shorter(theirs, ours) == 1 / 4  # where theirs failed
+    alone = run([1.0] * 5, [True] * 5)
+    assert share_shorter(ours, alone) == 1 / 5
 
 
 def test_a_slow_method_gets_fewer_images_and_ratios_are_over_those(problem):
@@ -92,6 +118,20 @@ def test_foolbox_agrees_about_who_succeeds(problem):
     adversarial = peers.foolbox_attack("DDNAttack", steps=100)(network, inputs, targets)
     assert (network(adversarial).argmax(dim=1) == targets).all()
     assert ((adversarial >= 0) & (adversarial <= 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "targeted", "options"),
+    [("fmn", True, {"norm": 2, "steps": 100}), ("pdgd", True, {}), ("alma", True, {}), ("sdf", False, {})],
+)
+def test_adversarial_librarys_attacks_are_called_as_they_want(problem, name, targeted, options):
+    pytest.importorskip("adv_lib", reason="benchmarks/requirements.txt is not installed")
+    network, inputs, targets = problem
+    classes = targets if targeted else network(inputs).argmax(dim=1)
+    adversarial = peers.adversarial_library_attack(name, targeted, **options)(network, inputs, classes)
+    assert ((network(adversarial).argmax(dim=1) == classes) == targeted).any()  # FMN needs more steps for the rest
+    assert ((adversarial >= 0) & (adversarial <= 1)).all()
+    assert not adversarial.requires_grad
 
 
 def test_scaling_reports_every_field(monkeypatch, tmp_path):

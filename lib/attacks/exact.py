@@ -6,7 +6,7 @@
 import torch
 from torch import Tensor, nn
 
-from ..solvers import lbfgs, quadratic
+from ..solvers import quadratic, sizes
 from ..solvers.arguments import KindError
 from ..solvers.quadratic import TOLERANCE, Projection
 from . import arguments, behind
@@ -39,9 +39,9 @@ def minimum_perturbation(network: nn.Linear, inputs: Tensor, targets: Tensor) ->
     logits = (x + found.perturbation) @ weight.T + bias
     # A tie may be missed by as much as the programme misses it, and by the rounding of logits.
     lacking = logits.gather(1, rivals) - logits.gather(1, targets[:, None])
-    steepness = lbfgs.norms(slopes.flatten(0, 1)).view_as(lacking)
+    steepness = sizes.norms(slopes.flatten(0, 1)).view_as(lacking)
     allowed = TOLERANCE * found.perturbation.norm(dim=1, keepdim=True) * steepness
-    reach, length = lbfgs.norms(weight), x.norm(dim=1, keepdim=True)
+    reach, length = sizes.norms(weight), x.norm(dim=1, keepdim=True)
     size = sum(bias[k].abs() + reach[k] * length for k in (rivals, targets[:, None]))
     given = (lacking <= allowed + 32 * torch.finfo(size.dtype).eps * size).all(dim=1)
     unsolved = int((~(given & (found.violation <= TOLERANCE))).sum())  # nan is no solution, either

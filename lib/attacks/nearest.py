@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..solvers import lbfgs
+from ..solvers import sizes
 
 FURTHER = 5.0  # how much further, or less far, than to where the network is linear a secant may lead
 
@@ -21,7 +21,7 @@ def linearized_distances(network, inputs: Tensor, labels: Tensor) -> Tensor:
     slopes = [torch.autograd.grad(z.sum(), points, retain_graph=True)[0].flatten(1) for z in logits.unbind(1)]
     slopes, rows = torch.stack(slopes, dim=1), torch.arange(len(labels), device=labels.device)
     lead = logits.detach().gather(1, labels[:, None]) - logits.detach()
-    steepness = lbfgs.norms((slopes[rows, labels][:, None] - slopes).flatten(0, 1)).view_as(lead)
+    steepness = sizes.norms((slopes[rows, labels][:, None] - slopes).flatten(0, 1)).view_as(lead)
     distances = lead / steepness
     distances[rows, labels] = torch.inf
     return torch.where(steepness > 0, distances, torch.inf)
@@ -47,13 +47,13 @@ def secant_distances(network, inputs: Tensor, labels: Tensor, num_classes: int) 
         classes = (labels + shift) % num_classes
         margin = _margin(logits, labels, classes)
         (slope,) = torch.autograd.grad(margin.sum(), points, retain_graph=True)
-        first, steepness = margin.detach(), lbfgs.norms(slope.flatten(1))
+        first, steepness = margin.detach(), sizes.norms(slope.flatten(1))
         direction = slope.flatten(1) / steepness[:, None]
         length = -first / steepness
         with torch.no_grad():
             there = _margin(network(_moved(x, length, direction).view_as(inputs)), labels, classes)
         length = length * (first / (first - there)).clamp(1 / FURTHER, FURTHER)
-        distances.scatter_(1, classes[:, None], lbfgs.norms(_moved(x, length, direction) - x)[:, None])
+        distances.scatter_(1, classes[:, None], sizes.norms(_moved(x, length, direction) - x)[:, None])
     return distances
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..solvers import lbfgs, rowwise
+from ..solvers import lbfgs, rowwise, sizes
 from . import arguments, asked, by_row, nearest
 
 Network = Callable[[Tensor], Tensor]
@@ -69,7 +69,7 @@ class AttackResult:
 def distortion(adversarial: Tensor, inputs: Tensor) -> Tensor:
     """Root mean square difference of each example, (N,); the paper's sqrt(sum((x' - x)^2) / n)."""
     difference = (adversarial - inputs).flatten(1)
-    return lbfgs.norms(difference) / difference.shape[1] ** 0.5
+    return sizes.norms(difference) / difference.shape[1] ** 0.5
 
 
 def penalized_loss(logits: Tensor, norm: Tensor, targets: Tensor, c: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ def rounding_units(images: Tensor, gradient: Tensor) -> Tensor:
     Independent roundings of pixels give it the length of pixels times gradient; sums of n terms have been seen to give
     30 times that on MNIST: twice the root of n as often is generous, and 32 times.
     """
-    return min(32.0, 2 * images.shape[1] ** 0.5) * lbfgs.norms(images * gradient)
+    return min(32.0, 2 * images.shape[1] ** 0.5) * sizes.norms(images * gradient)
 
 
 def random_targets(labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
@@ -566,7 +566,7 @@ def _shortest_subgradient(gradient: Tensor, c: Tensor, images: Tensor) -> Tensor
     direction leads down from r = 0, and else the steepest descent leaves it along g.
     """
     descent = _inward(images, -gradient)
-    length = lbfgs.norms(descent).clamp_min(torch.finfo(c.dtype).tiny)
+    length = sizes.norms(descent).clamp_min(torch.finfo(c.dtype).tiny)
     return gradient + (torch.minimum(c, length) / length)[:, None] * descent
 
 
@@ -582,7 +582,7 @@ def _price(network: Network, images: Tensor, targets: Tensor, shape: torch.Size)
     nan where the gradient is not finite.
     """
     gradient = loss_gradient(network, images.view(-1, *shape), targets).flatten(1)
-    price = lbfgs.norms(_inward(images, -gradient))
+    price = sizes.norms(_inward(images, -gradient))
     return torch.where(torch.isfinite(price), price, torch.nan)
 
 
@@ -592,8 +592,8 @@ def _first_trial(network, x, targets, shape, first_lead, ascent) -> _Trial:
     Where target and one rival tie, both have p = 1/2 and the price is half the lead's gradient; more rivals raise it,
     a curved network changes it. Beyond a factor of 2 the linear network is not trusted.
     """
-    direction, tie = _inward(x, ascent), lbfgs.norms(ascent) / 2
-    unit = lbfgs.power_of_two(direction.abs().amax(dim=1))  # divided by it, squares neither over- nor underflow
+    direction, tie = _inward(x, ascent), sizes.norms(ascent) / 2
+    unit = sizes.power_of_two(direction.abs().amax(dim=1))  # divided by it, squares neither over- nor underflow
     direction = torch.nan_to_num(direction / unit[:, None], nan=0, posinf=0, neginf=0)
     step = -first_lead / unit / direction.square().sum(dim=1)
     step = torch.nan_to_num(step, nan=0, posinf=0, neginf=0)  # without a direction there is nowhere to go

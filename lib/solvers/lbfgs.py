@@ -23,7 +23,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from . import arguments, rowwise
+from . import arguments, rowwise, sizes
 
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -245,7 +245,7 @@ def _start(objective, start, lower, upper, tolerance, first_step, decrease, conf
             "swap or correct them"
         )
     tolerance, first_step, decrease = (_rows(value, start) for value in (tolerance, first_step, decrease))
-    diameter = norms((upper - torch.zeros_like(start)) - lower)  # a longer step leads nowhere else
+    diameter = sizes.norms((upper - torch.zeros_like(start)) - lower)  # a longer step leads nowhere else
     memory = min(config.memory, config.max_iterations)
     problem = torch.arange(rows, device=start.device)
     x = torch.clamp(start.detach(), lower, upper)
@@ -291,24 +291,6 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum(dim=1)
 
 
-def norms(vectors: Tensor) -> Tensor:
-    """Euclidean norm of each row, (rows,), also where its square would over- or underflow."""
-    norm = vectors.norm(dim=1)
-    limits = torch.finfo(norm.dtype)
-    far = ~((norm > 1e3 * limits.tiny**0.5) & (norm < 1e-3 * limits.max**0.5))
-    if far.any() and vectors.shape[1]:
-        largest = vectors[far].abs().amax(dim=1)
-        unit = power_of_two(largest)
-        norm[far] = torch.where(largest < torch.inf, unit * (vectors[far] / unit[:, None]).norm(dim=1), largest)
-    return norm
-
-
-def power_of_two(values: Tensor) -> Tensor:
-    """The largest power of two that is no larger than each of `values` >= 0; the least normal one where all are."""
-    limit = torch.finfo(values.dtype).tiny
-    return torch.where(values > limit, values / (2 * torch.frexp(values).mantissa), limit)  # exact, as it is a number
-
-
 def inner_products(a: Tensor, b: Tensor) -> Tensor:
     """Of each row's vectors a (rows, i, n) with its b (rows, j, n): (rows, i, j), to the rounding of n terms.
 
@@ -345,7 +327,9 @@ def _measure(state: _Running) -> None:
 
 def _rescale(state: _Running, rows: Tensor, largest: Tensor, limit: float) -> None:
     """Count `rows` in another power of two, in which the `largest` entry of the gradient is about 1."""
-    size = torch.maximum(power_of_two(largest[rows]), power_of_two(state.f[rows].abs()) / limit**2)  # f stays finite
+    size = torch.maximum(
+        sizes.power_of_two(largest[rows]), sizes.power_of_two(state.f[rows].abs()) / limit**2
+    )  # f stays finite
     factor = 1 / size
     for values in (state.f, state.tolerance, state.decrease, state.scale):
         values[rows] *= factor

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from . import arguments
-from .lbfgs import norms as euclidean_norms
-from .lbfgs import power_of_two
+from .sizes import norms as euclidean_norms
+from .sizes import power_of_two
 
 ARMIJO = 1e-4
 TOLERANCE = 1e-9  # of the optimality conditions: how far r may be from where a constraint holds, relative to |r|

@@ -78,10 +78,11 @@ def solve(
     max_iterations: int,
 ) -> tuple[Tensor, ...]:
     """The fields of `lbfgs.MinimizeResult`, arguments as those of `lbfgs.minimize`; nothing of them is looked at."""
-    trials, running = start.detach().clamp(constants.lower, constants.upper).numpy(), np.arange(len(start))
+    lower, upper = torch.tensor(constants[:2], dtype=torch.float64).float().numpy()
+    constants = constants._replace(lower=lower, upper=upper)
+    trials, running = np.clip(start.detach().numpy(), lower, upper), np.arange(len(start))
     evaluated = _evaluate(objective, trials, running)
-    diameter = (constants.upper - constants.lower) * math.sqrt(start.shape[1])  # a longer step leads nowhere else
-    constants = constants._replace(lower=np.float32(constants.lower), upper=np.float32(constants.upper))
+    diameter = (float(upper) - float(lower)) * math.sqrt(start.shape[1])  # a longer step leads nowhere else
     state = _begin(trials, *evaluated, tolerance, first_step, decrease, diameter, memory)
     trials = trials[:0]
     for iteration in range(max_iterations + 1):
@@ -92,7 +93,7 @@ def solve(
             break
         running, trials = following[:num_left], points[:num_left]
         evaluated = _evaluate(objective, trials, running)
-    rows = _rows(*state)
+    rows = _rows.py_func(*state)
     value, norm = rows.f.astype(np.float32), rows.norm.astype(np.float32)
     return tuple(map(torch.from_numpy, (rows.x, value, norm, rows.status, rows.num_evaluations)))
 
@@ -111,14 +112,16 @@ def _begin(x, values, gradients, tolerance, first_step, decrease, longest_step: 
         numbers=np.zeros((7, num)),
         counts=np.zeros((5, num), np.int64),
     )
-    rows = _rows(*state)
+    rows = _rows.py_func(*state)
     rows.x[:], rows.g[:], rows.f[:], rows.alpha[:], rows.num_evaluations[:] = x, gradients, values, 1, 1
     rows.tolerance[:], rows.first_step[:], rows.decrease[:] = tolerance, first_step, decrease
     np.minimum(rows.first_step, longest_step, out=rows.first_step)
     return state
 
 
-inner = njit(nogil=True, fastmath={"reassoc", "contract"})
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract"}}
+
+inner = njit(**OPTIONS)
 
 
 def compiled(function: Callable) -> Callable:
@@ -127,7 +130,7 @@ def compiled(function: Callable) -> Callable:
     What it calls may be `inner`, which is kept as a part of it.
     """
     try:
-        return njit(function, nogil=True, fastmath={"reassoc", "contract"}, cache=True)
+        return njit(function, cache=True, **OPTIONS)
     except RuntimeError:  # numba's "no locator available": every process compiles it for itself
         return inner(function)
 

@@ -98,27 +98,6 @@ def test_a_gradient_may_shrink_and_grow_beyond_its_squares_on_the_way():
     assert result.minimizer.abs().max() < 1e-3
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("exponent", [-1.0, -0.6, 0.0, 0.6, 0.99])
-def test_norms_are_those_of_double_precision_whatever_their_size(dtype, exponent):
-    vectors = normal(3, 4, 9, dtype=dtype)
-    vectors[3] = 0
-    size = 2.0 ** round(exponent * {torch.float32: 120, torch.float64: 1000}[dtype])
-    torch.testing.assert_close(lbfgs.norms(vectors * size) / size, vectors.norm(dim=1))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_powers_of_two_are_exact_and_no_larger_than_what_they_are_of(dtype):
-    limits = torch.finfo(dtype)
-    values = torch.cat(
-        [normal(4, 500, dtype=dtype).exp(), torch.tensor([limits.max, limits.tiny, 1, 2, 0.5], dtype=dtype)]
-    )
-    found = lbfgs.power_of_two(values)
-    assert ((found <= values) & (values / 2 < found)).all()
-    assert (torch.frexp(found).mantissa == 0.5).all()
-    assert lbfgs.power_of_two(torch.zeros(1, dtype=dtype)).item() == limits.tiny
-
-
 # Flat and steep
 
 
@@ -272,9 +251,3 @@ def test_bounds_may_carry_a_graph_and_the_caller_may_switch_gradients_off():
         result = minimize(by_autograd, ZERO, torch.full((3,), -1.0, requires_grad=True), 1.0, 1e-5)
     torch.testing.assert_close(result.minimizer, torch.full((1, 3), 0.3))
     assert not result.minimizer.requires_grad
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_norms_of_what_is_infinite_or_empty(dtype):
-    assert lbfgs.norms(torch.tensor([[math.inf, 1], [1, 0]], dtype=dtype)).tolist() == [math.inf, 1]
-    assert lbfgs.norms(torch.zeros(2, 0, dtype=dtype)).tolist() == [0, 0]
