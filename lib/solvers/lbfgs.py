@@ -168,10 +168,12 @@ def solve(
     config: LBFGSConfig = LBFGSConfig(),
 ) -> MinimizeResult:
     """`minimize` for problems that are known to be in order: arguments and objective are not looked at."""
-    if _fits_rowwise(start, lower, upper):
-        constants = rowwise.Constants(lower, upper, config.armijo, config.patience, STRAIGHT, STRETCH, LONGEST)
+    lower, upper = _bounds(lower, upper, start)
+    if rowwise.fits(start):
+        constants = rowwise.Constants(config.armijo, config.patience, STRAIGHT, STRETCH, LONGEST)
         size = min(config.memory, config.max_iterations), config.max_iterations
-        return MinimizeResult(*rowwise.solve(objective, start, tolerance, first_step, decrease, constants, *size))
+        found = rowwise.solve(objective, start, lower, upper, tolerance, first_step, decrease, constants, *size)
+        return MinimizeResult(*found)
     return _solve_together(objective, start, lower, upper, tolerance, first_step, decrease, config)
 
 
@@ -229,21 +231,8 @@ def _solve_together(objective, start, lower, upper, tolerance, first_step, decre
     return result
 
 
-def _fits_rowwise(start: Tensor, lower: float | Tensor, upper: float | Tensor) -> bool:
-    """Whether `rowwise` is for this precision and device, and a box of two numbers that is not empty."""
-    if isinstance(lower, Tensor) or isinstance(upper, Tensor):
-        return False
-    return rowwise.fits(start) and lower <= upper and lower < math.inf and upper > -math.inf
-
-
 def _start(objective, start, lower, upper, tolerance, first_step, decrease, config) -> _Running:
     rows, n = start.shape
-    lower, upper = _bounds(lower, upper, start)
-    if not torch.as_tensor((lower <= upper) & (lower < torch.inf) & (upper > -torch.inf)).all():
-        raise ValueError(
-            "the box is empty: some lower bound exceeds its upper bound, is inf or nan, or an upper bound is -inf; "
-            "swap or correct them"
-        )
     tolerance, first_step, decrease = (_rows(value, start) for value in (tolerance, first_step, decrease))
     diameter = sizes.norms((upper - torch.zeros_like(start)) - lower)  # a longer step leads nowhere else
     memory = min(config.memory, config.max_iterations)
@@ -279,8 +268,13 @@ def _rows(value: float | Tensor, like: Tensor) -> Tensor:
 
 
 def _bounds(lower: float | Tensor, upper: float | Tensor, like: Tensor) -> tuple:
-    """Two numbers stay numbers, to clip to which is faster; else both (N, n)."""
+    """Two numbers stay numbers, to clip to which is faster; else both (N, n). ValueError if the box is empty."""
     lower, upper = (torch.as_tensor(bound).detach().to(like) for bound in (lower, upper))
+    if not ((lower <= upper) & (lower < torch.inf) & (upper > -torch.inf)).all():
+        raise ValueError(
+            "the box is empty: some lower bound exceeds its upper bound, is inf or nan, or an upper bound is -inf; "
+            "swap or correct them"
+        )
     if not (lower.ndim or upper.ndim):
         return float(lower), float(upper)
     return lower.expand_as(like).clone(), upper.expand_as(like).clone()

@@ -1,4 +1,4 @@
-"""The projected L-BFGS of `lbfgs`, problem by problem: float32 on the CPU, in a box of two numbers, compiled by numba.
+"""The projected L-BFGS of `lbfgs`, problem by problem: for float32 on the CPU, compiled by numba.
 
 The algorithm is `lbfgs`' to the letter, told for one problem instead of a batch. There every operation goes once over
 the vectors of all problems and costs a call; here all that an iteration does with a problem, between two evaluations of
@@ -56,10 +56,8 @@ class _State(NamedTuple):
 
 
 class Constants(NamedTuple):
-    """The box and `lbfgs.LBFGSConfig`, as a compiled function takes them."""
+    """`lbfgs.LBFGSConfig` and what else is the same for all, as a compiled function takes them."""
 
-    lower: float
-    upper: float
     armijo: float
     patience: int
     straight: float
@@ -70,6 +68,8 @@ class Constants(NamedTuple):
 def solve(
     objective: Callable,
     start: Tensor,
+    lower: float | Tensor,
+    upper: float | Tensor,
     tolerance: float | Tensor,
     first_step: float | Tensor,
     decrease: float | Tensor,
@@ -77,33 +77,45 @@ def solve(
     memory: int,
     max_iterations: int,
 ) -> tuple[Tensor, ...]:
-    """The fields of `lbfgs.MinimizeResult`, arguments as those of `lbfgs.minimize`; nothing of them is looked at."""
-    lower, upper = torch.tensor(constants[:2], dtype=torch.float64).float().numpy()
-    constants = constants._replace(lower=lower, upper=upper)
-    trials, running = np.clip(start.detach().numpy(), lower, upper), np.arange(len(start))
+    """The fields of `lbfgs.MinimizeResult`, arguments as those of `lbfgs.minimize`; nothing of them is looked at.
+
+    lower, upper : two numbers, or two Tensors (N, n).
+    """
+    num, n = start.shape
+    low, high = (_single(bound).expand(num if isinstance(bound, Tensor) else 1, n) for bound in (lower, upper))
+    trials, running = torch.clamp(start.detach(), low, high), torch.arange(num)
+    low, high = low.contiguous().numpy(), high.contiguous().numpy()
     evaluated = _evaluate(objective, trials, running)
-    diameter = (float(upper) - float(lower)) * math.sqrt(start.shape[1])  # a longer step leads nowhere else
-    state = _begin(trials, *evaluated, tolerance, first_step, decrease, diameter, memory)
+    state = _begin(trials.numpy(), *evaluated, *(_single(v).numpy() for v in (tolerance, first_step, decrease)), memory)
+    longest = np.sqrt(np.square(high.astype(np.float64) - low).sum(axis=1))  # a longer step leads nowhere else
+    rows = _rows.py_func(*state)
+    np.minimum(rows.first_step, longest, out=rows.first_step)
     trials = trials[:0]
     for iteration in range(max_iterations + 1):
-        following, points = np.empty_like(running), np.empty((len(running), start.shape[1]), np.float32)
+        following, points = torch.empty_like(running), torch.empty(len(running), n)
+        arrays = running.numpy(), trials.numpy(), *evaluated
         is_last = iteration == max_iterations
-        num_left = _advance(tuple(state), tuple(constants), running, trials, *evaluated, is_last, following, points)
+        num_left = _advance(
+            tuple(state), low, high, tuple(constants), *arrays, is_last, following.numpy(), points.numpy()
+        )
         if num_left == 0:
             break
         running, trials = following[:num_left], points[:num_left]
         evaluated = _evaluate(objective, trials, running)
-    rows = _rows.py_func(*state)
     value, norm = rows.f.astype(np.float32), rows.norm.astype(np.float32)
     return tuple(map(torch.from_numpy, (rows.x, value, norm, rows.status, rows.num_evaluations)))
 
 
-def _evaluate(objective: Callable, x: np.ndarray, problem: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    value, gradient = objective(torch.from_numpy(x), torch.from_numpy(problem))
+def _single(value: float | Tensor) -> Tensor:
+    return torch.as_tensor(value, dtype=torch.float32, device="cpu").detach()
+
+
+def _evaluate(objective: Callable, x: Tensor, problem: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    value, gradient = objective(x, problem)
     return value.detach().double().numpy(), gradient.detach().contiguous().numpy()
 
 
-def _begin(x, values, gradients, tolerance, first_step, decrease, longest_step: float, memory: int) -> _State:
+def _begin(x, values, gradients, tolerance, first_step, decrease, memory: int) -> _State:
     """The problems before their first iteration, at x, where they have been evaluated."""
     num, n = x.shape
     state = _State(
@@ -115,7 +127,6 @@ def _begin(x, values, gradients, tolerance, first_step, decrease, longest_step: 
     rows = _rows.py_func(*state)
     rows.x[:], rows.g[:], rows.f[:], rows.alpha[:], rows.num_evaluations[:] = x, gradients, values, 1, 1
     rows.tolerance[:], rows.first_step[:], rows.decrease[:] = tolerance, first_step, decrease
-    np.minimum(rows.first_step, longest_step, out=rows.first_step)
     return state
 
 
@@ -144,22 +155,24 @@ def _rows(vectors, pairs, numbers, counts):
 
 
 @compiled
-def _advance(state, constants, running, trials, values, gradients, is_last, next_running, next_trials):
+def _advance(state, lower, upper, constants, running, trials, values, gradients, is_last, next_running, next_trials):
     """Judge the trial points of the problems `running`, and propose the next ones. How many problems go on.
 
-    The first time there is nothing to judge: trials is empty. is_last : every problem ends here.
+    lower, upper : (1, n) for all, or (N, n). The first time there is nothing to judge: trials is empty. is_last : every
+    problem ends here.
     """
     rows, constants = _rows(*state), Constants(*constants)
     num_left = 0
     for i in range(len(running)):
         row = running[i]
+        low, high = lower[row % len(lower)], upper[row % len(upper)]
         if len(trials):
             _judge(rows, constants, row, trials[i], values[i], gradients[i])
-        rows.norm[row] = _projected_gradient_norm(rows.x[row], rows.g[row], constants)
+        rows.norm[row] = _projected_gradient_norm(rows.x[row], rows.g[row], low, high)
         rows.status[row] = _status(rows, constants, row)
         if rows.status[row] == OUT_OF_ITERATIONS and not is_last:
             next_running[num_left] = row
-            _propose(rows, constants, row, next_trials[num_left])
+            _propose(rows, constants, row, low, high, next_trials[num_left])
             num_left += 1
     return num_left
 
@@ -174,37 +187,37 @@ def _status(rows, constants, row):
 
 
 @inner
-def _projected_gradient_norm(x, g, constants):
+def _projected_gradient_norm(x, g, low, high):
     total = 0.0
     for k in range(len(x)):
-        blocked = (g[k] > 0 and x[k] <= constants.lower) or (g[k] < 0 and x[k] >= constants.upper)
+        blocked = (g[k] > 0 and x[k] <= low[k]) or (g[k] < 0 and x[k] >= high[k])
         total += 0.0 if blocked else np.float64(g[k]) * np.float64(g[k])
     return math.sqrt(total)
 
 
 @inner
-def _propose(rows, constants, row, trial):
+def _propose(rows, constants, row, low, high, trial):
     """The next trial point: along a new direction if the last point was accepted, else less far along the old one."""
     x, g, d = rows.x[row], rows.g[row], rows.d[row]
     if rows.num_idle[row] == constants.patience and rows.rejected[row]:  # the direction led nowhere: begin afresh
         rows.num_pairs[row], rows.gamma[row], rows.alpha[row], rows.rejected[row] = 0, 0.0, 1.0, False
     if not rows.rejected[row]:
         reach = rows.gamma[row] if rows.gamma[row] > 0 else rows.first_step[row] / rows.norm[row]
-        _direction(x, g, rows.s[row], rows.y[row], rows.num_pairs[row], reach, constants, d)
+        _direction(x, g, rows.s[row], rows.y[row], rows.num_pairs[row], reach, low, high, d)
     alpha = np.float32(rows.alpha[row])
     for k in range(len(x)):
-        trial[k] = _clip(x[k] + alpha * d[k], constants)
+        trial[k] = _clip(x[k] + alpha * d[k], low[k], high[k])
 
 
 @inner
-def _clip(value, constants):
-    if value < constants.lower:
-        return constants.lower
-    return constants.upper if value > constants.upper else value
+def _clip(value, low, high):
+    if value < low:
+        return low
+    return high if value > high else value
 
 
 @inner
-def _direction(x, g, s, y, num_pairs, reach, constants, d):
+def _direction(x, g, s, y, num_pairs, reach, low, high, d):
     """-H g in the free coordinates, -reach g in those that this would take to a bound; Nocedal & Wright, Algorithm 7.4.
 
     Into d, (n,). The free part of every inner product alone counts: `free` is 1 there and 0 elsewhere.
@@ -214,7 +227,7 @@ def _direction(x, g, s, y, num_pairs, reach, constants, d):
     free, q = np.empty_like(x), np.empty_like(x)
     for k in range(n):
         ahead = x[k] - length * g[k]
-        free[k] = np.float32(ahead == _clip(ahead, constants))
+        free[k] = np.float32(ahead == _clip(ahead, low[k], high[k]))
         q[k] = free[k] * g[k]
     num = min(num_pairs, memory)
     rho, alpha = np.zeros(num), np.zeros(num)

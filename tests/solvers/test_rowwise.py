@@ -126,16 +126,16 @@ def test_the_direction_satisfies_the_secant_equation_in_the_free_coordinates():
     n, memory = 9, 3
     s = source.normal(size=(memory, n)).astype(np.float32)
     y = s + 0.1 * source.normal(size=(memory, n)).astype(np.float32)
-    constants = rowwise.Constants(np.float32(-50), np.float32(50), 1e-4, 3, 0.1, 10.0, 1e30)
+    low, high = np.full((2, n), np.float32(50)) * np.array([[-1], [1]], np.float32)
     x, d = np.zeros(n, np.float32), np.empty(n, np.float32)
     newest = 7  # pairs stored: the newest lies in slot (7 - 1) % 3
-    rowwise._direction(x, y[0], s, y, newest, 0.5, constants, d)
+    rowwise._direction(x, y[0], s, y, newest, 0.5, low, high, d)
     np.testing.assert_allclose(d, -s[0], atol=1e-5)
 
     x[:2], y[:, :2] = -50, 0.0
     gradient = y[0].copy()
     gradient[:2] = 4.0
-    rowwise._direction(x, gradient, s, y, newest, 0.5, constants, d)
+    rowwise._direction(x, gradient, s, y, newest, 0.5, low, high, d)
     np.testing.assert_allclose(d[:2], -2.0)
     np.testing.assert_allclose(d[2:], -s[0, 2:], atol=1e-5)
 
