@@ -4,7 +4,6 @@ Colab opens notebooks, and only from a repository; on `main` there are scripts. 
 puts these on the branch `notebooks`, where the buttons of the pages lead.
 """
 
-import ast
 import re
 import sys
 from pathlib import Path
@@ -13,7 +12,8 @@ import jupytext
 import nbformat
 import yaml
 
-from tools.build import find_chapters, sources
+from lib.store import code
+from tools.build import find_chapters
 
 # What Colab has, in versions of its own: to replace what its kernel has loaded would take a restart.
 THERE = {"IPython", "PIL", "matplotlib", "numpy", "pandas", "requests", "scipy", "sklearn", "torch"}
@@ -28,11 +28,7 @@ PREPARATION = """\
 
 def needed(chapter: Path) -> set[str]:
     """The packages that a chapter and what it imports of this project need, and Colab lacks."""
-    trees = [ast.parse(path.read_bytes()) for path in sources(chapter)]
-    nodes = [node for tree in trees for node in ast.walk(tree)]
-    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
-    modules = {name.split(".")[0] for name in names} - sys.stdlib_module_names - THERE - {"lib"}
+    modules = set(code.packages([chapter], Path())) - THERE
     return {PACKAGES.get(module, module) for module in modules}
 
 
