@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tools.browser import find_browser
 
@@ -85,14 +86,28 @@ def hostile_home(home: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def specimen(tmp_path_factory) -> Path:
-    """The small book of tests/specimen with the real book's configuration, built. For reading only."""
-    project = tmp_path_factory.mktemp("book") / "specimen"
+def common(tmp_path_factory, worker_id) -> Path:
+    """A folder that all of pytest's workers share."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
+def specimen(common, tmp_path_factory) -> Path:
+    """The small book of tests/specimen with the real book's configuration, built once. For reading only."""
+    with FileLock(common / "book.lock"):
+        if not (common / "book").exists():
+            build_specimen(tmp_path_factory.mktemp("unfinished")).rename(common / "book")
+    return common / "book/specimen"
+
+
+def build_specimen(folder: Path) -> Path:
+    project = folder / "specimen"
     shutil.copytree(REPOSITORY / "tests/specimen", project)
     copy_sources(project, *BOOK_SOURCES)
-    result = run_build(project, env=surroundings(HOME=str(hostile_home(project.with_name("home")))))
+    result = run_build(project, env=surroundings(HOME=str(hostile_home(folder / "home"))))
     assert result.returncode == 0, result.stdout + result.stderr
-    return project
+    return folder
 
 
 @pytest.fixture

@@ -82,9 +82,9 @@ def missing_files() -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Path:
-    """One for all, as in a build: chapters share networks."""
-    return tmp_path_factory.mktemp("store")
+def store(common) -> Path:
+    """One for all, as in a build: chapters share networks, whichever process executes them."""
+    return common / "store"
 
 
 @pytest.fixture
