@@ -189,15 +189,14 @@ print(float(x.sum()), float(x[:640_000].view(800, 800).mm(x[-640_000:].view(800,
 """
 
 
-def test_what_is_computed_has_the_same_bits_with_any_number_of_chapters_and_threads_at_once(project):
-    with open(project / "chapters/first.py", "a", encoding="utf-8") as chapter:
-        chapter.write(SUMS)
+def test_what_is_computed_has_the_same_bits_with_any_number_of_chapters_and_threads_at_once(inside, monkeypatch):
+    append(inside / "chapters/first.py", SUMS)
     said = []
-    for jobs, threads in (("1", "2"), ("2", "1")):
-        shutil.rmtree(project / "_build/stage")
-        result = run_build(project, "--jobs", jobs, env=surroundings(OMP_NUM_THREADS=threads))
-        assert result.returncode == 0, result.stdout + result.stderr
-        outputs = [output for cell in staged(project, "first")["cells"] for output in cell.get("outputs", [])]
+    for jobs, threads in ((1, "2"), (2, "1")):
+        shutil.rmtree(build.STAGE)
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        build.execute(build.find_chapters(), build.look_around(ASKED), jobs)
+        outputs = [output for cell in staged(inside, "first")["cells"] for output in cell.get("outputs", [])]
         said.append(outputs[-1]["text"])
     assert len(said) == 2
     assert said[0] == said[1]
