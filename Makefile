@@ -65,7 +65,7 @@ pdf: setup  ## Print the built book as _build/book.pdf (needs Chromium)
 	@$(BIN)/python -m tools.pdf
 
 test: setup  ## Run every test
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 processors: setup  ## Run the numerical tests as other processors would round
 	@$(BIN)/python -m tools.processors
