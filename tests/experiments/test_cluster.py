@@ -18,6 +18,7 @@ import torch
 from distributed import Client
 from threadpoolctl import threadpool_limits
 
+from lib.attacks.penalized import AttackConfig
 from lib.experiments import cluster, plan
 from lib.experiments.cluster import ClusterError
 from lib.experiments.plan import Step
@@ -38,7 +39,8 @@ PATIENCE = 60.0  # seconds that a machine with other things to do may take
 
 def attack(run, name: str) -> None:
     """Hardly trained, on few images, and a real network and a real attack all the same."""
-    profile = replace(run.profile, training=TrainingConfig(max_iterations=5), num_attacked=20)
+    brief = {"training": TrainingConfig(max_iterations=5), "attack": AttackConfig(max_searches=4)}
+    profile = replace(run.profile, num_attacked=20, **brief)
     small = replace(run, profile=profile, train=run.train.take(200))
     small.adversarial_piece(small.trained(name), small.attacked, 0)
 

@@ -408,6 +408,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from dataclasses import replace
+from lib.attacks.penalized import AttackConfig
 from lib.data import sources
 from lib.experiments import digits
 from lib.experiments.profiles import PROFILES
@@ -420,7 +421,8 @@ import torch
 torch.set_num_threads(1)
 digits.PIECE = 10
 split = sources.embedded()
-profile = replace(PROFILES["quick"], training=TrainingConfig(max_iterations=8))
+brief = AttackConfig(max_searches=4)  # and long enough to be killed in
+profile = replace(PROFILES["quick"], training=TrainingConfig(max_iterations=8), attack=brief)
 run = Experiment(
     "killed", profile, split, split.train.take(100), split.test.take(40), torch.device("cpu"), Seeds.derive(0),
     Store(Path(sys.argv[1])),

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lib.attacks.penalized import AttackConfig
 from lib.experiments import cars, digits, photographs, plan, pools, profiles, seeds, unsaid
 from lib.experiments.settings import Settings
 from lib.networks import imagenet, mnist
@@ -18,6 +19,7 @@ from tests.pictures_made import WNIDS, tiny_imagenet
 torch.set_num_threads(1)
 QUICK = Settings("quick", "digits", "cpu", 0)
 TINY = QuocNetConfig(side=16, field=3, num_maps=2, pool=2, contrast=3)
+BRIEF = AttackConfig(max_searches=3)
 
 
 @pytest.fixture
@@ -40,6 +42,9 @@ def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
     profile = replace(
         run.profile,
         num_attacked=12,
+        num_known=1,
+        num_relaxations=10,
+        attack=BRIEF,
         training=TrainingConfig(max_iterations=3),
         autoencoder=AutoencoderConfig(max_iterations=4, num_images=50),
         conv=MinibatchConfig(num_epochs=1),
