@@ -101,7 +101,7 @@ def trainings(**errors: float) -> dict:
 
 @pytest.fixture
 def few_draws(monkeypatch) -> None:
-    """Where only the word matters."""
+    """Where luck does not matter."""
     monkeypatch.setattr(claims, "NUM_DRAWS", 10)
 
 
@@ -394,14 +394,15 @@ def test_beside_cars_that_vanish_stands_how_little_of_them_the_classifier_knew()
     assert evidence.endswith("69.0 %, and its cars vanish by 0.02")
 
 
-def test_cells_of_noise_lend_no_rank_correlation_to_table_4():
+def test_cells_of_noise_lend_no_rank_correlation_to_table_4(few_draws):
     cells = as_printed("table4")
     without = {cell: e for cell, e in cells.items() if "noise" not in cell[0]}
-    assert claims.cross_training_rank({"table4": cells}) == claims.cross_training_rank({"table4": without})
-    assert "over 12 cells" in claims.cross_training_rank({"table4": cells}).evidence
+    found = claims.cross_training_rank({"table4": cells})
+    assert found == claims.cross_training_rank({"table4": without})
+    assert "over 12 cells" in found.evidence
 
 
-def test_three_constants_do_not_have_the_pattern_of_table_4():
+def test_three_constants_do_not_have_the_pattern_of_table_4(few_draws):
     """One for noise, one for the plain rows, one for the amplified: with the rows of noise these had 0.93."""
     levels = {"noise": 2.5, "distorted": 10.0, "amplified": 60.0}
     cells = {cell: about(next(v for k, v in levels.items() if k in cell[0])) for cell in ledger.printed("table4")}
@@ -474,7 +475,7 @@ def test_before_anything_is_recorded_a_page_speaks_of_its_build(few_draws, tmp_p
 
 
 @pytest.mark.parametrize("identity", ["cross-model-rank", "cross-training-rank"])
-def test_the_correlation_of_a_claim_is_that_of_the_cells_it_was_judged_by(identity):
+def test_the_correlation_of_a_claim_is_that_of_the_cells_it_was_judged_by(identity, few_draws):
     found = claims.CLAIMS[identity].function(ledger.everything_recorded())
     printed = ledger.printed(claims.CLAIMS[identity].tables[0])
     expected = transfer.correlation(found.told, {cell: printed[cell] for cell in found.cells})
@@ -535,14 +536,19 @@ def test_luck_asks_for_as_many_parts_as_there_are():
 # --- What is recorded -----------------------------------------------------------------------------
 
 
-def test_the_recorded_verdicts_follow_from_the_recorded_tables_word_for_word():
+@pytest.fixture(scope="module")
+def judged() -> pd.DataFrame:
+    """What the recorded tables say."""
+    return claims.judged(ledger.everything_recorded())
+
+
+def test_the_recorded_verdicts_follow_from_the_recorded_tables_word_for_word(judged):
     kept = pd.read_csv(REPOSITORY / "results" / "claims.csv", dtype=str, keep_default_na=False)
-    pd.testing.assert_frame_equal(claims.judged(ledger.everything_recorded()), kept, check_dtype=False)
+    pd.testing.assert_frame_equal(judged, kept, check_dtype=False)
 
 
-def test_verdicts_are_words_that_are_explained():
-    kept = claims.judged(ledger.everything_recorded())
-    assert set(kept["verdict"]) <= set(claims.WORDS)
+def test_verdicts_are_words_that_are_explained(judged):
+    assert set(judged["verdict"]) <= set(claims.WORDS)
     assert all(f"    {word}  " in claims.__doc__ for word in claims.WORDS)
 
 
