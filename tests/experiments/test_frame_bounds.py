@@ -68,6 +68,11 @@ def test_the_bounds_of_the_digits_layers_are_those_of_their_matrices(run):
     assert upper.low - 1e-6 <= norm <= upper.high
 
 
+def test_a_convolution_too_large_for_its_matrix_is_refused(run):
+    with pytest.raises(ValueError, match="is too large to be written down"):
+        frame_bounds.digits_bounds({"large": nn.Conv2d(1000, 1, 1)}, run)
+
+
 def test_linear_networks_share_a_panel_and_the_others_have_their_own():
     layers = frame_bounds.of_digits({name: network(name) for name in ("softmax 1e-4", "softmax 1", "100-100-10")})
     panels = frame_bounds.digits_spectra(layers)
@@ -158,6 +163,24 @@ def test_per_pixel_is_normalisation_and_convolution_as_one_map(bgr):
     torch.testing.assert_close(frame_bounds.per_pixel(normalize, layer)(images.flatten(1)), expected)
 
 
+def test_with_a_standard_deviation_of_a_half_a_first_layer_is_twice_as_steep_per_pixel(run):
+    layers = {"conv1, AlexNet": Convolution(torch.randn(2, 3, 3, 3, generator=generator(0)), size=(6, 6))}
+    found = {"AlexNet": SimpleNamespace(normalize=Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))}
+    cells = frame_bounds.table5(layers, found, run)
+    upper, per_pixel = (cells["conv1, AlexNet", column].value for column in ("upper", frame_bounds.PER_PIXEL))
+    assert per_pixel == pytest.approx(2 * upper, rel=1e-4)
+
+
+def test_spectra_have_a_panel_for_each_network_or_part(layer, run):
+    values = spectral.torus_spectrum(layer, spectral.torus_side(layer))
+    panels = frame_bounds.spectra({"conv1, A": layer, "conv2, A": layer, "conv1, B": layer}, run)
+    assert {network: list(lines) for network, lines in panels.items()} == {"A": ["conv1", "conv2"], "B": ["conv1"]}
+    parts = frame_bounds.squeezenet_spectra({("fire2", "squeeze"): layer, ("fire3", "squeeze"): layer}, run)
+    assert {part: list(lines) for part, lines in parts.items()} == {"squeeze": ["fire2", "fire3"]}
+    for found in (panels["A"]["conv2"], panels["B"]["conv1"], parts["squeeze"]["fire3"]):
+        torch.testing.assert_close(found.flatten().sort().values, values.flatten().sort().values)
+
+
 def test_squeezenets_convolutions_have_their_published_names():
     layers = frame_bounds.squeezenet_layers({"SqueezeNet 1.1": SqueezeNet()}, torch.device("cpu"))
     assert {module for module, _ in layers} == set(frame_bounds.MODULES)
@@ -183,6 +206,24 @@ def test_a_random_direction_grows_by_the_root_mean_square_of_the_singular_values
     drawn = torch.randn(1, 4000, math.prod(layer.input_shape), generator=generator(2), dtype=torch.float64)
     expected = layer.matrix().square().sum().div(math.prod(layer.input_shape)).sqrt()
     assert frame_bounds.mean_growth(layer, drawn).value == pytest.approx(float(expected), rel=0.01)
+
+
+def test_a_first_layer_that_triples_does_so_with_what_was_found_and_with_what_was_drawn(run, monkeypatch):
+    tripling = Convolution(torch.full((1, 1, 1, 1), 3.0), size=(2, 2))
+    goals = dict.fromkeys(("to one class", "to any"))
+    subject = SimpleNamespace(inputs=torch.zeros(5, 4), network=(None, None), goals=lambda generator: goals)
+    attacked = SimpleNamespace(result=SimpleNamespace(adversarial=torch.rand(5, 4, generator=generator(1))))
+    monkeypatch.setattr(photographs, "networks", lambda found: ["A"])
+    monkeypatch.setattr(photographs, "subjects", lambda *arguments: ({"A": subject}, {}))
+    monkeypatch.setattr(photographs, "attack", lambda *arguments: attacked)
+    monkeypatch.setattr(frame_bounds, "first_convolution", lambda network: tripling)
+    run.profile.photographs = SimpleNamespace(attack=None)
+    cells = frame_bounds.first_layer({}, run)
+    columns = ("growth, adversarial", "growth, random direction", "largest possible")
+    assert {cell: estimate.value for cell, estimate in cells.items()} == {
+        ("A", column): pytest.approx(3) for column in columns
+    }
+    assert [cells["A", column].n for column in columns] == [5, 5, 1]
 
 
 def test_the_first_convolution_is_found_behind_a_linear_layer_of_ours():

@@ -62,6 +62,22 @@ def test_another_scheduler_is_refused_with_what_it_may_be(word, capsys):
     assert f"must be local:N, tcp://host:port or empty, not '{word}'" in capsys.readouterr().err
 
 
+def jobs(*words: str) -> int:
+    parser = settings.Parser()
+    settings.add_jobs(parser, 4, "chapters at once")
+    return parser.parse_args(words).jobs
+
+
+def test_jobs_are_as_many_as_are_asked_for():
+    assert [jobs(), jobs("--jobs=1"), jobs("--jobs", "12")] == [4, 1, 12]
+
+
+@pytest.mark.parametrize("word", ["0", "-1", "1.5", "two", "²", ""])
+def test_no_jobs_or_another_number_are_refused_in_a_line_that_says_where_variables_are_listed(word):
+    with pytest.raises(SystemExit, match=r"^argument --jobs: must be .*; `make` lists all variables$"):
+        jobs(f"--jobs={word}")
+
+
 def test_the_choices_are_what_there_is():
     assert set(CHOICES["profile"]) == set(profiles.PROFILES)
     with pytest.raises(ValueError, match="auto, cpu or cuda"):
