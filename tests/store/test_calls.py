@@ -322,20 +322,25 @@ def dotted(path: Path) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_changed_constant_in_any_function_of_a_recipe_changes_its_key(kind, monkeypatch):
-    """One constant at a time, every one of every module that has a part in it."""
+def test_a_changed_constant_in_any_module_of_a_recipe_changes_its_key(kind, monkeypatch):
+    """One in each module that has a part in it: every other one gives its module another version, too, as below."""
     function, *arguments = KINDS[kind]
     monkeypatch.setattr(code, "packages", lambda paths: [])  # they are read from the files anew for every key
     real, before = code._tree, calls.key(function, arguments)
     assert sum(len(constants(path)) for path in taking_part(kind)) > 50
-    for path in taking_part(kind):
-        for place in range(len(constants(path))):
-            monkeypatch.setattr(
-                code, "_tree", lambda p, t, path=path, place=place: mutated(p, place) if p == path else real(p, t)
-            )
-            assert calls.key(function, arguments) != before, f"{path}: constant {place} is in no key"
+    for path in filter(constants, taking_part(kind)):
+        monkeypatch.setattr(code, "_tree", lambda p, t, path=path: mutated(p, 0) if p == path else real(p, t))
+        assert calls.key(function, arguments) != before, f"{path} is in no key"
     monkeypatch.setattr(code, "_tree", real)
     assert calls.key(function, arguments) == before
+
+
+def test_a_changed_constant_in_any_function_of_a_recipe_is_another_version_of_its_module():
+    """One constant at a time, every one of every module that has a part in any."""
+    for path in set().union(*map(taking_part, KINDS)):
+        before = code._tree(path, path.stat().st_mtime_ns)
+        same = [place for place in range(len(constants(path))) if mutated(path, place) == before]
+        assert same == [], f"{path}: constants {same} are in no version"
 
 
 @cache
