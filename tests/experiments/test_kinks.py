@@ -32,7 +32,7 @@ def test_it_learns_the_digits_and_comes_out_of_the_store_as_it_was(run, network)
 
 
 def test_no_attack_comes_nearer_than_the_nearest(run, network):
-    found = kinks.compare(network, run.attacked, run.targets(run.attacked), 2, 2000, run.store)
+    found = kinks.compare(network, run.attacked, run.targets(run.attacked), 2, 200, run.store)
     assert len(found.nearest) == 2
     assert (found.nearest <= (1 + 1e-6) * found.tight).all()
     assert (found.tight <= found.attack).all()

@@ -13,13 +13,14 @@ from lib.networks.adversarial_training import PoolsConfig
 from lib.networks.autoencoder import AutoencoderConfig
 from lib.networks.quocnet import QuocNetConfig
 from lib.networks.training import DecayRule, MinibatchConfig, TrainingConfig
+from lib.solvers.lbfgs import LBFGSConfig
 from lib.store.calls import Store
 from tests.pictures_made import WNIDS, tiny_imagenet
 
 torch.set_num_threads(1)
 QUICK = Settings("quick", "digits", "cpu", 0)
 TINY = QuocNetConfig(side=16, field=3, num_maps=2, pool=2, contrast=3)
-BRIEF = AttackConfig(max_searches=3)
+BRIEF = AttackConfig(max_searches=2, solver=LBFGSConfig(max_iterations=3))
 
 
 @pytest.fixture
@@ -49,6 +50,7 @@ def test_chapters_find_everything_made(found, monkeypatch, tmp_path):
         autoencoder=AutoencoderConfig(max_iterations=4, num_images=50),
         conv=MinibatchConfig(num_epochs=1),
         cars=replace(run.profile.cars, pictures=TINY, num_train=2, num_test=1, num_unlabelled=4, num_few=2),
+        photographs=replace(run.profile.photographs, attack=BRIEF),
         pools=replace(run.profile.pools, budget=2, pools=PoolsConfig(size=0.1)),
     )
     run = replace(run, profile=profile, train=run.train.take(100), test=run.test.take(20), store=Store(tmp_path))
