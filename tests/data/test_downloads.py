@@ -139,6 +139,15 @@ def test_what_is_there_is_gathered_and_what_is_not_says_why(places, served):
         )
 
 
+def test_a_banner_names_what_there_is_and_of_the_rest_why_not():
+    whole = downloads.banner({"SqueezeNet": object(), "pictures": object()}, {})
+    assert "This build has SqueezeNet, pictures.\n" in whole
+    assert "missing" not in whole
+    lacking = downloads.banner({}, {"SqueezeNet": "put it there", "pictures": "put them there"})
+    assert "This build has none of the files." in lacking
+    assert "- **SqueezeNet** is missing: put it there.\n- **pictures** is missing: put them there.\n" in lacking
+
+
 def test_verify_accepts_what_it_should(places, served):
     downloads.verify(put(places[0] / "x"), served.checksum, served.url)
     downloads.verify(put(places[0] / "x", b"other"), "", served.url)
