@@ -20,11 +20,15 @@ import papermill
 from nbformat import NotebookNode
 from papermill.exceptions import strip_color
 
+import tools
 from tools import sealed
 
 TRACEBACK_LINES = 15
 SOURCE_LINES = 6
 START_ATTEMPTS, START_SECONDS = 3, 600  # a kernel on a busy machine takes its time
+# Of the kernel, which glues by way of nbformat; what goes wrong in a cell the notebook tells, and its end is no error.
+WITHOUT_GRAMMAR = f"import sys; sys.modules[{tools.GRAMMAR!r}] = None"
+KERNEL_ARGUMENTS = [f"--IPKernelApp.exec_lines={WITHOUT_GRAMMAR}", "--IPKernelApp.log_level=CRITICAL"]
 
 
 def run(chapter: Path, partial: Path, parameters: dict) -> NotebookNode:
@@ -32,6 +36,7 @@ def run(chapter: Path, partial: Path, parameters: dict) -> NotebookNode:
     partial.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(jupytext.read(chapter), partial)
     options = {"kernel_name": "python3", "language": "python", "progress_bar": False, "start_timeout": START_SECONDS}
+    options["extra_arguments"] = KERNEL_ARGUMENTS
     for attempts_left in reversed(range(START_ATTEMPTS)):
         try:
             return papermill.execute_notebook(str(partial), str(partial), parameters, **options)

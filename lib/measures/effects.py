@@ -9,6 +9,7 @@ from lib.measures import intervals
 from lib.measures.intervals import Estimate
 
 PERMUTATIONS_AT_ONCE = 500
+TWO_SIDED = float(scipy.stats.norm.ppf(0.975))  # standard deviations on either side of a 95 % interval
 UNMEASURED = Estimate(np.nan, np.nan, np.nan, 0)  # of what was not measured
 
 
@@ -116,7 +117,7 @@ def correlated(rank_correlation: float, n: int) -> Estimate:
 
     Reference: Fisher's transformation with the variance 1.06 / (n - 3) of Fieller, Hartley & Pearson 1957.
     """
-    half = scipy.stats.norm.ppf(0.975) * np.sqrt(1.06 / (n - 3))
+    half = TWO_SIDED * np.sqrt(1.06 / (n - 3))
     with np.errstate(divide="ignore"):  # a correlation of 1 has no width
         low, high = np.tanh(np.arctanh(rank_correlation) + np.array([-half, half]))
     return Estimate(rank_correlation, float(low), float(high), n)

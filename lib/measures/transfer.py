@@ -150,9 +150,15 @@ def rank_correlation(ours: Told, theirs: Told) -> float:
     cells = both_known(ours, theirs)
     if len(cells) < 2:
         return np.nan
-    ranks = [scipy.stats.rankdata([side[cell] for cell in cells]) for side in (ours, theirs)]
+    ranks = [_ranks([side[cell] for cell in cells]) for side in (ours, theirs)]
     with np.errstate(divide="ignore", invalid="ignore"):  # where all are alike
         return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _ranks(values: Sequence[float]) -> np.ndarray:
+    """From 1, those of equal values averaged; scipy.stats.rankdata takes ten times as long for so few."""
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[which]
 
 
 def correlation(ours: Told, theirs: Told) -> Estimate:

@@ -45,7 +45,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 
 from lib.measures import bases, effects, transfer, units
 from lib.measures.intervals import Estimate
@@ -95,7 +94,7 @@ class Verdict:
 
     parts : deviation of each part from what is claimed, in the limit's unit, with its interval.
     evidence : the sentence that the verdict rests on.
-    luck : how often the trivially known alone is judged as well; None where that is no question.
+    drawing : tells `luck` when it is asked for, which takes a while; None where that is no question.
     word : the verdict in a word, one of WORDS; a criterion leaves it to the rule, or says NOT_TESTABLE.
     cells : of the table that a chapter speaks of, too, what it was judged by: means over seeds where `told` has them.
     behind : what is behind these cells, as `told` says it.
@@ -103,10 +102,15 @@ class Verdict:
 
     parts: Parts
     evidence: str
-    luck: float | None = None
+    drawing: Callable[[], float] | None = field(default=None, compare=False)
     word: str = ""
     cells: Cells = field(default_factory=dict)
     behind: str = markdown.UNKNOWN
+
+    @functools.cached_property
+    def luck(self) -> float | None:
+        """How often the trivially known alone is judged as well; None where that is no question."""
+        return None if self.drawing is None else self.drawing()
 
     @property
     def told(self) -> Told:
@@ -234,8 +238,13 @@ def _count(identity: str, parts: Parts) -> str:
 # --- Luck -----------------------------------------------------------------------------------------
 
 
-def luck(identity: str, parts: Parts, draws: Iterable[Parts]) -> float:
-    """Share of draws that come out as well as `parts` do: in word, in parts within, and at least "partly"."""
+def luck(identity: str, parts: Parts, draws: Iterable[Parts]) -> Callable[[], float]:
+    """What `Verdict.luck` asks: the share of draws, made then, that come out as well as `parts`."""
+    return functools.partial(_share, identity, parts, draws)
+
+
+def _share(identity: str, parts: Parts, draws: Iterable[Parts]) -> float:
+    """Of draws, those that come out as well as `parts` do: in word, in parts within, and at least "partly"."""
     rank, within = _standing(identity, parts)
     found = [_standing(identity, drawn) for drawn in draws]
     passed = [other >= max(rank, 1) and also >= within for other, also in found]
@@ -279,7 +288,7 @@ def at_the_limit(parts: Parts, allowed: float, alike: Callable[[str], object]) -
     halves = {name: (part.high - part.low) / 2 for name, part in parts.items()}
     groups = list(dict.fromkeys(map(alike, parts)))
     for _ in range(NUM_DRAWS):
-        off = dict(zip(groups, rng.standard_normal(len(groups)) / scipy.stats.norm.ppf(0.975), strict=True))
+        off = dict(zip(groups, rng.standard_normal(len(groups)) / effects.TWO_SIDED, strict=True))
         values = {name: allowed + off[alike(name)] * half for name, half in halves.items()}
         yield {n: Estimate(v, v - halves[n], v + halves[n], parts[n].n) for n, v in values.items()}
 

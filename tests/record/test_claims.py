@@ -530,7 +530,7 @@ def test_luck_asks_for_as_many_parts_as_there_are():
     parts = {str(i): about(0.0) for i in range(11)} | {"last": about(9.0)}
     worse = parts | {"10": about(9.0)}
     assert claims.word("table1-errors", parts) == claims.word("table1-errors", worse) == PARTLY
-    assert claims.luck("table1-errors", parts, [parts, worse, worse, worse]) == 0.25
+    assert claims.luck("table1-errors", parts, [parts, worse, worse, worse])() == 0.25
 
 
 # --- What is recorded -----------------------------------------------------------------------------
