@@ -112,7 +112,16 @@ def _check(function: Callable, arguments: tuple) -> None:
 
 def _versions(packages: Iterable[str]) -> dict[str, str]:
     """Those that are installed packages, and their versions."""
-    return {name: importlib.metadata.version(_installed()[name][0]) for name in packages if name in _installed()}
+    return {name: found for name in packages if (found := _version(name))}
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """Of the distribution of that name or, which takes longer to find, of one that brings it; "" if there is none."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return importlib.metadata.version(_installed()[package][0]) if package in _installed() else ""
 
 
 @functools.cache
