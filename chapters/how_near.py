@@ -166,7 +166,7 @@ Markdown(exactly.show(caption=caption, name="tab-exact", rows=mnist.LINEAR))
 # far towards it as the network itself still says the target, and repeats: sequential quadratic programming on
 # {eq}`eq-problem` itself. An image that its own programme gives back is stationary: were the network linear there, nothing
 # would be nearer. Of other places on the boundary this says nothing. How far an image is from that is the **residual**.
-# Networks with rectifiers and pooling have kinks where no single tangent tells the way; there the gradients of the last images are averaged.
+# Networks with rectifiers and pooling have kinks where no single tangent tells the way; there the way down is a smoothed network's, whose gradients are averaged over images displaced at random, by less and less.
 
 # %%
 near, tolerance = {}, tight.TightConfig().tolerance
@@ -354,7 +354,7 @@ Markdown(run.verdicts())
 # ```python
 # network, means = attacks.networks["100-100-10"], []
 # for num in (1, 2, 4):
-#     config = tight.TightConfig(max_iterations=num, max_averages=0)
+#     config = tight.TightConfig(max_iterations=num, num_smoothed=0)
 #     found = tight.find_adversarial(network, few.inputs[:20], goals[:20], config)
 #     means.append(float(found.distortion.mean()))
 # assert means == sorted(means, reverse=True)

@@ -31,7 +31,7 @@ DTYPES = (torch.float32, torch.float64)
 SEEDS = st.integers(0, 2**31 - 1)
 # A search cut short keeps all its promises but `converged`, and costs a tenth.
 BRIEF = AttackConfig(max_searches=4, solver=lbfgs.LBFGSConfig(max_iterations=20, patience=3))
-BRIEF_TIGHT = TightConfig(start=replace(BRIEF, tolerance=1e-2, inner_tolerance=0.1), max_iterations=5, max_averages=3)
+BRIEF_TIGHT = TightConfig(start=replace(BRIEF, tolerance=1e-2, inner_tolerance=0.1), max_iterations=5, num_smoothed=3)
 TOLERANCE = AttackConfig().tolerance
 
 

@@ -8,8 +8,11 @@ point, and not on it. Here the problem is the one that D(x, l) states,
 solved by sequential quadratic programming: the logits z are made linear at the image reached so far, the programme that
 this leaves is solved exactly (`lib.solvers.quadratic`), and a search on the way to its solution accepts what is shorter
 and what the network itself confirms. An image that its own programme gives back is stationary (Karush, Kuhn and
-Tucker); for a linear network it is the optimum. Rectified networks have kinks, on which no single gradient tells the
-way: there the gradients are averaged over the images passed.
+Tucker); for a linear network it is the optimum.
+
+Rectifiers and pooling have kinks, on which no single gradient tells the way, and the boundary has a pit between any few
+of them. There the descent goes on with a smoothed network, its mean over displacements of the image: a short one where
+the displacements are long, and the network itself at the end, when they have shrunk to none.
 """
 
 from dataclasses import dataclass, field
@@ -22,6 +25,13 @@ from . import arguments, penalized
 from .penalized import AttackConfig, Network
 
 PROGRESS = 1e-6  # relative shortening that counts
+FALLING = 0.75  # times the smallest residual so far: what a linearisation leaves of it at most where there are no kinks
+MAX_STANDSTILLS = 2  # linearisations in a row that leave more, after which there are kinks
+
+# The smoothed descent begins forgetting all and going all the way, and each share falls geometrically.
+LAST_SHARE = 0.02  # of the newest gradient in the average
+LAST_STEP = 0.25  # of the way to the optimum
+SMOOTHED = 0.8  # of the steps, those with displacements; the others are the network's own
 
 
 @arguments.refusing_confidence
@@ -36,9 +46,10 @@ class TightConfig:
     num_rivals: int = 6  # classes next to the target whose margins are made linear; the others are only checked
     max_iterations: int = 20  # linearisations
     max_halvings: int = 3  # of the step to the linearised optimum
-    max_averages: int = 20  # linearisations with averaged gradients, for images that are not stationary by then
-    memory: float = 0.8  # weight of the former gradients in the average
-    patience: int = 8  # averages in a row that do not shorten |r|, after which an image is left as it is
+    kinked: float = 0.02  # KKT residual that a smooth network does not keep: an image that does is on kinks
+    num_smoothed: int = 200  # steps of the smoothed descent, one gradient each, for an image on kinks
+    displacement: float = 0.5  # length of the first of its displacements, over |r|
+    seed: int = 0  # of the displacements' directions
     margin_fraction: float = 1e-5  # lead that counts as success, over the lead to make up; at least rounding
     chunk_size: int = 256  # examples at once: bounds working memory, changes nothing beyond rounding
 
@@ -49,9 +60,10 @@ class TightConfig:
         arguments.check_whole("num_rivals", self.num_rivals, 1, "class")
         arguments.check_whole("max_iterations", self.max_iterations, 1, "linearisation")
         arguments.check_whole("max_halvings", self.max_halvings, 0, "halvings")
-        arguments.check_whole("max_averages", self.max_averages, 0, "linearisations")
-        arguments.check_number("memory", self.memory, below=1)
-        arguments.check_whole("patience", self.patience, 1, "average")
+        arguments.check_number("kinked", self.kinked, below=1)
+        arguments.check_whole("num_smoothed", self.num_smoothed, 0, "step")
+        arguments.check_number("displacement", self.displacement)
+        arguments.check_whole("seed", self.seed, 0, "as a seed")
         arguments.check_margin_fraction(self.margin_fraction)
         arguments.check_whole("chunk_size", self.chunk_size, 1, "example")
 
@@ -156,11 +168,14 @@ def _tighten_chunk(network, inputs, targets, adversarial, config: TightConfig) -
     success = problem.given | (problem.leads(everyone, start) > 0)
     residual = torch.zeros_like(problem.first_lead).masked_fill(~success, torch.inf)  # no r is shorter than none
     rows = (success & ~problem.given).nonzero()[:, 0]
-    residual[rows] = _descend(problem, rows)
-    kinked = rows[(residual[rows] > config.tolerance) & torch.isfinite(residual[rows])]
-    if len(kinked):
-        _descend_on_average(problem, kinked)
-        residual[kinked] = _step_to_optimum(problem, kinked)[2]
+    residual[rows], stuck = _descend(problem, rows, config.num_rivals)
+    stuck = rows[stuck & (residual[rows] > config.tolerance)]
+    if len(stuck) and problem.logits.shape[1] > config.num_rivals + 1:  # a class that was no rival may be in the way
+        residual[stuck], _ = _descend(problem, stuck, 2 * config.num_rivals)
+    kinked = rows[(residual[rows] > config.kinked) & torch.isfinite(residual[rows])]
+    if len(kinked) and config.num_smoothed:
+        _descend_smoothed(problem, kinked)
+        residual[kinked] = _step_to_optimum(problem, kinked, config.num_rivals)[2]
 
     found = penalized.verified(network, inputs, problem.shortest.images.view_as(inputs), targets)
     lost = (success & ~found[2]).nonzero()[:, 0]
@@ -179,31 +194,41 @@ def _tighten_chunk(network, inputs, targets, adversarial, config: TightConfig) -
     )
 
 
-def _descend(problem: _Problem, rows: Tensor) -> Tensor:
-    """Sequential quadratic programming from the shortest images so far. The residuals where it ends, (len(rows),).
+def _descend(problem: _Problem, rows: Tensor, num_rivals: int) -> tuple[Tensor, Tensor]:
+    """Sequential quadratic programming from the shortest images so far. The residuals where it ends, and whether that
+    is because no step shortens, both (len(rows),).
 
-    inf where the network's gradient is not finite: there the descent ends.
+    inf where the network's gradient is not finite: there the descent ends. It ends on kinks, too: without them each
+    linearisation leaves about half of the residual or less, with them it stays.
     """
-    residual = torch.full_like(problem.first_lead, torch.inf)
+    config, residual = problem.config, torch.full_like(problem.first_lead, torch.inf)
+    least, num_standstills = residual.clone(), torch.zeros_like(problem.targets)
+    stuck = torch.zeros_like(problem.given)
     going = rows
-    for _ in range(problem.config.max_iterations):
+    for _ in range(config.max_iterations):
         if len(going) == 0:  # no network need have an answer to no image
             break
-        step, gain, residual[going] = _step_to_optimum(problem, going)
-        far = (residual[going] > problem.config.tolerance) | (gain > problem.config.gain)
+        step, gain, residual[going] = _step_to_optimum(problem, going, num_rivals)
+        far = (residual[going] > config.tolerance) | (gain > config.gain)
         far &= torch.isfinite(residual[going])
+        stands = (residual[going] > FALLING * least[going]) & (residual[going] > config.kinked)
+        num_standstills[going] = torch.where(stands, num_standstills[going] + 1, 0)
+        least[going] = torch.minimum(least[going], residual[going])
+        far &= num_standstills[going] < MAX_STANDSTILLS
         going, step = going[far], step[far]
-        going = going[_shorten_along(problem, going, step)]
-    return residual[rows]
+        shortened = _shorten_along(problem, going, step)
+        stuck[going[~shortened]] = True
+        going = going[shortened]
+    return residual[rows], stuck[rows]
 
 
-def _step_to_optimum(problem: _Problem, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _step_to_optimum(problem: _Problem, rows: Tensor, num_rivals: int) -> tuple[Tensor, Tensor, Tensor]:
     """From the shortest images so far to the optimum where the network is linear: the step, and over |r| what it gains
     in length and how long it is. A step of nan, of infinite length, where the network's gradient is not finite."""
     images, norm = problem.shortest.images[rows], problem.shortest.norm[rows]
-    margins, slopes, _ = _linearize(problem, rows, images)
+    margins, slopes = _linearize(problem, rows, images, num_rivals)
     problem.require(rows, images, slopes[:, 0])
-    optimum = _linearized_optimum(problem, rows, images, margins, slopes)
+    optimum = _linearized_optimum(problem, rows, images, margins, slopes).perturbation
     step = optimum - (images - problem.x[rows])
     length = torch.nan_to_num(step.norm(dim=1), nan=torch.inf)
     return step, 1 - optimum.norm(dim=1) / norm, length / norm
@@ -220,56 +245,81 @@ def _shorten_along(problem: _Problem, rows: Tensor, step: Tensor) -> Tensor:
     return found
 
 
-def _descend_on_average(problem: _Problem, rows: Tensor) -> None:
-    """Half steps to the optima of networks whose gradients are averages over the images passed, successes or not."""
+def _descend_smoothed(problem: _Problem, rows: Tensor) -> None:
+    """Steps to the optimum where the network is its own mean over displaced images, while these draw near.
+
+    The mean's gradient is averaged over the steps: the newest image's counts for less and less of it. All examples are
+    displaced in the same directions, so that none hangs on its neighbours.
+
+    Reference: Duchi, Bartlett & Wainwright 2012 (randomised smoothing); Hazan, Levy & Shalev-Shwartz 2016 (graduated
+    optimisation).
+    """
     config, images = problem.config, problem.shortest.images[rows]
-    margins, average, rivals = _linearize(problem, rows, images)
-    num_idle = torch.zeros_like(rows)
-    for _ in range(config.max_averages):
-        optimum = _linearized_optimum(problem, rows, images, margins, average)
-        step = optimum - (images - problem.x[rows])
-        images, shorter = _offer(problem, rows, images + torch.nan_to_num(step, nan=0.0) / 2)
-        num_idle = torch.where(shorter, 0, num_idle + 1)
-        going = (num_idle < config.patience) & ~step[:, 0].isnan()
-        rows, images, average, rivals, num_idle = (v[going] for v in (rows, images, average, rivals, num_idle))
-        if len(rows) == 0:
-            break
-        margins, slopes, _ = _linearize(problem, rows, images, rivals)
-        average = torch.lerp(slopes, average, config.memory)
+    average, multipliers = torch.zeros_like(images), None
+    directions = torch.Generator().manual_seed(config.seed)
+    for i in range(config.num_smoothed):
+        done = i / config.num_smoothed
+        radius = config.displacement * max(0.0, 1 - done / SMOOTHED)
+        displaced = _displaced(problem, rows, images, radius, directions) if radius else images
+        leads, slopes = _lead_and_gradient(problem, rows, displaced)
+        if radius:
+            leads -= (slopes * (displaced - images)).sum(dim=1)
+        else:
+            _keep(problem, rows, images, leads > problem.enough[rows])
+        average = torch.lerp(average, slopes, LAST_SHARE**done)
+        found = _linearized_optimum(problem, rows, images, leads[:, None], average[:, None], multipliers)
+        images = torch.lerp(images, problem.x[rows] + found.perturbation, LAST_STEP**done).clamp(0, 1)
+        multipliers, going = found.multipliers, ~images[:, 0].isnan()
+        if not going.all():
+            rows, images, average, multipliers = (v[going] for v in (rows, images, average, multipliers))
+            if len(rows) == 0:  # no network need have an answer to no image
+                return
+    _offer(problem, rows, images)
 
 
-def _linearize(
-    problem: _Problem, rows: Tensor, images: Tensor, rivals: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Margins over `rivals`, else the closest, (k, R), their gradients (k, R, n), and the rivals (k, R).
+def _displaced(problem: _Problem, rows: Tensor, images: Tensor, radius: float, directions: torch.Generator) -> Tensor:
+    """`images` in a random direction, `radius` times as far as the shortest so far are from x."""
+    direction = torch.randn(images.shape[1], generator=directions, dtype=torch.float64)
+    length = radius * problem.shortest.norm[rows, None]
+    return (images + length * (direction / direction.norm()).to(images)).clamp(0, 1)
+
+
+def _lead_and_gradient(problem: _Problem, rows: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The target's lead, (k,), and its gradient, (k, n), from one pass through the network."""
+    images = images.view(-1, *problem.shape).requires_grad_()
+    leads = penalized.lead(problem.network(images), problem.targets[rows])
+    (slopes,) = torch.autograd.grad(leads.sum(), images)
+    problem.num_evaluations[rows] += 1
+    return leads.detach(), slopes.flatten(1)
+
+
+def _linearize(problem: _Problem, rows: Tensor, images: Tensor, num_rivals: int) -> tuple[Tensor, Tensor]:
+    """Margins over the closest R = `num_rivals` classes, (k, R), and their gradients, (k, R, n).
 
     Over a class whose logit is -inf the margin is inf, and 0 stands for its gradient: it does not compete.
     """
     images = images.view(-1, *problem.shape).requires_grad_()
     targets = problem.targets[rows, None]
     logits = problem.network(images)
-    if rivals is None:
-        num_rivals = min(problem.config.num_rivals, logits.shape[1] - 1)
-        finite = logits.detach().clamp_min(torch.finfo(logits.dtype).min)  # above the target, which is no rival
-        rivals = finite.scatter(1, targets, -torch.inf).topk(num_rivals).indices
+    finite = logits.detach().clamp_min(torch.finfo(logits.dtype).min)  # above the target, which is no rival
+    rivals = finite.scatter(1, targets, -torch.inf).topk(min(num_rivals, logits.shape[1] - 1)).indices
     margins = logits.gather(1, targets) - logits.gather(1, rivals)
     slopes = [torch.autograd.grad(margin.sum(), images, retain_graph=True)[0] for margin in margins.unbind(1)]
     problem.num_evaluations[rows] += rivals.shape[1]
     margins, slopes = margins.detach(), torch.stack(slopes, dim=1).flatten(2)
     if (masked := margins == torch.inf).any():
         slopes[masked] = 0
-    return margins, slopes, rivals
+    return margins, slopes
 
 
-def _linearized_optimum(problem: _Problem, rows, images, margins, slopes) -> Tensor:
+def _linearized_optimum(problem: _Problem, rows, images, margins, slopes, start=None) -> quadratic.Projection:
     """The shortest r that reaches the target where the network is linear, with these margins and slopes at `images`.
 
     nan for the rows whose margins or slopes are nan, or whose slopes are infinite: their programme says nothing.
     """
     x, config = problem.x[rows], problem.config
     bounds = problem.enough[rows, None] - margins + quadratic.apply(slopes, images - x)
-    found = quadratic.solve(slopes, bounds, -x, 1 - x, None, config.tolerance / 10, max_iterations=30)
-    return found.perturbation
+    return quadratic.solve(slopes, bounds, -x, 1 - x, start, config.tolerance / 10, max_iterations=30)
 
 
 def _offer(problem: _Problem, rows: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -287,7 +337,12 @@ def _offer(problem: _Problem, rows: Tensor, images: Tensor) -> tuple[Tensor, Ten
         scale = 1 + (1.2 * enough - leads) / (leads - first_lead)
         scale = torch.where(~reached & (leads > first_lead), scale.clamp(1, 1.1), 1)
         images = (x + scale[:, None] * (images - x)).clamp(0, 1)
-    norm = (images - x).norm(dim=1)
-    shorter = reached & (norm < (1 - PROGRESS) * problem.shortest.norm[rows])
+    return images, _keep(problem, rows, images, reached)
+
+
+def _keep(problem: _Problem, rows: Tensor, images: Tensor, success: Tensor) -> Tensor:
+    """Keep the successful ones of `images` that are the shortest so far. Which are, (k,) bool."""
+    norm = (images - problem.x[rows]).norm(dim=1)
+    shorter = success & (norm < (1 - PROGRESS) * problem.shortest.norm[rows])
     problem.shortest.offer(rows, images, norm, shorter)
-    return images, shorter
+    return shorter
