@@ -278,10 +278,14 @@ def _descend_smoothed(problem: _Problem, rows: Tensor) -> None:
 
 
 def _displaced(problem: _Problem, rows: Tensor, images: Tensor, radius: float, directions: torch.Generator) -> Tensor:
-    """`images` in a random direction, `radius` times as far as the shortest so far are from x."""
+    """`images` in a random direction, `radius` times as far as the shortest so far are from x.
+
+    Negatives, 1 - x, go the opposite way.
+    """
     direction = torch.randn(images.shape[1], generator=directions, dtype=torch.float64)
-    length = radius * problem.shortest.norm[rows, None]
-    return (images + length * (direction / direction.norm()).to(images)).clamp(0, 1)
+    direction = (direction / direction.norm()).to(images)
+    direction = torch.where(problem.x[rows] < 0.5, direction, -direction)
+    return (images + radius * problem.shortest.norm[rows, None] * direction).clamp(0, 1)
 
 
 def _lead_and_gradient(problem: _Problem, rows: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
