@@ -114,13 +114,17 @@ def _is_linear(network: nn.Module) -> bool:
 def measure(
     method: Method, network: nn.Module, inputs: Tensor, classes: Tensor, budget: float, targeted: bool = True
 ) -> dict:
-    """Time, gradients and distortions of one method; its pilot run also warms it up. classes : targets, or labels."""
-    few = slice(0, PILOT)
-    _, seconds = timed(method, network, inputs[few], classes[few])
+    """Time, gradients and distortions of one method; its pilot run also warms it up. classes : targets, or labels.
+
+    Of a method that can afford no more than the pilot's images the pilot is the run.
+    """
+    few, counted = slice(0, PILOT), Counted(network)
+    adversarial, seconds = timed(method, counted, inputs[few], classes[few])
     affordable = max(PILOT, math.floor(budget / (seconds / len(inputs[few]))))
     inputs, classes = inputs[:affordable], classes[:affordable]
-    counted = Counted(network)
-    adversarial, seconds = timed(method, counted, inputs, classes)
+    if affordable > PILOT:
+        counted = Counted(network)
+        adversarial, seconds = timed(method, counted, inputs, classes)
     with torch.no_grad():
         success = (network(adversarial).argmax(dim=1) == classes) == targeted
     return {
@@ -280,7 +284,12 @@ def comparisons(run: digits.Experiment, arguments: argparse.Namespace) -> dict[s
     print(table(figures, "ours", "tight"))
     print("Any other class:")
     print(table(untargeted, "nearest", "nearest_tight"))
-    return {"networks": figures, "untargeted": untargeted}
+    return {"networks": _in_order(figures), "untargeted": _in_order(untargeted)}
+
+
+def _in_order(figures: dict[str, dict]) -> dict[str, dict]:
+    """As in NETWORKS, in whatever order they were asked for."""
+    return {name: figures[name] for name in NETWORKS if name in figures}
 
 
 if __name__ == "__main__":

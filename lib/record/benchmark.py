@@ -21,6 +21,8 @@ TITLES = {
     "brendel_bethge": "Brendel & Bethge",
     "exact": "exact optimum",
 }
+# The attacks of other libraries; of them the one that comes nearest to ours is told.
+PEERS = ("ddn100", "ddn1000", "fmn100", "fmn1000", "pdgd1000", "alma1000", "cw", "brendel_bethge")
 SMOOTH, KINKED = ("softmax 1e-4", "100-100-10", "200-200-10"), "Conv"
 
 
@@ -51,15 +53,29 @@ def bounds(facts: Mapping) -> dict[str, str]:
     def worst(key: str) -> float:
         return max(networks[name][key] for name in SMOOTH if name in networks)
 
+    kinked = networks[KINKED]
+    length, rival = max((kinked[f"tight_distortion_ratio_vs_{peer}"], peer) for peer in _compared(kinked))
+    shares = [kinked[f"tight_share_shorter_{peer}"] for peer in _compared(kinked)]
+
     return {
         "ddn_time": _up(worst("time_ratio_vs_ddn100"), 2),
         "ddn_length": _up(worst("distortion_ratio_vs_ddn100"), 4),
         "scipy_speedup": f"{math.floor(1 / worst('time_ratio_vs_scipy'))}",
         "cw_length": _up(worst("tight_distortion_ratio_vs_cw"), 4),
         "cw_speedup": f"{math.floor(1 / worst('tight_time_ratio_vs_cw'))}",
-        "conv_ddn": f"{100 * (networks[KINKED]['distortion_ratio_vs_ddn100'] - 1):+.1f}",
-        "conv_cw": f"{100 * (networks[KINKED]['tight_distortion_ratio_vs_cw'] - 1):+.1f}",
+        "smooth_length": _up(
+            max(networks[n][f"tight_distortion_ratio_vs_{p}"] for n in SMOOTH for p in _compared(networks[n])), 4
+        ),
+        "conv_ddn": f"{100 * (kinked['distortion_ratio_vs_ddn100'] - 1):+.1f}",
+        "conv_length": f"{100 * (length - 1):+.1f}",
+        "conv_rival": TITLES[rival],
+        "conv_share": f"{math.ceil(100 * max(shares))}",
     }
+
+
+def _compared(figures: Mapping) -> list[str]:
+    """The peers that a network was attacked with."""
+    return [peer for peer in PEERS if f"tight_distortion_ratio_vs_{peer}" in figures]
 
 
 def machine(facts: Mapping) -> str:

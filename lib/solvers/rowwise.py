@@ -103,7 +103,8 @@ def solve(
         running, trials = following[:num_left], points[:num_left]
         evaluated = _evaluate(objective, trials, running)
     value, norm = rows.f.astype(np.float32), rows.norm.astype(np.float32)
-    return tuple(map(torch.from_numpy, (rows.x, value, norm, rows.status, rows.num_evaluations)))
+    found = rows.x.copy(), value, norm, rows.status, rows.num_evaluations  # the rest of the state may go
+    return tuple(map(torch.from_numpy, found))
 
 
 def _single(value: float | Tensor) -> Tensor:
@@ -112,7 +113,7 @@ def _single(value: float | Tensor) -> Tensor:
 
 def _evaluate(objective: Callable, x: Tensor, problem: Tensor) -> tuple[np.ndarray, np.ndarray]:
     value, gradient = objective(x, problem)
-    return value.detach().double().numpy(), gradient.detach().contiguous().numpy()
+    return value.detach().double().numpy(), gradient.detach().float().contiguous().numpy()
 
 
 def _begin(x, values, gradients, tolerance, first_step, decrease, memory: int) -> _State:

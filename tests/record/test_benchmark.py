@@ -17,6 +17,8 @@ FACTS = {
             "time_ratio_vs_ddn100": time,
             "distortion_ratio_vs_ddn100": 1.00001,
             "tight_distortion_ratio_vs_ddn100": 0.8,
+            "tight_share_shorter_ddn100": 0.0,
+            "tight_share_shorter_cw": 0.101,
             "time_ratio_vs_scipy": 1 / 99.9,
             "tight_distortion_ratio_vs_cw": 0.99901,
             "tight_time_ratio_vs_cw": 1 / 20.5,
@@ -44,7 +46,10 @@ def test_bounds_are_over_the_smooth_networks_and_rounded_to_the_safe_side():
     assert bounds["cw_length"] == "0.9991"
     assert bounds["cw_speedup"] == "20"
     assert bounds["conv_ddn"] == "+0.0"
-    assert bounds["conv_cw"] == "-0.1"
+    assert bounds["smooth_length"] == "0.9991"
+    assert bounds["conv_length"] == "-0.1"
+    assert bounds["conv_rival"] == benchmark.TITLES["cw"]
+    assert bounds["conv_share"] == "11"
 
 
 def test_the_machine_in_words():
@@ -62,11 +67,13 @@ def test_every_method_of_the_recorded_run_has_a_name_and_is_shown():
 
 def test_recorded_bounds_hold_for_every_smooth_network():
     facts = ledger.benchmark()
-    bounds = {name: float(value) for name, value in benchmark.bounds(facts).items()}
+    bounds = {name: float(value) for name, value in benchmark.bounds(facts).items() if name != "conv_rival"}
     for name in benchmark.SMOOTH:
         figures = facts["networks"][name]
         assert figures["time_ratio_vs_ddn100"] <= bounds["ddn_time"]
         assert figures["distortion_ratio_vs_ddn100"] <= bounds["ddn_length"]
         assert figures["tight_distortion_ratio_vs_cw"] <= bounds["cw_length"]
+        for peer in benchmark.PEERS:
+            assert figures.get(f"tight_distortion_ratio_vs_{peer}", 0) <= bounds["smooth_length"]
         assert 1 / figures["time_ratio_vs_scipy"] >= bounds["scipy_speedup"]
         assert 1 / figures["tight_time_ratio_vs_cw"] >= bounds["cw_speedup"]
