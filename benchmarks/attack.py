@@ -114,10 +114,11 @@ def _is_linear(network: nn.Module) -> bool:
 def measure(
     method: Method, network: nn.Module, inputs: Tensor, classes: Tensor, budget: float, targeted: bool = True
 ) -> dict:
-    """Time, gradients and distortions of one method; its pilot run also warms it up. classes : targets, or labels.
+    """Time, gradients and distortions of one method, once it has compiled what it compiles. classes : targets, or labels.
 
     Of a method that can afford no more than the pilot's images the pilot is the run.
     """
+    method(network, inputs[:1], classes[:1])
     few, counted = slice(0, PILOT), Counted(network)
     adversarial, seconds = timed(method, counted, inputs[few], classes[few])
     affordable = max(PILOT, math.floor(budget / (seconds / len(inputs[few]))))
@@ -190,9 +191,10 @@ def ratio(ours: dict, theirs: dict) -> float:
 
     Where they succeed and we do not, ours is infinite.
     """
-    success = theirs["success"]
-    length = torch.where(ours["success"], ours["distortion"], torch.inf)[: len(success)]
-    return float(length[success].mean() / theirs["distortion"][success].mean())
+    num = min(len(ours["success"]), len(theirs["success"]))
+    success = theirs["success"][:num]
+    length = torch.where(ours["success"], ours["distortion"], torch.inf)[:num]
+    return float(length[success].mean() / theirs["distortion"][:num][success].mean())
 
 
 def _summary(run: dict) -> dict:
