@@ -114,7 +114,7 @@ def _is_linear(network: nn.Module) -> bool:
 def measure(
     method: Method, network: nn.Module, inputs: Tensor, classes: Tensor, budget: float, targeted: bool = True
 ) -> dict:
-    """Time, gradients and distortions of one method, once it has compiled what it compiles. classes : targets, or labels.
+    """Time, gradients and distortions of one method, once it is compiled. classes : targets, or labels.
 
     Of a method that can afford no more than the pilot's images the pilot is the run.
     """
