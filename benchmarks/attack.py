@@ -169,7 +169,10 @@ def compare_untargeted(network: nn.Module, inputs: Tensor, labels: Tensor, budge
     with torch.no_grad():
         right = network(inputs).argmax(dim=1) == labels
     inputs, labels, found = inputs[right], labels[right], untargeted_methods(with_peers)
-    raw = {name: measure(found[name], network, inputs, labels, budget, False) for name in tqdm(found, leave=False)}
+    raw = {
+        name: measure(found[name], network, inputs, labels, budget, False)
+        for name in tqdm(found, leave=False, disable=None)
+    }
     figures: dict = {"methods": {name: _summary(run) for name, run in raw.items()}}
     for ours in ("nearest", "nearest_tight"):
         for name in raw.keys() - {"nearest", "nearest_tight"}:
