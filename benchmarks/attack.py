@@ -273,7 +273,16 @@ def main() -> None:
             found["versions"] |= {"foolbox": version("foolbox"), "adv-lib": version("adv-lib")}
     if arguments.json:
         kept = json.loads(arguments.json.read_text(encoding="utf-8")) if arguments.json.exists() else {}
-        files.replace(arguments.json, json.dumps(kept | found, indent=2).encode())
+        files.replace(arguments.json, json.dumps(_without_nan(kept | found), indent=2).encode())
+
+
+def _without_nan(facts):
+    """None where there is nothing to compare, which JSON has and nan not."""
+    if isinstance(facts, dict):
+        return {name: _without_nan(value) for name, value in facts.items()}
+    if isinstance(facts, list):
+        return [_without_nan(value) for value in facts]
+    return None if isinstance(facts, float) and math.isnan(facts) else facts
 
 
 def comparisons(run: digits.Experiment, arguments: argparse.Namespace) -> dict[str, dict]:

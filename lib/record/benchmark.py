@@ -55,21 +55,19 @@ def bounds(facts: Mapping) -> dict[str, str]:
 
     kinked = networks[KINKED]
     length, rival = max((kinked[f"tight_distortion_ratio_vs_{peer}"], peer) for peer in _compared(kinked))
-    shares = [kinked[f"tight_share_shorter_{peer}"] for peer in _compared(kinked)]
 
     return {
         "ddn_time": _up(worst("time_ratio_vs_ddn100"), 2),
         "ddn_length": _up(worst("distortion_ratio_vs_ddn100"), 4),
         "scipy_speedup": f"{math.floor(1 / worst('time_ratio_vs_scipy'))}",
-        "cw_length": _up(worst("tight_distortion_ratio_vs_cw"), 4),
-        "cw_speedup": f"{math.floor(1 / worst('tight_time_ratio_vs_cw'))}",
         "smooth_length": _up(
             max(networks[n][f"tight_distortion_ratio_vs_{p}"] for n in SMOOTH for p in _compared(networks[n])), 4
         ),
         "conv_ddn": f"{100 * (kinked['distortion_ratio_vs_ddn100'] - 1):+.1f}",
         "conv_length": f"{100 * (length - 1):+.1f}",
         "conv_rival": TITLES[rival],
-        "conv_share": f"{math.ceil(100 * max(shares))}",
+        "conv_share": f"{100 * kinked[f'tight_share_shorter_{rival}']:.0f}",
+        "conv_num": f"{kinked['methods'][rival]['num_images']}",
     }
 
 

@@ -13,6 +13,7 @@ FACTS = {
                 "ours": {"ms": 2.0, "distortion": {"value": 0.102}},
                 "tight": {"ms": 4.0, "distortion": {"value": 0.1}},
                 "ddn100": {"ms": 3.0, "distortion": {"value": 0.9}},  # on fewer images: its ratio counts
+                "cw": {"ms": 82.0, "distortion": {"value": 0.1}, "num_images": 30},
             },
             "time_ratio_vs_ddn100": time,
             "distortion_ratio_vs_ddn100": 1.00001,
@@ -21,7 +22,6 @@ FACTS = {
             "tight_share_shorter_cw": 0.101,
             "time_ratio_vs_scipy": 1 / 99.9,
             "tight_distortion_ratio_vs_cw": 0.99901,
-            "tight_time_ratio_vs_cw": 1 / 20.5,
         }
         for name, time in zip((*benchmark.SMOOTH, benchmark.KINKED), (0.5, 0.611, 0.3, 9.0), strict=True)
     },
@@ -32,7 +32,7 @@ def test_a_point_is_a_methods_time_and_how_much_longer_it_is_on_the_same_images(
     points = benchmark.points(FACTS)
     assert list(points) == list(FACTS["networks"])
     found = points["100-100-10"]
-    assert list(found) == [benchmark.TITLES[method] for method in ("ours", "tight", "ddn100")]
+    assert list(found) == [benchmark.TITLES[method] for method in ("ours", "tight", "ddn100", "cw")]
     assert found[benchmark.TITLES["ours"]] == pytest.approx((2, 2))
     assert found[benchmark.TITLES["tight"]] == (4, 0)
     assert found[benchmark.TITLES["ddn100"]] == pytest.approx((3, 25))
@@ -43,13 +43,11 @@ def test_bounds_are_over_the_smooth_networks_and_rounded_to_the_safe_side():
     assert bounds["ddn_time"] == "0.62"
     assert bounds["ddn_length"] == "1.0001"
     assert bounds["scipy_speedup"] == "99"
-    assert bounds["cw_length"] == "0.9991"
-    assert bounds["cw_speedup"] == "20"
     assert bounds["conv_ddn"] == "+0.0"
     assert bounds["smooth_length"] == "0.9991"
     assert bounds["conv_length"] == "-0.1"
     assert bounds["conv_rival"] == benchmark.TITLES["cw"]
-    assert bounds["conv_share"] == "11"
+    assert (bounds["conv_share"], bounds["conv_num"]) == ("10", "30")
 
 
 def test_the_machine_in_words():
@@ -72,8 +70,6 @@ def test_recorded_bounds_hold_for_every_smooth_network():
         figures = facts["networks"][name]
         assert figures["time_ratio_vs_ddn100"] <= bounds["ddn_time"]
         assert figures["distortion_ratio_vs_ddn100"] <= bounds["ddn_length"]
-        assert figures["tight_distortion_ratio_vs_cw"] <= bounds["cw_length"]
         for peer in benchmark.PEERS:
             assert figures.get(f"tight_distortion_ratio_vs_{peer}", 0) <= bounds["smooth_length"]
         assert 1 / figures["time_ratio_vs_scipy"] >= bounds["scipy_speedup"]
-        assert 1 / figures["tight_time_ratio_vs_cw"] >= bounds["cw_speedup"]
