@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 
 TITLES = {
-    "ours": "the paper's attack, ours",
-    "tight": "the tight attack, ours",
-    "scipy": "SciPy, 12 bisections",
+    "ours": "ours, the paper's",
+    "tight": "ours, tight",
+    "scipy": "SciPy, bisections",
     "scipy_same_search": "SciPy, our search",
     "ddn100": "DDN, 100 steps",
     "ddn1000": "DDN, 1000 steps",
@@ -17,7 +17,7 @@ TITLES = {
     "fmn1000": "FMN, 1000 steps",
     "pdgd1000": "PDGD, 1000 steps",
     "alma1000": "ALMA, 1000 steps",
-    "cw": "Carlini & Wagner, 9 × 1000",
+    "cw": "C&W, 9 × 1000",
     "brendel_bethge": "Brendel & Bethge",
     "exact": "exact optimum",
 }
