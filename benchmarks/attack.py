@@ -28,6 +28,9 @@ from lib.measures import intervals
 from lib.store import files
 
 NETWORKS = ("softmax 1e-4", "softmax 1e-2", "softmax 1", "100-100-10", "200-200-10", "AE400-10", "Conv")
+# Our methods, and what the names of their ratios begin with.
+OURS = {"ours": "", "tight": "tight_"}
+UNTARGETED = {"nearest": "nearest_", "nearest_tight": "nearest_tight_"}
 NOTICED = 1e-3  # by which a perturbation is shorter than another
 PILOT = 20  # images that tell how many a method can afford; the least that any gets
 
@@ -142,24 +145,17 @@ def compare(
 ) -> dict:
     """One network's figures: every method's, and the ratios of ours to theirs."""
     found = methods(network, examples, with_peers)
-    raw = {
-        name: measure(found[name], network, inputs, targets, budget) for name in tqdm(found, leave=False, disable=None)
-    }
+    progress = tqdm(found, leave=False, disable=None)
+    raw = {name: measure(found[name], network, inputs, targets, budget) for name in progress}
     if "exact" in raw:  # the optimum is on the boundary, where rounding decides what the network says
         raw["exact"]["success"][:] = True
-    figures: dict = {"methods": {name: _summary(run) for name, run in raw.items()}}
-    for ours, prefix in (("ours", ""), ("tight", "tight_")):
-        for name in raw.keys() - {"ours", "tight"}:
-            figures[f"{prefix}time_ratio_vs_{name}"] = raw[ours]["ms"] / raw[name]["ms"]
-            figures[f"{prefix}distortion_ratio_vs_{name}"] = ratio(raw[ours], raw[name])
-            figures[f"{prefix}share_shorter_{name}"] = share_shorter(raw[ours], raw[name])
+    figures = _against(raw, OURS)
     for name in ("scipy", "scipy_same_search"):
         figures[f"speedup_vs_{name}"] = raw[name]["ms"] / raw["ours"]["ms"]
     if "exact" in raw:
         # An input of the target class already is its own optimum.
         changed = raw["exact"]["distortion"] > 0
-        length = torch.where(raw["tight"]["success"], raw["tight"]["distortion"], torch.inf)
-        gaps = length[changed] / raw["exact"]["distortion"][changed]
+        gaps = _lengths(raw["tight"])[changed] / raw["exact"]["distortion"][changed]
         figures["exact_gap_linear"] = float(gaps.mean())
     return dict(sorted(figures.items()))
 
@@ -169,24 +165,31 @@ def compare_untargeted(network: nn.Module, inputs: Tensor, labels: Tensor, budge
     with torch.no_grad():
         right = network(inputs).argmax(dim=1) == labels
     inputs, labels, found = inputs[right], labels[right], untargeted_methods(with_peers)
-    raw = {
-        name: measure(found[name], network, inputs, labels, budget, False)
-        for name in tqdm(found, leave=False, disable=None)
-    }
+    progress = tqdm(found, leave=False, disable=None)
+    raw = {name: measure(found[name], network, inputs, labels, budget, targeted=False) for name in progress}
+    return dict(sorted(_against(raw, UNTARGETED).items()))
+
+
+def _against(raw: dict[str, dict], ours: dict[str, str]) -> dict:
+    """Every method's figures, and those of `ours` against each of the others, under their prefixes."""
     figures: dict = {"methods": {name: _summary(run) for name, run in raw.items()}}
-    for ours in ("nearest", "nearest_tight"):
-        for name in raw.keys() - {"nearest", "nearest_tight"}:
-            figures[f"{ours}_time_ratio_vs_{name}"] = raw[ours]["ms"] / raw[name]["ms"]
-            figures[f"{ours}_distortion_ratio_vs_{name}"] = ratio(raw[ours], raw[name])
-            figures[f"{ours}_share_shorter_{name}"] = share_shorter(raw[ours], raw[name])
-    return dict(sorted(figures.items()))
+    for own, prefix in ours.items():
+        for name in raw.keys() - ours:
+            figures[f"{prefix}time_ratio_vs_{name}"] = raw[own]["ms"] / raw[name]["ms"]
+            figures[f"{prefix}distortion_ratio_vs_{name}"] = ratio(raw[own], raw[name])
+            figures[f"{prefix}share_shorter_{name}"] = share_shorter(raw[own], raw[name])
+    return figures
+
+
+def _lengths(run: dict) -> Tensor:
+    """Distortions, inf where a method failed."""
+    return torch.where(run["success"], run["distortion"], torch.inf)
 
 
 def share_shorter(ours: dict, theirs: dict) -> float:
     """On what part of the images that both attacked theirs is shorter, by more than 0.1 %, or ours fails alone."""
-    lengths = [torch.where(run["success"], run["distortion"], torch.inf) for run in (ours, theirs)]
-    num = min(map(len, lengths))
-    return float((lengths[1][:num] < (1 - NOTICED) * lengths[0][:num]).double().mean())
+    num = min(len(ours["success"]), len(theirs["success"]))
+    return float((_lengths(theirs)[:num] < (1 - NOTICED) * _lengths(ours)[:num]).double().mean())
 
 
 def ratio(ours: dict, theirs: dict) -> float:
@@ -196,39 +199,26 @@ def ratio(ours: dict, theirs: dict) -> float:
     """
     num = min(len(ours["success"]), len(theirs["success"]))
     success = theirs["success"][:num]
-    length = torch.where(ours["success"], ours["distortion"], torch.inf)[:num]
-    return float(length[success].mean() / theirs["distortion"][:num][success].mean())
+    return float(_lengths(ours)[:num][success].mean() / theirs["distortion"][:num][success].mean())
 
 
 def _summary(run: dict) -> dict:
     success = run["success"]
     solved = run["distortion"][success].numpy()
-    lengths = torch.where(success, run["distortion"], torch.inf)
     return run | {
-        "lengths": " ".join(f"{length:.5g}" for length in lengths.tolist()),  # image by image
+        "lengths": " ".join(f"{length:.5g}" for length in _lengths(run).tolist()),  # image by image
         "success": intervals.rate(int(success.sum()), len(success))._asdict(),
         "distortion": intervals.mean(solved)._asdict() if len(solved) > 1 else None,
     }
 
 
-def table(figures: dict[str, dict], first: str, second: str) -> str:
-    """Each network's methods, a line each; `first` and `second` are ours."""
-    prefixes = {first: "" if first == "ours" else f"{first}_", second: f"{second}_"}
-    lines = [
-        [
-            "network",
-            "method",
-            "images",
-            "success %",
-            "distortion",
-            "gradients",
-            "ms",
-            *(f"{name}/it" for name in prefixes),
-        ]
-    ]
+def table(figures: dict[str, dict], ours: dict[str, str]) -> str:
+    """Each network's methods, a line each."""
+    facts = ["network", "method", "images", "success %", "distortion", "gradients", "ms"]
+    lines = [[*facts, *(f"{name}/it" for name in ours)]]
     for network, f in figures.items():
         for name, run in f["methods"].items():
-            ratios = [f.get(f"{prefix}distortion_ratio_vs_{name}") for prefix in prefixes.values()]
+            ratios = [f.get(f"{prefix}distortion_ratio_vs_{name}") for prefix in ours.values()]
             lines.append([
                 network, name, str(run["num_images"]), f"{100 * run['success']['value']:.1f}",
                 f"{run['distortion']['value']:.5f}" if run["distortion"] else "",
@@ -295,9 +285,9 @@ def comparisons(run: digits.Experiment, arguments: argparse.Namespace) -> dict[s
         figures[name] = compare(network, images.inputs, targets, examples, *effort)
         untargeted[name] = compare_untargeted(network, images.inputs, images.labels, *effort)
     print(f"{images.name}, {len(images)} images, random targets, {arguments.threads} thread(s), {run.device}")
-    print(table(figures, "ours", "tight"))
+    print(table(figures, OURS))
     print("Any other class:")
-    print(table(untargeted, "nearest", "nearest_tight"))
+    print(table(untargeted, UNTARGETED))
     return {"networks": _in_order(figures), "untargeted": _in_order(untargeted)}
 
 

@@ -44,17 +44,16 @@ def report(facts: dict) -> str:
         "",
     ]
     for network, figures in facts["networks"].items():
-        lines += [f"### {network}", "", *_methods(figures, TITLES, "ours", "tight"), "", *_bars(figures), ""]
+        lines += [f"### {network}", "", *_methods(figures, TITLES, ("", "tight_")), "", *_bars(figures), ""]
     for network, figures in facts.get("untargeted", {}).items():
         lines += [f"### {network}, any other class", ""]
-        lines += [*_methods(figures, UNTARGETED, "nearest", "nearest_tight"), ""]
+        lines += [*_methods(figures, UNTARGETED, ("nearest_", "nearest_tight_")), ""]
     lines += _growth(facts["scaling"]) if "scaling" in facts else []
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _methods(figures: dict, titles: dict[str, str], first: str, second: str) -> list[str]:
-    """A line a method; `first` and `second` are ours, and how often a peer is shorter is told beside the second."""
-    prefixes = "" if first == "ours" else f"{first}_", f"{second}_"
+def _methods(figures: dict, titles: dict[str, str], prefixes: tuple[str, str]) -> list[str]:
+    """A line a method; `prefixes` of our two, and how often a peer is shorter is told beside the second."""
     rows = [
         "| method | images | success | distortion | gradients | ms an image | the first is | the second is | images on "
         "which it is shorter than the second |",

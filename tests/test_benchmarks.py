@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import paired, peers, report, scaling
-from benchmarks.attack import Counted, compare, compare_untargeted, measure, ratio, share_shorter, table
+from benchmarks.attack import OURS, Counted, compare, compare_untargeted, measure, ratio, share_shorter, table
 from lib.attacks import exact, penalized
 from lib.data import dataset, sources
 from lib.experiments import digits
@@ -51,7 +51,7 @@ def test_figures_are_those_of_the_same_images(problem):
         (ours.distortion.mean() / optimum.distortion.mean()).item(), rel=1e-4
     )
     assert 1 <= figures["exact_gap_linear"] < 1.0005
-    assert table({"softmax": figures}, "ours", "tight").count("softmax") == len(methods)
+    assert table({"softmax": figures}, OURS).count("softmax") == len(methods)
     each = [float(length) for length in methods["ours"]["lengths"].split()]
     assert each == pytest.approx(ours.distortion.tolist(), rel=1e-4)
     assert figures["tight_share_shorter_exact"] == 0

@@ -35,10 +35,10 @@ LONGEST = 1e30  # in units of the direction's own length
 class Status(IntEnum):
     """How one problem ended."""
 
-    CONVERGED = 0  # the projected gradient is within tolerance
-    STALLED = 1  # no step makes progress any more
-    OUT_OF_ITERATIONS = 2
-    NON_FINITE = 3  # the objective or its gradient is not finite at the start
+    CONVERGED = rowwise.CONVERGED  # the projected gradient is within tolerance
+    STALLED = rowwise.STALLED  # no step makes progress any more
+    OUT_OF_ITERATIONS = rowwise.OUT_OF_ITERATIONS
+    NON_FINITE = rowwise.NON_FINITE  # the objective or its gradient is not finite at the start
 
 
 @dataclass(frozen=True)
@@ -321,9 +321,8 @@ def _measure(state: _Running) -> None:
 
 def _rescale(state: _Running, rows: Tensor, largest: Tensor, limit: float) -> None:
     """Count `rows` in another power of two, in which the `largest` entry of the gradient is about 1."""
-    size = torch.maximum(
-        sizes.power_of_two(largest[rows]), sizes.power_of_two(state.f[rows].abs()) / limit**2
-    )  # f stays finite
+    least = sizes.power_of_two(state.f[rows].abs()) / limit**2  # f stays finite
+    size = torch.maximum(sizes.power_of_two(largest[rows]), least)
     factor = 1 / size
     for values in (state.f, state.tolerance, state.decrease, state.scale):
         values[rows] *= factor

@@ -86,10 +86,10 @@ def solve(
     trials, running = torch.clamp(start.detach(), low, high), torch.arange(num)
     low, high = low.contiguous().numpy(), high.contiguous().numpy()
     evaluated = _evaluate(objective, trials, running)
-    state = _begin(trials.numpy(), *evaluated, *(_single(v).numpy() for v in (tolerance, first_step, decrease)), memory)
+    tolerance, first_step, decrease = (_single(value).numpy() for value in (tolerance, first_step, decrease))
     longest = np.sqrt(np.square(high.astype(np.float64) - low).sum(axis=1))  # a longer step leads nowhere else
+    state = _begin(trials.numpy(), *evaluated, tolerance, np.minimum(first_step, longest), decrease, memory)
     rows = _rows.py_func(*state)
-    np.minimum(rows.first_step, longest, out=rows.first_step)
     trials = trials[:0]
     for iteration in range(max_iterations + 1):
         following, points = torch.empty_like(running), torch.empty(len(running), n)
