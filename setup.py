@@ -12,7 +12,7 @@ from setuptools.command.build_py import build_py
 NAME, WINGS = "intriguing", ("attacks", "measures", "networks", "solvers")
 # Of these wings not every module: the others need the book's data, and more packages.
 CHOSEN = {
-    f"{NAME}.measures": {"__init__", "certificates", "intervals", "known", "spectral"},
+    f"{NAME}.measures": {"__init__", "certificates", "chains", "intervals", "known", "spectral"},
     f"{NAME}.networks": {"__init__", "mnist"},
 }
 

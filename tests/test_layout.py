@@ -20,7 +20,7 @@ ARROWS = {
     "solvers": set(),
     "attacks": {"solvers"},
     "networks": {"attacks", "data"},
-    "measures": {"attacks", "data", "networks"},
+    "measures": {"solvers", "attacks", "data", "networks"},
     "record": {"measures", "networks", "store"},
     "figures": {"measures"},
     "experiments": {"store", "data", "solvers", "networks", "attacks", "measures", "record", "figures"},

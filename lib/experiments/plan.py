@@ -38,7 +38,7 @@ SECONDS_TO_TRAIN = {
 }
 SECONDS_TO_ATTACK = dict.fromkeys(SECONDS_TO_TRAIN, 12) | {"Conv": 180}  # a piece
 SECONDS_TO_ENCODE, SECONDS_TO_ATTACK_PHOTOGRAPHS = 40, 450
-SECONDS_TO_KNOW_NEAREST = 8  # an image of a small network
+SECONDS_TO_KNOW_NEAREST = 4  # an image of a small network
 SECONDS_TO_LEARN_CARS = {"all images": 300, "all images, contrast of pixels only": 300}
 SECONDS_A_UNIT_OF_BUDGET = 0.7
 SOME_SECONDS = 60  # for what has not been timed

@@ -184,7 +184,7 @@ _PROFILES = (
         num_compared=2000,
         num_coarse=500,
         num_optimal=2000,
-        num_known=100,
+        num_known=60,
         num_relaxations=50_000,
         num_exact=200,
         num_enclosed=2000,
@@ -200,7 +200,7 @@ _PROFILES = (
             num_samples=10_000,
             num_axes=256,
             num_draws=1_999,
-            num_rotations=299,
+            num_rotations=199,
         ),
         photographs=PhotographsConfig(
             num_attacked=64, num_coarse=16, num_judged=None, num_classes=None, num_train=None

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from itertools import accumulate, groupby
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from ..attacks import arguments
 from ..attacks.arguments import KindError
 from ..networks import mnist
-from . import known, spectral
+from . import chains, known, spectral
 from .intervals import Estimate
 
-KINDS = ("product of norms", "slope of 1/4", "pairs of classes", "averaged slopes", "enclosure")  # crude to sharp
-PRODUCT, SLOPES, PAIRS, AVERAGED, ENCLOSED = KINDS
+KINDS = ("product of norms", "slope of 1/4", "pairs of classes", "averaged slopes", "semidefinite", "enclosure")
+PRODUCT, SLOPES, PAIRS, AVERAGED, SEMIDEFINITE, ENCLOSED = KINDS  # from crude to sharp
 ROUNDING = 1e-9  # by which certificates are shortened, far more than float64's rounding could lengthen them
 CHUNK = 250  # images at once: bounds working memory, changes nothing
 
@@ -209,7 +209,7 @@ def _slopes_met(layers: nn.Sequential, image: Tensor) -> Tensor:
     """|gradient of z_k - z_l| at an image (1, ...), (K, K)."""
     x = image.detach().double().clone().requires_grad_()
     rows = [torch.autograd.grad(z, x, retain_graph=True, allow_unused=True)[0] for z in layers(x)[0]]
-    return pair_norms(torch.stack([torch.zeros_like(x) if row is None else row for row in rows]).flatten(1))
+    return chains.pair_norms(torch.stack([torch.zeros_like(x) if row is None else row for row in rows]).flatten(1))
 
 
 def orders_short(distances: Tensor, lengths: Tensor) -> Tensor:
@@ -256,7 +256,7 @@ def certified_distance(logits: Tensor, targets: Tensor, constants: Tensor) -> Te
     for it is so everywhere. Raises TypeError and ValueError for what is not that: constants of another number of
     classes, below 0 or nan, logits that are not finite.
     """
-    spectral.check_matrix("logits", logits)
+    known.check_matrix("logits", logits)
     targets = arguments.check_classes("targets", targets, logits)
     arguments.check_known("targets", targets, logits.shape[1])
     _check_constant(constants, logits)
@@ -273,7 +273,8 @@ def lipschitz_constants(layers: nn.Sequential, image: Tensor) -> dict[str, Tenso
     - product of norms: sqrt(2) times the product of the layers' norms, section 4.3; activations do not expand
     - slope of 1/4: and sigmoids contract by 4
     - pairs of classes: |w_k - w_l| of the last layer in place of sqrt(2) times its norm
-    - averaged slopes: `averaged_constants`, for networks that are dense throughout
+    - averaged slopes, semidefinite: `chains.averaged_constants` and `chains.semidefinite_constants`, for networks that
+      are dense throughout; of two that both hold the smaller one
 
     Kinds that would repeat the one before (without sigmoids, or with a single linear layer) are left out.
     layers : a network that `as_layers` takes, its last layer linear; image : (1, ...), tells the shapes.
@@ -292,7 +293,7 @@ def lipschitz_constants(layers: nn.Sequential, image: Tensor) -> dict[str, Tenso
     bounds = [(layer, bound) for layer, bound in spectral.layer_bounds(layers, image.double()) if not _is_idle(layer)]
     _check_logits(layers, image, [layer for layer, _ in bounds])
     *hidden, (last, norm) = bounds
-    pairs = pair_norms(last.weight.detach())
+    pairs = chains.pair_norms(last.weight.detach())
     everyone = math.sqrt(2) * norm * (1 - torch.eye(len(pairs)).to(pairs))  # 0 from a class to itself
     below = math.prod(bound for _, bound in hidden)
     expansive = math.prod(bound for layer, bound in hidden if not isinstance(layer, nn.Sigmoid))
@@ -301,7 +302,10 @@ def lipschitz_constants(layers: nn.Sequential, image: Tensor) -> dict[str, Tenso
         constants[SLOPES] = _times(below, everyone)
     constants[PAIRS] = _times(below, pairs)
     if _is_dense(layers, image) and any(isinstance(layer, nn.Linear) for layer, _ in hidden):
-        constants[AVERAGED] = averaged_constants(*_weights_and_slopes([layer for layer, _ in bounds]))
+        weights, steepest = _weights_and_slopes([layer for layer, _ in bounds])
+        averaged = constants[AVERAGED] = chains.averaged_constants(weights, steepest)
+        if len(weights) > 1:
+            constants[SEMIDEFINITE] = torch.minimum(averaged, chains.semidefinite_constants(weights, steepest))
     return constants
 
 
@@ -342,81 +346,11 @@ def _weights_and_slopes(layers: Sequence[nn.Module]) -> tuple[list[Tensor], list
     for is_linear, group in groupby(layers, lambda layer: isinstance(layer, nn.Linear)):
         if is_linear:
             weights.append(
-                reduce(lambda below, above: _product(above, below), [layer.weight.detach() for layer in group])
+                reduce(lambda below, above: chains.product(above, below), [layer.weight.detach() for layer in group])
             )
         else:  # before the first matrix, too: slopes in [0, s] make everything at most s times as steep
             steepest[len(weights) :] = [math.prod(spectral.lipschitz(layer, ()) for layer in group)]
     return weights, steepest
-
-
-def pair_norms(weight: Tensor) -> Tensor:
-    """|w_k - w_l| for every two rows of a matrix (K, n). Shape (K, K)."""
-    return _norms(weight[:, None] - weight)
-
-
-def _norms(vectors: Tensor) -> Tensor:
-    """l2 norms over the last dimension, also of vectors whose squares are too small or too large for their dtype."""
-    norms, least = vectors.norm(dim=-1), torch.finfo(vectors.dtype).tiny ** 0.45
-    if (beyond := ~((norms > least) & (norms < 1 / least))).any():
-        few = vectors[beyond]
-        largest = few.abs().amax(dim=-1)
-        scale = torch.where((largest > 0) & largest.isfinite(), largest, 1)
-        norms[beyond] = scale * (few / scale[:, None]).norm(dim=-1)
-    return norms
-
-
-def averaged_constants(weights: Sequence[Tensor], steepest: Sequence[float]) -> Tensor:
-    """Lipschitz constants of z_k - z_l, (K, K), for matrices W_1 ... W_h with activations D_1 ... D_h before them.
-
-    Slopes in [0, s] are s/2 (I + E) with a diagonal E, |E| <= 1: a sigmoid's 1/8 (I + E), a rectifier's 1/2 (I + E).
-    Multiplied out, the Jacobian W_h (I + E) ... (I + E) W_1 is a sum of products of blocks W_j ... W_i+1 that no E
-    interrupts, and the norms of the blocks bound it. Never above the product of the norms with the steepest slopes.
-
-    steepest : s before each matrix. The activations between two matrices are averaged, D_1 is a factor: 1 for none.
-    Raises TypeError and ValueError unless there are as many as matrices, that fit together, all finite.
-
-    Reference: Combettes & Pesquet 2020, whose theta `reached` is.
-    """
-    _check_factors(weights, steepest)
-    reached = [1.0]  # how far r reaches up to each E
-    for j in range(1, len(weights) + 1):
-        size = pair_norms if j == len(weights) else _norm
-        blocks = accumulate(reversed(weights[:j]), _product)  # W_j, W_j W_j-1, ..., W_j ... W_1
-        reached.append(sum(size(block) * before for block, before in zip(blocks, reversed(reached), strict=True)))
-    return reached[-1] * (math.prod(steepest) / 2 ** (len(weights) - 1))
-
-
-def _check_factors(weights, steepest) -> None:
-    for name, values in {"weights": weights, "steepest": steepest}.items():
-        if not isinstance(values, Sequence) or not values:
-            what = "an empty one" if isinstance(values, Sequence) else type(values).__name__
-            raise KindError(f"{name} must be a list, of one for each layer, not {what}")
-    for i, weight in enumerate(weights):
-        spectral.check_matrix(f"weights[{i}]", weight)
-        if i and weight.shape[1] != (below := weights[i - 1].shape[0]):
-            raise ValueError(
-                f"weights[{i}] must have as many columns as the matrix before it has rows, {below}, not "
-                f"{weight.shape[1]}: hand them in from the first layer to the last"
-            )
-    if len(steepest) != len(weights):
-        raise ValueError(
-            f"steepest must be as many numbers as weights are matrices, {len(weights)}, not {len(steepest)}: the "
-            "largest slope of what comes before each of them, 1 before the first if nothing does"
-        )
-    for i, slope in enumerate(steepest):
-        arguments.check_number(f"steepest[{i}]", slope)
-
-
-def _product(above: Tensor, below: Tensor) -> Tensor:
-    """Raises ValueError where it is too large for its precision."""
-    found = above @ below
-    if not found.isfinite().all():
-        raise ValueError(f"weights must be such that their products stay in {found.dtype}, and they are too large")
-    return found
-
-
-def _norm(matrix: Tensor) -> Tensor:
-    return torch.linalg.matrix_norm(matrix, 2)
 
 
 @arguments.outside_inference_mode
@@ -439,7 +373,7 @@ def slopes(layers: nn.Sequential, inputs: Tensor, first: Tensor, second: Tensor)
         arguments.check_known("first", ahead, logits.shape[1])
         arguments.check_known("second", behind, logits.shape[1])
         difference = logits.gather(1, ahead[:, None]) - logits.gather(1, behind[:, None])
-        found.append(_norms(torch.autograd.grad(difference.sum(), x)[0].flatten(1)))
+        found.append(chains.norms(torch.autograd.grad(difference.sum(), x)[0].flatten(1)))
     return torch.cat(found)
 
 
@@ -470,7 +404,7 @@ class Enclosure:
     @property
     def reach(self) -> Tensor:
         """How far each unit can be from its centre, (N, n)."""
-        return self.radius[:, None] * _norms(self.slope) + self.noise.abs().sum(dim=2)
+        return self.radius[:, None] * chains.norms(self.slope) + self.noise.abs().sum(dim=2)
 
 
 @torch.no_grad()

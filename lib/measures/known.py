@@ -1,5 +1,5 @@
 """The layers that have a known bound, and what keeps a module from being one of them: code or hooks of its own, weights
-that are none, images that it does not take."""
+that are none, images that it does not take. And what a matrix has to be."""
 
 import math
 
@@ -117,3 +117,26 @@ def check_weights(layer: nn.Module) -> None:
                 raise KindError(f"{layer}: its {name} must be real floating numbers, not {values.dtype}")
             if not values.isfinite().all():
                 raise ValueError(f"{layer}: its {name} must be finite, and holds nan or inf: did training diverge?")
+
+
+def check_matrix(name: str, matrix) -> None:
+    """Raises unless `matrix` is a real, finite Tensor (rows, columns)."""
+    check_real(name, matrix)
+    if matrix.ndim != 2 or matrix.numel() == 0:
+        cures = {1: f": of a single row use {name}[None]", 4: ": of a convolution use Convolution.of(layer, size)"}
+        cure = cures.get(matrix.ndim, "")
+        raise ValueError(f"{name} must be one matrix, (rows, columns), not of shape {tuple(matrix.shape)}{cure}")
+    check_numbers(name, matrix)
+
+
+def check_real(name: str, values) -> None:
+    if not isinstance(values, Tensor):
+        cure = "hand in its .weight" if isinstance(values, nn.Module) else f"use torch.as_tensor({name})"
+        raise KindError(f"{name} must be a torch.Tensor, not {type(values).__name__}: {cure}")
+    if values.is_complex():
+        raise KindError(f"{name} must hold real numbers, not {values.dtype}: of numbers that are real use {name}.real")
+
+
+def check_numbers(name: str, values: Tensor) -> None:
+    if not values.isfinite().all():
+        raise ValueError(f"{name} must be finite, and some of its numbers are nan or inf: did training diverge?")

@@ -48,33 +48,10 @@ def dense_bounds(weight: Tensor) -> FrameBounds:
 
     Raises TypeError unless it is a real Tensor, ValueError unless it is one matrix and finite.
     """
-    check_matrix("weight", weight)
+    known.check_matrix("weight", weight)
     values = torch.linalg.svdvals(weight.detach().double())
     least, upper = float(values[-1]), float(values[0])
     return FrameBounds(0.0 if _is_wide(*weight.shape) else least, least, upper)
-
-
-def check_matrix(name: str, matrix) -> None:
-    """Raises unless `matrix` is a real, finite Tensor (rows, columns)."""
-    _check_real(name, matrix)
-    if matrix.ndim != 2 or matrix.numel() == 0:
-        cures = {1: f": of a single row use {name}[None]", 4: ": of a convolution use Convolution.of(layer, size)"}
-        cure = cures.get(matrix.ndim, "")
-        raise ValueError(f"{name} must be one matrix, (rows, columns), not of shape {tuple(matrix.shape)}{cure}")
-    _check_finite(name, matrix)
-
-
-def _check_real(name: str, values) -> None:
-    if not isinstance(values, Tensor):
-        cure = "hand in its .weight" if isinstance(values, nn.Module) else f"use torch.as_tensor({name})"
-        raise KindError(f"{name} must be a torch.Tensor, not {type(values).__name__}: {cure}")
-    if values.is_complex():
-        raise KindError(f"{name} must hold real numbers, not {values.dtype}: of numbers that are real use {name}.real")
-
-
-def _check_finite(name: str, values: Tensor) -> None:
-    if not values.isfinite().all():
-        raise ValueError(f"{name} must be finite, and some of its numbers are nan or inf: did training diverge?")
 
 
 def _is_wide(num_outputs: int, num_inputs: int) -> bool:
@@ -174,7 +151,7 @@ class Convolution:
 
 
 def _check_weight(weight) -> None:
-    _check_real("weight", weight)
+    known.check_real("weight", weight)
     if weight.dtype not in PRECISIONS:
         raise KindError(f"weight must be floating, float32 or float64, not {weight.dtype}: use weight.float()")
     if weight.ndim != 4 or weight.numel() == 0:
@@ -184,7 +161,7 @@ def _check_weight(weight) -> None:
             f"not {tuple(weight.shape)}{cure}"
         )
     if not weight.is_meta:
-        _check_finite("weight", weight)
+        known.check_numbers("weight", weight)
 
 
 def _check_pair(name: str, pair, least: int) -> None:
@@ -584,7 +561,7 @@ def layer_bounds(layers: Iterable[nn.Module], inputs: Tensor) -> list[tuple[nn.M
 
     Raises TypeError and ValueError as `lipschitz` does: for every layer that it has no bound for.
     """
-    _check_real("inputs", inputs)
+    known.check_real("inputs", inputs)
     inputs, bounds = inputs.clone(), []  # a rectifier may work in place
     for layer in layers:
         known.check_known(layer)

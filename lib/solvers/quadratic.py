@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from . import arguments
+from . import arguments, by_programme
 from .sizes import norms as euclidean_norms
 from .sizes import power_of_two
 
@@ -109,6 +109,15 @@ def _unit(bounds: Tensor, lower: Tensor, upper: Tensor) -> Tensor | None:
 
 def _ascend(multipliers: Tensor, part: tuple[Tensor, ...], tolerance: float, max_iterations: int) -> None:
     """Move the multipliers up the dual of the programmes (slopes, bounds, lower, upper), in place, to its top."""
+    if multipliers.device.type == "cpu":
+        y, *arrays = (values.detach().contiguous().numpy() for values in (multipliers, *part))
+        by_programme.ascend(y, *arrays, tolerance, max_iterations, ARMIJO)
+    else:
+        _ascend_together(multipliers, part, tolerance, max_iterations)
+
+
+def _ascend_together(multipliers: Tensor, part: tuple[Tensor, ...], tolerance: float, max_iterations: int) -> None:
+    """Every operation on all programmes at once, on any device."""
     rows = torch.arange(len(multipliers), device=multipliers.device)
     dual = _dual(multipliers, *part)
     for _ in range(max_iterations):
