@@ -45,8 +45,10 @@ def ascend(multipliers, slopes, bounds, lower, upper, tolerance, max_iterations,
                 if risen:
                     break
                 size /= 2
-            if not risen:  # nowhere does it rise any more
-                break
+            if not risen:  # bent where multipliers reach 0, a Newton step may lead down; this one does not
+                for i in range(k):
+                    trial[i] = max(y[i] + slack[i] / k, 0.0)
+                trial_value, trial_length = _dual(trial, A, b, low, high, r, inside, trial_slack)
             y[:], slack[:], value, length = trial, trial_slack, trial_value, trial_length
         multipliers[p] = y
 
