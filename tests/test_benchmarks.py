@@ -6,7 +6,17 @@ import pytest
 import torch
 
 from benchmarks import paired, peers, report, scaling
-from benchmarks.attack import OURS, Counted, compare, compare_untargeted, measure, ratio, share_shorter, table
+from benchmarks.attack import (
+    OURS,
+    Counted,
+    compare,
+    compare_untargeted,
+    measure,
+    over_exact,
+    ratio,
+    share_shorter,
+    table,
+)
 from lib.attacks import exact, penalized
 from lib.data import dataset, sources
 from lib.experiments import digits
@@ -78,6 +88,26 @@ def test_a_peer_is_shorter_where_it_is_by_more_than_rounding_or_alone_succeeds()
     assert share_shorter(theirs, ours) == 1 / 4  # where theirs failed
     alone = run([1.0] * 5, [True] * 5)
     assert share_shorter(ours, alone) == 1 / 5
+
+
+def test_of_a_small_rectified_network_everybody_is_held_against_the_nearest_image():
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(30, 6), torch.nn.ReLU(), torch.nn.Linear(6, 4))
+    network.eval().requires_grad_(False)
+    inputs = torch.rand(12, 30, generator=generator)
+    network[-1].bias -= network(inputs).mean(dim=0)  # all classes are about as likely
+    targets = network(inputs).topk(2).indices[:, 1]
+    figures = compare(network, inputs, targets, inputs, budget=2, with_peers=False)
+    methods, over = figures["methods"], figures["over_exact"]
+    assert methods["exact"]["num_images"] == 12
+    assert methods["exact"]["success"]["value"] == methods["tight"]["success"]["value"] > 0.9
+    assert over["exact"] == 1
+    assert all(value >= 1 - 1e-5 for value in over.values())
+    assert over["tight"] <= over["ours"] * (1 + 1e-4)
+    assert over["tight"] == pytest.approx(figures["tight_distortion_ratio_vs_exact"])
+    failed = {"success": torch.tensor([True, False]), "distortion": torch.tensor([2.0, 9.0])}
+    assert over_exact(failed, {"success": torch.ones(3, dtype=torch.bool), "distortion": torch.ones(3)}) == 2
 
 
 def test_a_slow_method_gets_fewer_images_and_ratios_are_over_those(problem):

@@ -35,6 +35,7 @@ def points(facts: Mapping) -> dict[str, dict[str, tuple[float, float]]]:
             if method in figures["methods"]
         }
         for network, figures in facts["networks"].items()
+        if network in (*SMOOTH, KINKED)
     }
 
 
