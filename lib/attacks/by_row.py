@@ -62,7 +62,9 @@ def add_lengths(images, rows, x, prices, values, gradients, leads, enough, short
         else:
             _shorten(gradient, image, c)
         if leads[i] > enough[row] and norm < norms[row]:
-            shortest[row], norms[row] = image, norm
+            norms[row] = norm
+            for k in range(len(image)):
+                shortest[row, k] = image[k]
 
 
 @inner

@@ -1,7 +1,8 @@
 """The ascent of `quadratic`, programme by programme: for the CPU, compiled by numba.
 
 There a step goes over the slopes of all programmes; here one programme's stay in the processor's cache from its first
-step to its last, and no more than the rows that press enter its Newton system. Sums are in float64.
+step to its last, and no more than the rows that press enter its Newton system. All of it in float64. (Copies are loops:
+numba takes seconds to compile an assignment of arrays.)
 """
 
 import math
@@ -28,7 +29,8 @@ def ascend(multipliers, slopes, bounds, lower, upper, tolerance, max_iterations,
     r, inside = np.empty(n), np.empty(n)
     for p in range(num):
         A, b, low, high = slopes[p], bounds[p], lower[p], upper[p]
-        y[:] = multipliers[p]
+        for i in range(k):
+            y[i] = multipliers[p, i]
         value, length = _dual(y, A, b, low, high, r, inside, slack)
         for _ in range(max_iterations):
             if not _violation(y, slack, length) > tolerance:
@@ -49,30 +51,34 @@ def ascend(multipliers, slopes, bounds, lower, upper, tolerance, max_iterations,
                 for i in range(k):
                     trial[i] = max(y[i] + slack[i] / k, 0.0)
                 trial_value, trial_length = _dual(trial, A, b, low, high, r, inside, trial_slack)
-            y[:], slack[:], value, length = trial, trial_slack, trial_value, trial_length
-        multipliers[p] = y
+            for i in range(k):
+                y[i], slack[i] = trial[i], trial_slack[i]
+            value, length = trial_value, trial_length
+        for i in range(k):
+            multipliers[p, i] = y[i]
 
 
 @inner
 def _dual(y, A, b, low, high, r, inside, slack):
     """The dual's value at y and |r| of the r that tells it. Into r, where it is not clipped, and b - A r."""
     k, n = A.shape
-    r[:] = 0.0
+    for j in range(n):
+        r[j] = 0.0
     for i in range(k):
         if y[i] != 0:
             for j in range(n):
-                r[j] += y[i] * np.float64(A[i, j])
+                r[j] += y[i] * A[i, j]
     squares = 0.0
     for j in range(n):
         unclipped = r[j]
-        r[j] = min(max(unclipped, np.float64(low[j])), np.float64(high[j]))
+        r[j] = min(max(unclipped, low[j]), high[j])
         inside[j] = np.float64(r[j] == unclipped)
         squares += r[j] * r[j]
     value = squares / 2
     for i in range(k):
         product = 0.0
         for j in range(n):
-            product += np.float64(A[i, j]) * r[j]
+            product += A[i, j] * r[j]
         slack[i] = b[i] - product
         value += y[i] * slack[i]
     return value, math.sqrt(squares)
@@ -90,14 +96,17 @@ def _violation(y, slack, length):
 def _newton_step(y, A, inside, slack):
     """Up the dual in the multipliers that are free to move, 0 in the others, (k,); by Cholesky's factors."""
     k, n = A.shape
-    free = np.nonzero((y > 0) | (slack > 0))[0]
-    size, step = len(free), np.zeros(k)
-    L, u = np.zeros((size, size)), np.zeros(size)
+    free, size, step = np.empty(k, np.int64), 0, np.zeros(k)
+    for i in range(k):
+        if y[i] > 0 or slack[i] > 0:
+            free[size] = i
+            size += 1
+    L, u = np.empty((size, size)), np.empty(size)
     for a in range(size):
         for c in range(a + 1):
             total = RIDGE if a == c else 0.0
             for j in range(n):
-                total += inside[j] * np.float64(A[free[a], j]) * np.float64(A[free[c], j])
+                total += inside[j] * A[free[a], j] * A[free[c], j]
             for i in range(c):
                 total -= L[a, i] * L[c, i]
             L[a, c] = total / L[c, c] if c < a else math.sqrt(max(total, RIDGE))

@@ -110,8 +110,9 @@ def _unit(bounds: Tensor, lower: Tensor, upper: Tensor) -> Tensor | None:
 def _ascend(multipliers: Tensor, part: tuple[Tensor, ...], tolerance: float, max_iterations: int) -> None:
     """Move the multipliers up the dual of the programmes (slopes, bounds, lower, upper), in place, to its top."""
     if multipliers.device.type == "cpu":
-        y, *arrays = (values.detach().contiguous().numpy() for values in (multipliers, *part))
-        by_programme.ascend(y, *arrays, tolerance, max_iterations, ARMIJO)
+        y, *arrays = (values.detach().double().contiguous() for values in (multipliers, *part))
+        by_programme.ascend(y.numpy(), *(values.numpy() for values in arrays), tolerance, max_iterations, ARMIJO)
+        multipliers.copy_(y)
     else:
         _ascend_together(multipliers, part, tolerance, max_iterations)
 

@@ -297,7 +297,8 @@ def _judge(rows, constants, row, trial, value, gradient):
     rows.rejected[row] = not accepted
     if accepted:
         rows.f[row] = value
-        x[:], g[:] = trial, gradient
+        for k in range(len(x)):
+            x[k], g[k] = trial[k], gradient[k]
 
 
 @inner
