@@ -362,7 +362,7 @@ Markdown(run.verdicts())
 # ```python
 # network, means = attacks.networks["100-100-10"], []
 # for num in (1, 2, 4):
-#     config = tight.TightConfig(max_iterations=num, num_smoothed=0)
+#     config = tight.TightConfig(max_iterations=num, num_descents=0)
 #     found = tight.find_adversarial(network, few.inputs[:20], goals[:20], config)
 #     means.append(float(found.distortion.mean()))
 # assert means == sorted(means, reverse=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..solvers.arguments import KindError, warn
-from . import behind
+from . import behind, memory
 
 SURELY = 0.2  # of what tells classes apart
 ROUNDED = 1e-2  # by which probabilities can miss a sum of 1
@@ -24,11 +24,13 @@ class Asked:
     """The caller's network: logits (N, K) for images (N, ...), in the images' dtype.
 
     in_place : whether it changes its argument; then it is asked on copies.
+    bytes_an_image : that it keeps of one for its gradient.
     twins : (K,), classes that are always as an earlier one is; of such a network says the first, and theirs are -inf.
     """
 
-    def __init__(self, network: Callable[[Tensor], Tensor], num_classes: int, in_place: bool, twins: Tensor):
+    def __init__(self, network: Callable, num_classes: int, in_place: bool, bytes_an_image: int, twins: Tensor):
         self.network, self.num_classes, self.in_place = network, num_classes, in_place
+        self.bytes_an_image = bytes_an_image
         self.twins = twins if twins.any() else None
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -61,7 +63,7 @@ def asked(network, inputs: Tensor) -> Asked:
     roots = list(behind.modules(network))
     wrong = {module: error for root in roots for module, error in _wrong(root, direct=root is network)}
     images = inputs[:2].detach().clone().requires_grad_()
-    with _refusing(wrong):
+    with _refusing(wrong), memory.counted(len(images)) as kept:
         logits, in_place = _first_answer(network, roots, images)
     if isinstance(network, nn.Module):
         _check_mode(network)
@@ -72,7 +74,8 @@ def asked(network, inputs: Tensor) -> Asked:
             ".detach() and .data out of its forward"
         )
     _warn_of_probabilities(logits.detach())
-    return Asked(network, logits.shape[1], in_place, _twins(network, images.detach(), logits.detach()))
+    bytes_an_image = kept[0] // max(len(images), 1)
+    return Asked(network, logits.shape[1], in_place, bytes_an_image, _twins(network, images.detach(), logits.detach()))
 
 
 # --- Its modules ----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..solvers import lbfgs, rowwise, sizes
-from . import arguments, asked, by_row, nearest
+from . import arguments, asked, by_row, memory, nearest
 
 Network = Callable[[Tensor], Tensor]
 
@@ -32,7 +32,7 @@ class AttackConfig:
     # Networks with kinks (ReLU, max pooling) have minima where no gradient vanishes: there progress decides.
     decrease: float = 1e-3  # of c|r| + loss, the least that counts as progress, as a fraction of c|r|
     margin_fraction: float = 1e-4  # lead that counts as success, over the lead to make up; at least rounding
-    chunk_size: int = 1024  # examples attacked at once: bounds working memory, changes nothing beyond rounding
+    chunk_size: int | None = None  # examples at once, which changes nothing beyond rounding; None: as memory allows
     solver: lbfgs.LBFGSConfig = field(default_factory=lambda: lbfgs.LBFGSConfig(patience=3))
 
     def __post_init__(self):
@@ -42,8 +42,13 @@ class AttackConfig:
         arguments.check_number("inner_tolerance", self.inner_tolerance, below=1)
         arguments.check_number("decrease", self.decrease, below=1)
         arguments.check_margin_fraction(self.margin_fraction)
-        arguments.check_whole("chunk_size", self.chunk_size, 1, "example")
+        arguments.check_whole("chunk_size", 1 if self.chunk_size is None else self.chunk_size, 1, "example")
         arguments.check_config(self.solver, lbfgs.LBFGSConfig, "solver")
+
+    def at_once(self, network: asked.Asked, inputs: Tensor) -> int:
+        """How many of the inputs are attacked at once."""
+        num_vectors = 2 * self.solver.memory + 12  # the solver's pairs; images, their gradients and directions, answers
+        return self.chunk_size or memory.at_once(inputs, network.bytes_an_image, num_vectors, fastest=1024)
 
 
 @dataclass(frozen=True)
@@ -193,7 +198,7 @@ def search(
     network: Network, inputs: Tensor, targets: Tensor, config: AttackConfig, minimize=lbfgs.solve
 ) -> AttackResult:
     """`find_adversarial` for arguments that have come through `checked`."""
-    chunks = _chunks(inputs, targets, size=config.chunk_size)
+    chunks = _chunks(inputs, targets, size=config.at_once(network, inputs))
     return concatenate([_search_over_c(network, *chunk, config, minimize) for chunk in chunks])
 
 
@@ -217,7 +222,9 @@ def find_nearest_adversarial(
     """
     arguments.check_config(config, AttackConfig)
     network, inputs, labels = checked(network, inputs, labels, name="labels")
-    right = torch.cat([~_misread(network, *chunk) for chunk in _chunks(inputs, labels, size=config.chunk_size)])
+    right = torch.cat(
+        [~_misread(network, *chunk) for chunk in _chunks(inputs, labels, size=config.at_once(network, inputs))]
+    )
     result = _untouched(inputs)
     if right.any():
         found = _nearest(network, inputs[right], labels[right], config)
@@ -246,7 +253,7 @@ def _untouched(inputs: Tensor) -> AttackResult:
 
 def _nearest(network: Network, inputs: Tensor, labels: Tensor, config: AttackConfig) -> AttackResult:
     """The shortest of the attacks to classes that can be the nearest; to all classes where none of these succeeds."""
-    chunks = _chunks(inputs, labels, size=config.chunk_size)
+    chunks = _chunks(inputs, labels, size=config.at_once(network, inputs))
     distances = torch.cat([nearest.secant_distances(network, *chunk, network.num_classes) for chunk in chunks])
     near = ~(distances > WITHIN * distances.nan_to_num(nan=torch.inf).amin(dim=1, keepdim=True))  # or unknown
     near.scatter_(1, labels[:, None], False)
@@ -301,7 +308,7 @@ def lengths_at(
     """
     network, inputs, targets, c = _with_prices(network, inputs, targets, c, config)
     images = _minimize_penalized(network, inputs, targets, c, config, lbfgs.solve).minimizer
-    reached = _given(network, images, targets, config.chunk_size)
+    reached = _given(network, images, targets, config.at_once(network, inputs))
     return torch.where(reached, distortion(images, inputs), torch.nan)
 
 
@@ -311,7 +318,7 @@ def _with_prices(network, inputs, targets, c, config: AttackConfig) -> tuple[Net
     network, inputs, targets = checked(network, inputs, targets)
     arguments.check_flat(inputs)
     arguments.check_prices(c, inputs)
-    arguments.warn_of_targets_given(_given(network, inputs, targets, config.chunk_size))
+    arguments.warn_of_targets_given(_given(network, inputs, targets, config.at_once(network, inputs)))
     return network, inputs, targets, c.detach()
 
 

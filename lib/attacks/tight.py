@@ -11,8 +11,9 @@ and what the network itself confirms. An image that its own programme gives back
 Tucker); for a linear network it is the optimum.
 
 Rectifiers and pooling have kinks, on which no single gradient tells the way, and the boundary has a pit between any few
-of them. There the descent goes on with a smoothed network, its mean over displacements of the image: a short one where
-the displacements are long, and the network itself at the end, when they have shrunk to none.
+of them. There the descent goes on with a smoothed network, its mean over displacements of the image: a smooth one where
+the displacements are long, and the network itself at the end, when they have shrunk to none. Two such descents, from
+displacements of two lengths, end in different pits, of which the nearer one is kept.
 """
 
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..solvers import quadratic
-from . import arguments, penalized
+from . import arguments, asked, memory, penalized
 from .penalized import AttackConfig, Network
 
 PROGRESS = 1e-6  # relative shortening that counts
@@ -47,11 +48,12 @@ class TightConfig:
     max_iterations: int = 20  # linearisations
     max_halvings: int = 3  # of the step to the linearised optimum
     kinked: float = 0.02  # KKT residual that a smooth network does not keep: an image that does is on kinks
-    num_smoothed: int = 200  # steps of the smoothed descent, one gradient each, for an image on kinks
-    displacement: float = 0.5  # length of the first of its displacements, over |r|
-    seed: int = 0  # of the displacements' directions
+    num_descents: int = 2  # down a smoothed network, for an image on kinks
+    num_smoothed: int = 200  # steps of each, one gradient a step
+    displacement: float = 0.5  # length of the first displacement of the first one, over |r|
+    seed: int = 0  # of its displacements' directions; the next one has the next seed
     margin_fraction: float = 1e-5  # lead that counts as success, over the lead to make up; at least rounding
-    chunk_size: int = 256  # examples at once: bounds working memory, changes nothing beyond rounding
+    chunk_size: int | None = None  # examples at once, which changes nothing beyond rounding; None: as memory allows
 
     def __post_init__(self):
         arguments.check_config(self.start, AttackConfig, "start")
@@ -61,11 +63,17 @@ class TightConfig:
         arguments.check_whole("max_iterations", self.max_iterations, 1, "linearisation")
         arguments.check_whole("max_halvings", self.max_halvings, 0, "halvings")
         arguments.check_number("kinked", self.kinked, below=1)
-        arguments.check_whole("num_smoothed", self.num_smoothed, 0, "step")
+        arguments.check_whole("num_descents", self.num_descents, 0, "descent")
+        arguments.check_whole("num_smoothed", self.num_smoothed, 1, "step")
         arguments.check_number("displacement", self.displacement)
         arguments.check_whole("seed", self.seed, 0, "as a seed")
         arguments.check_margin_fraction(self.margin_fraction)
-        arguments.check_whole("chunk_size", self.chunk_size, 1, "example")
+        arguments.check_whole("chunk_size", 1 if self.chunk_size is None else self.chunk_size, 1, "example")
+
+    def at_once(self, network: asked.Asked, inputs: Tensor) -> int:
+        """How many of the inputs are attacked at once."""
+        num_vectors = 3 * self.num_rivals + 12  # the rivals' slopes, as they are, normalised and in float64; images
+        return self.chunk_size or memory.at_once(inputs, network.bytes_an_image, num_vectors, fastest=256)
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,8 @@ def tighten(
 
 def _tighten(network, inputs: Tensor, targets: Tensor, adversarial: Tensor, config: TightConfig) -> TightResult:
     """`tighten` for arguments that have come through the door."""
-    chunks = zip(*(values.split(config.chunk_size) for values in (inputs, targets, adversarial)), strict=True)
+    size = config.at_once(network, inputs)
+    chunks = zip(*(values.split(size) for values in (inputs, targets, adversarial)), strict=True)
     results = [_tighten_chunk(network, *chunk, config) for chunk in chunks]
     return TightResult(**{name: torch.cat([getattr(r, name) for r in results]) for name in vars(results[0])})
 
@@ -173,8 +182,10 @@ def _tighten_chunk(network, inputs, targets, adversarial, config: TightConfig) -
     if len(stuck) and problem.logits.shape[1] > config.num_rivals + 1:  # a class that was no rival may be in the way
         residual[stuck], _ = _descend(problem, stuck, 2 * config.num_rivals)
     kinked = rows[(residual[rows] > config.kinked) & torch.isfinite(residual[rows])]
-    if len(kinked) and config.num_smoothed:
-        _descend_smoothed(problem, kinked)
+    if len(kinked) and config.num_descents:
+        begin = problem.shortest.images[kinked]
+        for descent in range(config.num_descents):  # into other pits
+            _descend_smoothed(problem, kinked, begin, descent)
         residual[kinked] = _step_to_optimum(problem, kinked, config.num_rivals)[2]
 
     found = penalized.verified(network, inputs, problem.shortest.images.view_as(inputs), targets)
@@ -245,8 +256,10 @@ def _shorten_along(problem: _Problem, rows: Tensor, step: Tensor) -> Tensor:
     return found
 
 
-def _descend_smoothed(problem: _Problem, rows: Tensor) -> None:
-    """Steps to the optimum where the network is its own mean over displaced images, while these draw near.
+def _descend_smoothed(problem: _Problem, rows: Tensor, images: Tensor, descent: int) -> None:
+    """From `images` on to the optimum where the network is its own mean over displaced images, while these draw near.
+
+    Each further descent, counted from 0, begins with displacements twice as long, in other directions.
 
     The mean's gradient is averaged over the steps: the newest image's counts for less and less of it. All examples are
     displaced in the same directions, so that none hangs on its neighbours.
@@ -254,12 +267,11 @@ def _descend_smoothed(problem: _Problem, rows: Tensor) -> None:
     Reference: Duchi, Bartlett & Wainwright 2012 (randomised smoothing); Hazan, Levy & Shalev-Shwartz 2016 (graduated
     optimisation).
     """
-    config, images = problem.config, problem.shortest.images[rows]
-    average, multipliers = torch.zeros_like(images), None
-    directions = torch.Generator().manual_seed(config.seed)
+    config, average, multipliers = problem.config, torch.zeros_like(images), None
+    directions = torch.Generator().manual_seed(config.seed + descent)
     for i in range(config.num_smoothed):
         done = i / config.num_smoothed
-        radius = config.displacement * max(0.0, 1 - done / SMOOTHED)
+        radius = 2**descent * config.displacement * max(0.0, 1 - done / SMOOTHED)
         displaced = _displaced(problem, rows, images, radius, directions) if radius else images
         leads, slopes = _lead_and_gradient(problem, rows, displaced)
         if radius:

@@ -147,7 +147,7 @@ _PROFILES = (
             attack=AttackConfig(
                 tolerance=0.1, max_searches=4, chunk_size=16, solver=LBFGSConfig(max_iterations=15, patience=3)
             ),
-            tight=TightConfig(max_iterations=1, num_smoothed=1),
+            tight=TightConfig(max_iterations=1, num_descents=1, num_smoothed=1),
         ),
         cars=CarsConfig(
             pictures=QuocNetConfig(side=32, field=5, num_maps=4, pool=2, contrast=5),
@@ -160,7 +160,7 @@ _PROFILES = (
             num_attacked=6,
             decays=(3e-2,),
             attack=AttackConfig(tolerance=0.1, max_searches=4),
-            tight=TightConfig(max_iterations=3, num_smoothed=1),
+            tight=TightConfig(max_iterations=3, num_descents=1, num_smoothed=1),
         ),
         pools=PoolsScale(
             num_seeds=2,

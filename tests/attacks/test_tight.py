@@ -117,10 +117,13 @@ def test_the_smoothed_descent_gets_over_kinks(conv, images):
     inputs, targets = images[0][:12], images[1][:12]
     start = penalized.find_adversarial(conv, inputs, targets)
     smoothed = tighten(conv, inputs, targets, start.adversarial)
-    alone = tighten(conv, inputs, targets, start.adversarial, replace(TightConfig(), num_smoothed=0))
+    alone = tighten(conv, inputs, targets, start.adversarial, replace(TightConfig(), num_descents=0))
     verify(conv, inputs, targets, smoothed, start)
     assert (smoothed.distortion <= alone.distortion).all()
     assert smoothed.distortion.mean() < 0.99 * alone.distortion.mean()
+    once = tighten(conv, inputs, targets, start.adversarial, replace(TightConfig(), num_descents=1))
+    assert (smoothed.distortion <= once.distortion).all()
+    assert (smoothed.distortion < 0.999 * once.distortion).any()  # the second one ends in another pit
     # In other directions and from a coarser start it ends about as near.
     elsewhere = find_adversarial(conv, inputs, targets, replace(TightConfig(), seed=1))
     torch.testing.assert_close(elsewhere.distortion.mean(), smoothed.distortion.mean(), rtol=5e-3, atol=0)
