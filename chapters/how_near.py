@@ -307,6 +307,7 @@ tell(best_peer=over["best_peer"], best_over=over["best"])
 # And against the truth, on the small network with rectifiers? In means over the images that each method solved, of
 # {glue:text}`num_small` whose nearest is known, the tight attack is {glue:text}`tight_over` % longer than the nearest, the
 # best of the others, {glue:text}`best_peer`, {glue:text}`best_over` %, and DDN with a thousand steps {glue:text}`ddn_over` %.
+# Who ends in a pit that is smooth all around has no reason to look for another, and the nearest was elsewhere.
 # (Recorded on {glue:text}`machine`; `benchmarks/README.md` has all the figures.)
 #
 # ## What surprised us
