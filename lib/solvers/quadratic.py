@@ -111,7 +111,8 @@ def _ascend(multipliers: Tensor, part: tuple[Tensor, ...], tolerance: float, max
     """Move the multipliers up the dual of the programmes (slopes, bounds, lower, upper), in place, to its top."""
     if multipliers.device.type == "cpu":
         y, *arrays = (values.detach().double().contiguous() for values in (multipliers, *part))
-        by_programme.ascend(y.numpy(), *(values.numpy() for values in arrays), tolerance, max_iterations, ARMIJO)
+        strictly = 0.99 * tolerance  # its sums round otherwise than those of what is told
+        by_programme.ascend(y.numpy(), *(values.numpy() for values in arrays), strictly, max_iterations, ARMIJO)
         multipliers.copy_(y)
     else:
         _ascend_together(multipliers, part, tolerance, max_iterations)
