@@ -76,12 +76,11 @@ def bounds(facts: Mapping) -> dict[str, str]:
 def over_the_nearest(facts: Mapping) -> dict[str, str]:
     """By how many per cent means exceed those of the nearest images, where these are known, as text."""
     figures = facts["networks"][SMALL]
-    over = {name: 100 * (figures["over_exact"][name] - 1) for name in ("tight", "ddn1000", *_compared(figures))}
+    over = {name: 100 * (figures["over_exact"][name] - 1) for name in ("tight", *_compared(figures))}
     best = min(_compared(figures), key=over.get)
     return {
         "num": f"{figures['methods']['exact']['success']['value'] * figures['methods']['exact']['num_images']:.0f}",
         "tight": f"{over['tight']:.2f}",
-        "ddn": f"{over['ddn1000']:.2f}",
         "best": f"{over[best]:.2f}",
         "best_peer": TITLES[best],
     }
