@@ -180,11 +180,11 @@ def _newton_step(multipliers: Tensor, dual: _Dual, slopes, bounds, lower, upper)
     curvature = (slopes * dual.inside[:, None]) @ slopes.mT
     curvature = curvature * free[:, :, None] * free[:, None]
     # Rows, of length 1, that are nearly dependent, or all of whose pixels are clipped, would make the system singular.
-    ridge = max(1e-9, 8 * torch.finfo(slopes.dtype).eps)
+    ridge = max(by_programme.RIDGE, 8 * torch.finfo(slopes.dtype).eps)
     step = torch.linalg.solve(curvature + torch.diag_embed(1 - free + ridge), dual.slack * free)
 
     length = torch.ones_like(dual.value)
-    for _ in range(40):
+    for _ in range(by_programme.HALVINGS):
         trial = (multipliers + length[:, None] * step).clamp_min(0)
         new = _dual(trial, slopes, bounds, lower, upper)
         rise = ARMIJO * (dual.slack * (trial - multipliers)).sum(dim=1)
