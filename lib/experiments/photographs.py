@@ -30,7 +30,8 @@ from lib.store.calls import Store
 
 SHAPE = (3, SIDE, SIDE)
 BATCH = 50  # pictures in memory at once
-PIECE = 2000  # pictures encoded between two entries in the store: what a kill can lose
+ATTACKED = 16  # pictures attacked between two entries in the store: what a kill can lose, and below 2 GB of memory
+PIECE = 2000  # pictures encoded between two entries in the store: the same
 OSTRICH, GOLDFISH = "n01518878", "n01443537"  # there are no ostriches in Tiny ImageNet
 PROBE = "AlexNet features"
 # What all of this is made of, and who reads it.
@@ -183,10 +184,9 @@ class Attacked:
 def attack(subject: Subject, targets: Tensor, config: AttackConfig, store: Store) -> Attacked:
     """The attack on each of the subject's pictures, and the seconds that it took when it was made.
 
-    Kept in the store chunk by chunk: what a kill loses is one.
+    Kept in the store, ATTACKED of them at a time.
     """
-    size = config.chunk_size
-    chunks = list(zip(subject.inputs.split(size), targets.split(size), strict=True))
+    chunks = list(zip(subject.inputs.split(ATTACKED), targets.split(ATTACKED), strict=True))
     progress = tqdm(chunks, desc="attacking pictures", disable=None, leave=False)
     kept = [store.timed(penalized.find_adversarial, subject.network, *chunk, config) for chunk in progress]
     results, seconds = zip(*kept, strict=True)

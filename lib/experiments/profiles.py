@@ -16,7 +16,7 @@ from lib.solvers.lbfgs import LBFGSConfig
 class PhotographsConfig:
     """How much of everything. None means all there is.
 
-    16 pictures at once stay below 2 GB of memory. An accuracy beyond 3e-3 would cost more gradients than it is worth.
+    An accuracy beyond 3e-3 would cost more gradients than it is worth.
     """
 
     num_attacked: int  # pictures, for every network and kind of target
@@ -24,7 +24,7 @@ class PhotographsConfig:
     num_judged: int | None  # pictures that accuracy is measured on, and that the attacked ones are taken from
     num_classes: int | None  # of Tiny ImageNet
     num_train: int | None  # pictures that the linear layer on AlexNet's features is trained on
-    attack: AttackConfig = field(default_factory=lambda: AttackConfig(tolerance=3e-3, chunk_size=16))
+    attack: AttackConfig = field(default_factory=lambda: AttackConfig(tolerance=3e-3))
     tight: TightConfig = field(default_factory=TightConfig)
 
 
@@ -144,9 +144,7 @@ _PROFILES = (
             num_judged=20,
             num_classes=10,
             num_train=150,
-            attack=AttackConfig(
-                tolerance=0.1, max_searches=4, chunk_size=16, solver=LBFGSConfig(max_iterations=15, patience=3)
-            ),
+            attack=AttackConfig(tolerance=0.1, max_searches=4, solver=LBFGSConfig(max_iterations=15, patience=3)),
             tight=TightConfig(max_iterations=1, num_descents=1, num_smoothed=1),
         ),
         cars=CarsConfig(

@@ -67,7 +67,7 @@ def linear() -> tuple[Subject, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def attacked(linear, tmp_path_factory) -> Attacked:
-    return photographs.attack(*linear, AttackConfig(chunk_size=4), Store(tmp_path_factory.mktemp("store")))
+    return photographs.attack(*linear, AttackConfig(), Store(tmp_path_factory.mktemp("store")))
 
 
 # --- Who is attacked ------------------------------------------------------------------------------
@@ -153,15 +153,16 @@ def test_the_attack_is_that_of_section_4_1_and_finds_the_nearest_point_of_the_pl
     result = attacked.result
     assert result.success.all()
     assert ((result.distortion / exact_distances(subject) - 1).abs() < 1e-2).all()
-    plain = penalized.find_adversarial(subject.network, subject.inputs, targets, AttackConfig(chunk_size=6))
+    plain = penalized.find_adversarial(subject.network, subject.inputs, targets, AttackConfig())
     torch.testing.assert_close(result.distortion, plain.distortion, rtol=1e-3, atol=0)
 
 
-def test_it_is_kept_and_not_made_again(linear, tmp_path):
+def test_it_is_kept_and_not_made_again(linear, tmp_path, monkeypatch):
     subject, targets = linear
-    store, cheap = Store(tmp_path), AttackConfig(tolerance=0.5, max_searches=1, chunk_size=4)
+    monkeypatch.setattr(photographs, "ATTACKED", 4)
+    store, cheap = Store(tmp_path), AttackConfig(tolerance=0.5, max_searches=1)
     first = photographs.attack(subject, targets, cheap, store)
-    assert store.num_made == 2  # six pictures in chunks of four
+    assert store.num_made == 2  # six pictures, four at a time
     again = photographs.attack(subject, targets, cheap, store)
     assert store.num_made == 2
     assert first.seconds == again.seconds > 0
@@ -175,7 +176,7 @@ def test_it_is_kept_and_not_made_again(linear, tmp_path):
 def test_another_code_of_the_network_is_another_attack(linear, attacked, tmp_path, monkeypatch):
     """Preprocessing is code, not weights: the same state dict with another one is another network."""
     subject, targets = linear
-    store, cheap = Store(tmp_path), AttackConfig(tolerance=0.5, max_searches=1, chunk_size=6)
+    store, cheap = Store(tmp_path), AttackConfig(tolerance=0.5, max_searches=1)
 
     def everything() -> None:
         photographs.attack(subject, targets, cheap, store)
@@ -239,7 +240,7 @@ def test_lengths_are_those_of_the_result(cases, attacked):
 
 
 def test_searches_compare_the_same_pictures_in_every_column(attacked, tmp_path):
-    scale = replace(PAPER, num_coarse=4, attack=AttackConfig(chunk_size=4))
+    scale = replace(PAPER, num_coarse=4, attack=AttackConfig())
     cells = photographs.searched({"linear": attacked}, scale, 0, Store(tmp_path))
     assert [way for _, way in cells] == ["tight attack", "as found", "q = 10", "q = 100"]
     values = [estimate.value for estimate in cells.values()]
