@@ -64,6 +64,10 @@ book: setup  ## Execute what changed and render _build/html/index.html
 pdf: setup  ## Print the built book as _build/book.pdf (needs Chromium)
 	@$(BIN)/python -m tools.pdf
 
+# As in a build (tools/machine.py): memory is used again, and every process has one thread for its matrices.
+test: export MALLOC_MMAP_MAX_ = 0
+test: export MALLOC_TRIM_THRESHOLD_ = 1099511627776
+test: export OPENBLAS_NUM_THREADS = 1
 test: setup  ## Run every test
 	$(BIN)/python -m pytest -n auto --dist worksteal
 

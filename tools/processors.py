@@ -39,7 +39,7 @@ SETTINGS = (
     Setting(TWO | COMPATIBLE),
     Setting(TWO | AVX2),
 )
-PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+PATIENT = machine.KEEP_MEMORY | {"OMP_WAIT_POLICY": "PASSIVE"}
 CHOSEN = {name for setting in SETTINGS for name in setting.variables}  # what this shell holds must not decide
 
 

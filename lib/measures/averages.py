@@ -68,9 +68,12 @@ def by_cell(rows: Mapping[str, Mapping[str, Estimate]]) -> dict[Cell, Estimate]:
 def excess(lengths: Tensor, least: Tensor) -> Estimate:
     """By how many per cent the mean of lengths (N,) exceeds that of others of the same N images.
 
-    The interval is that of a ratio of paired means, to first order (the delta method).
+    The interval is that of a ratio of paired means, to first order (the delta method); fewer than two images have none,
+    and all of it is nan.
     """
     a, b = (v.detach().double().cpu().numpy() for v in (lengths, least))
+    if len(a) < 2:
+        return Estimate(np.nan, np.nan, np.nan, len(a))
     ratio = a.mean() / b.mean()
     half = scipy.stats.t.ppf(0.975, len(a) - 1) * scipy.stats.sem(a - ratio * b) / b.mean()
     return Estimate(*(float(100 * (r - 1)) for r in (ratio, ratio - half, ratio + half)), len(a))

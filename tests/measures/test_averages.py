@@ -85,6 +85,13 @@ def test_excess_is_that_of_the_means_and_sure_where_lengths_are_proportional():
     assert found.n == 50
 
 
+@pytest.mark.parametrize("num", [0, 1])
+def test_of_fewer_than_two_images_no_excess_is_told(num):
+    *told, n = averages.excess(torch.ones(num), torch.ones(num))
+    assert np.isnan(told).all()
+    assert n == num
+
+
 def test_the_interval_of_an_excess_holds_what_it_promises():
     rng, hits = np.random.default_rng(0), 0
     for _ in range(400):

@@ -281,9 +281,10 @@ def test_squeezenet_is_as_accurate_as_it_should_be():
         sample = photographs.imagenet_sample(WEIGHTS.parent, download=False)
     except MissingFileError as missing:
         pytest.skip(str(missing))
-    network = imagenet.squeezenet(WEIGHTS.parent)
+    fast = {"memory_format": torch.channels_last}  # twice as fast here
+    network = imagenet.squeezenet(WEIGHTS.parent).to(**fast)
     with torch.no_grad():
-        top = torch.cat([network(batch).topk(5).indices for batch in sample.batches(50)])
+        top = torch.cat([network(batch.to(**fast)).topk(5).indices for batch in sample.batches(50)])
     hits = top == sample.labels[:, None]
     assert abs(100 * hits[:, 0].double().mean() - 62.9) <= 1
     assert abs(100 * hits.any(dim=1).double().mean() - 84.4) <= 1
