@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from tools import machine
 from tools.browser import find_browser
 
 REPOSITORY = Path(__file__).parents[1]
@@ -28,6 +29,12 @@ def pytest_addoption(parser):
     parser.addoption(
         "--rounding", type=int, metavar="SEED", help="products of matrices round otherwise: tests/rounding.py"
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: many tests wait for processes that they started."""
+    return machine.available_cores() + 1
 
 
 @pytest.hookimpl(wrapper=True)

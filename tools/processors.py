@@ -12,13 +12,14 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 from tools import machine
 
 # By the seconds they take: they train networks, call another solver image by image, or solve thousands of problems.
 SLOW = "not no_attack_gets_within and not another_solvers and not scipys_solver and not agrees_with and not killed"
-SLOW += " and not metamorphic"
+SLOW += " and not metamorphic and not gets_over_kinks and not every_dense_network"
 
 
 class Setting(NamedTuple):
@@ -43,8 +44,14 @@ PATIENT = machine.KEEP_MEMORY | {"OMP_WAIT_POLICY": "PASSIVE"}
 CHOSEN = {name for setting in SETTINGS for name in setting.variables}  # what this shell holds must not decide
 
 
+def marked() -> list[str]:
+    """The files that have numerical tests: to import all others would take as long as some of these."""
+    return sorted(str(path) for path in Path("tests").rglob("test_*.py") if "mark.numerical" in path.read_text("utf-8"))
+
+
 def command(setting: Setting) -> list[str]:
-    return [sys.executable, "-m", "pytest", "-q", "-m", "numerical", "-k", SLOW, *setting.options, *sys.argv[1:]]
+    asked = sys.argv[1:] or marked()
+    return [sys.executable, "-m", "pytest", "-q", "-m", "numerical", "-k", SLOW, *setting.options, *asked]
 
 
 def run(setting: Setting) -> bool:

@@ -26,6 +26,14 @@ def test_any_two_choices_of_kernels_vectors_and_threads_meet_in_a_setting_or_in_
     assert any("--rounding" in setting.options for setting in processors.SETTINGS)
 
 
+def test_files_without_numerical_tests_are_not_even_imported(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["processors"])
+    files = processors.marked()
+    assert "tests/attacks/test_tight.py" in files
+    assert "tests/tools/test_book.py" not in files
+    assert processors.command(processors.SETTINGS[0])[-len(files) :] == files
+
+
 @pytest.mark.parametrize("failing", [None, "COMPATIBLE"])
 def test_one_setting_that_fails_fails_all_and_the_shells_own_choice_is_unheard(failing, monkeypatch, capsys):
     monkeypatch.setenv("MKL_CBWR", "SSE4_2")
