@@ -394,6 +394,11 @@ def test_beside_cars_that_vanish_stands_how_little_of_them_the_classifier_knew()
     assert evidence.endswith("69.0 %, and its cars vanish by 0.02")
 
 
+def test_cars_that_are_still_recognised_are_counted_against_the_claim():
+    parts = claims.quocnet_turned({"quocnet": turned(0.01, 1.0) | {("QuocNet", "success (%)"): about(90)}}).parts
+    assert [part.value for part in parts.values()] == [10, 0, 0]
+
+
 def test_cells_of_noise_lend_no_rank_correlation_to_table_4(few_draws):
     cells = as_printed("table4")
     without = {cell: e for cell, e in cells.items() if "noise" not in cell[0]}
@@ -521,8 +526,10 @@ def test_to_be_as_good_as_untrained_is_not_to_be_meaningful():
 
 def test_what_sits_on_the_limit_lies_within_half_of_the_time():
     parts = {"a": about(0.0, 0.05)}
-    drawn = [part["a"].value <= 0.147 for part in claims.at_the_limit(parts, 0.147, str)]
-    assert np.mean(drawn) == pytest.approx(0.5, abs=0.05)
+    drawn = [part["a"] for part in claims.at_the_limit(parts, 0.147, str)]
+    assert np.mean([e.value <= 0.147 for e in drawn]) == pytest.approx(0.5, abs=0.05)
+    for value, low, high, _ in drawn:  # each with an interval as wide as ours
+        assert (low, high) == pytest.approx((value - 0.05, value + 0.05))
 
 
 def test_luck_asks_for_as_many_parts_as_there_are():
