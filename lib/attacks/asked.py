@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor, nn
@@ -63,8 +63,8 @@ def asked(network, inputs: Tensor) -> Asked:
     roots = list(behind.modules(network))
     wrong = {module: error for root in roots for module, error in _wrong(root, direct=root is network)}
     images = inputs[:2].detach().clone().requires_grad_()
-    with _refusing(wrong), memory.counted(len(images)) as kept:
-        logits, in_place = _first_answer(network, roots, images)
+    with _refusing(wrong):
+        logits, in_place, bytes_an_image = _counted_answer(network, roots, images)
     if isinstance(network, nn.Module):
         _check_mode(network)
     _refuse_neighbours(network, images.detach(), logits.detach())
@@ -74,7 +74,6 @@ def asked(network, inputs: Tensor) -> Asked:
             ".detach() and .data out of its forward"
         )
     _warn_of_probabilities(logits.detach())
-    bytes_an_image = kept[0] // max(len(images), 1)
     return Asked(network, logits.shape[1], in_place, bytes_an_image, _twins(network, images.detach(), logits.detach()))
 
 
@@ -162,6 +161,14 @@ def _acts_by_mode(module: nn.Module) -> bool:
 
 
 # --- Its first answer -----------------------------------------------------------------------------
+
+
+def _counted_answer(network, roots: list[nn.Module], images: Tensor) -> tuple[Tensor, bool, int]:
+    """`_first_answer`, and the bytes that the network keeps of an image: 0 where it does not let them be counted, as
+    what calls torch.func does not."""
+    with suppress(RuntimeError), memory.counted(len(images)) as kept:
+        return *_first_answer(network, roots, images), kept[0] // max(len(images), 1)
+    return *_first_answer(network, roots, images), 0
 
 
 def _first_answer(network, roots: list[nn.Module], images: Tensor) -> tuple[Tensor, bool]:

@@ -188,7 +188,7 @@ def _tighten_chunk(network, inputs, targets, adversarial, config: TightConfig) -
             _descend_smoothed(problem, kinked, begin, descent)
         residual[kinked] = _step_to_optimum(problem, kinked, config.num_rivals)[2]
 
-    found = penalized.verified(network, inputs, problem.shortest.images.view_as(inputs), targets)
+    found = penalized.confirmed(network, inputs, problem.shortest.images.view_as(inputs), targets)
     lost = (success & ~found[2]).nonzero()[:, 0]
     if len(lost):  # the network takes back what it confirmed
         residual[lost] = torch.inf

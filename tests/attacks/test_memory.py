@@ -16,7 +16,9 @@ def generator(seed: int = 0) -> torch.Generator:
 def sigmoid_network() -> nn.Sequential:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(20, 7), nn.Sigmoid(), nn.Linear(7, 5), nn.Sigmoid(), nn.Linear(5, 3))
-    return network.eval().requires_grad_(False)
+    network.eval().requires_grad_(False)
+    network[-1].bias -= network(torch.rand(100, 20, generator=generator(1))).mean(dim=0)  # all classes can be had
+    return network
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -63,6 +65,7 @@ def test_little_room_changes_nothing_but_the_chunks(monkeypatch):
     network, inputs = sigmoid_network(), torch.rand(12, 20, generator=generator(2))
     targets = network(inputs).topk(2).indices[:, 1]
     roomy = penalized.find_adversarial(network, inputs, targets)
+    assert roomy.success.all()
     near = tight.tighten(network, inputs, targets, roomy.adversarial)
     monkeypatch.setattr(memory, "ROOM", 8_000)
     sizes = []
@@ -73,6 +76,34 @@ def test_little_room_changes_nothing_but_the_chunks(monkeypatch):
     torch.testing.assert_close(tightly.distortion, roomy.distortion, rtol=1e-3, atol=0)
     again = tight.tighten(network, inputs, targets, tightly.adversarial)
     torch.testing.assert_close(again.distortion, near.distortion, rtol=1e-3, atol=0)
+
+
+def with_torch_func(network):
+    """Its logits, by way of a gradient that torch.func takes, which lets nobody count."""
+
+    def slope(images):
+        return torch.func.vjp(lambda x: network(x).sum(dim=1), images)[1](torch.ones(len(images)))[0]
+
+    return lambda images: network(images) + 0 * slope(images).sum(dim=1, keepdim=True)
+
+
+def refusing_to_be_watched(network):
+    def say(images):
+        with torch.autograd.graph.disable_saved_tensors_hooks("nobody watches"):
+            return network(images)
+
+    return say
+
+
+@pytest.mark.parametrize("wrapped", [with_torch_func, refusing_to_be_watched])
+def test_a_network_whose_memory_cannot_be_counted_is_attacked_all_the_same(wrapped):
+    network, inputs = sigmoid_network(), torch.rand(4, 20, generator=generator(2))
+    targets = network(inputs).topk(2).indices[:, 1]
+    assert asked.asked(wrapped(network), inputs).bytes_an_image == 0
+    found = penalized.find_adversarial(wrapped(network), inputs, targets)
+    assert found.success.all()
+    plain = penalized.find_adversarial(network, inputs, targets)
+    torch.testing.assert_close(found.distortion, plain.distortion, rtol=1e-3, atol=0)
 
 
 def _noting(function, sizes: list[int]):

@@ -560,3 +560,48 @@ def test_a_distortion_whose_square_is_no_number_is_one_all_the_same():
     inputs = torch.zeros(2, 4)
     adversarial = torch.tensor([[1e-30, 0, 0, 0], [0, 0, 0, 0]])
     torch.testing.assert_close(penalized.distortion(adversarial, inputs), torch.tensor([0.5e-30, 0]), rtol=1e-5, atol=0)
+
+
+# --- Another batch --------------------------------------------------------------------------------
+
+
+class RoundedByBatch(nn.Module):
+    """A network whose logits for targets fall by `step` in batches of other than `usual` images: large terms cancel."""
+
+    def __init__(self, network: nn.Module, targets: torch.Tensor, usual: int, step: float):
+        super().__init__()
+        self.network, self.targets, self.usual, self.step = network, targets, usual, step
+
+    def forward(self, images):
+        logits = self.network(images)
+        if len(images) == self.usual:
+            return logits
+        return logits - self.step * F.one_hot(self.targets[: len(images)], logits.shape[1])
+
+
+@pytest.mark.parametrize("step", [1e-5, 1e-4])
+def test_what_another_batch_takes_back_goes_a_little_further(step):
+    source = generator(3)
+    plane = nn.Linear(20, 3).eval().requires_grad_(False)
+    inputs = torch.rand(6, 20, generator=source)
+    plane.bias -= plane(inputs).mean(dim=0)
+    targets = plane(inputs).topk(2).indices[:, 1]
+    shortest = exact.minimum_perturbation(plane, inputs, targets).perturbation.float()
+    images = (inputs + 1.00001 * shortest).clamp(0, 1)
+    rounded = RoundedByBatch(plane, targets, usual=len(images) + 1, step=step)
+    assert not penalized.verified(rounded, inputs, images, targets)[2].any()
+    adversarial, length, success = penalized.confirmed(rounded, inputs, images, targets)
+    assert success.all()
+    assert (length <= 1.02 * penalized.distortion(images, inputs)).all()
+    assert penalized.says(rounded(adversarial), targets).all()
+    assert penalized.says(rounded(adversarial[:1]), targets[:1]).all()  # in a third batch, too
+
+
+def test_what_no_step_brings_back_is_given_up():
+    plane = nn.Linear(20, 3).eval().requires_grad_(False)
+    inputs, targets = torch.rand(4, 20, generator=generator()), torch.zeros(4, dtype=torch.long)
+    never = RoundedByBatch(plane, targets, usual=0, step=1e3)
+    adversarial, length, success = penalized.confirmed(never, inputs, inputs.flip(0), targets)
+    assert not success.any()
+    assert torch.equal(adversarial, inputs)
+    assert length.isinf().all()
