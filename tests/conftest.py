@@ -70,8 +70,12 @@ def copy_sources(project: Path, *names: str) -> None:
 
 
 def surroundings(**variables: str) -> dict[str, str]:
-    """The environment of a build on the embedded digits, but for the variables."""
-    rest = {name: value for name, value in os.environ.items() if not name.startswith(("DATA_DIR", "MAKE", "MFLAGS"))}
+    """The environment of a build on the embedded digits, but for the variables.
+
+    Without what scikit-learn adds to that of the process that imports it: one of pytest's workers has, another has not.
+    """
+    added = ("DATA_DIR", "MAKE", "MFLAGS", "KMP_")
+    rest = {name: value for name, value in os.environ.items() if not name.startswith(added)}
     return rest | {"OFFLINE": "1", "XDG_CACHE_HOME": "/nowhere"} | variables
 
 

@@ -189,12 +189,14 @@ def _tighten_chunk(network, inputs, targets, adversarial, config: TightConfig) -
         residual[kinked] = _step_to_optimum(problem, kinked, config.num_rivals)[2]
 
     found = penalized.confirmed(network, inputs, problem.shortest.images.view_as(inputs), targets)
-    lost = (success & ~found[2]).nonzero()[:, 0]
-    if len(lost):  # the network takes back what it confirmed
-        residual[lost] = torch.inf
-        again = penalized.verified(network, inputs[lost], start.view_as(inputs)[lost], targets[lost])
+    within = found[1] <= penalized.distortion(start.view_as(inputs), inputs)  # never longer, also where it went further
+    lost = (success & ~within).nonzero()[:, 0]
+    if len(lost):  # the network takes back what it confirmed: the start stands, where it does
+        again = penalized.confirmed(network, inputs[lost], start.view_as(inputs)[lost], targets[lost])
+        stands = lost[again[2]]
+        residual[stands] = torch.inf
         for values, instead in zip(found, again, strict=True):
-            values[lost] = instead
+            values[stands] = instead[again[2]]
     adversarial, length, success = found
     return TightResult(
         adversarial=adversarial,

@@ -583,11 +583,12 @@ class RoundedByBatch(nn.Module):
 def test_what_another_batch_takes_back_goes_a_little_further(step):
     source = generator(3)
     plane = nn.Linear(20, 3).eval().requires_grad_(False)
+    plane.weight.copy_(torch.randn(3, 20, generator=source))
     inputs = torch.rand(6, 20, generator=source)
     plane.bias -= plane(inputs).mean(dim=0)
     targets = plane(inputs).topk(2).indices[:, 1]
     shortest = exact.minimum_perturbation(plane, inputs, targets).perturbation.float()
-    images = (inputs + 1.00001 * shortest).clamp(0, 1)
+    images = (inputs + (1 + 1e-6) * shortest).clamp(0, 1)
     rounded = RoundedByBatch(plane, targets, usual=len(images) + 1, step=step)
     assert not penalized.verified(rounded, inputs, images, targets)[2].any()
     adversarial, length, success = penalized.confirmed(rounded, inputs, images, targets)
