@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tools import machine
 from tools.browser import find_browser
 
 REPOSITORY = Path(__file__).parents[1]
@@ -29,12 +28,6 @@ def pytest_addoption(parser):
     parser.addoption(
         "--rounding", type=int, metavar="SEED", help="products of matrices round otherwise: tests/rounding.py"
     )
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: many tests wait for processes that they started."""
-    return machine.available_cores() + 1
 
 
 @pytest.hookimpl(wrapper=True)
@@ -72,9 +65,9 @@ def copy_sources(project: Path, *names: str) -> None:
 def surroundings(**variables: str) -> dict[str, str]:
     """The environment of a build on the embedded digits, but for the variables.
 
-    Without what scikit-learn adds to that of the process that imports it: one of pytest's workers has, another has not.
+    Without what scikit-learn and Dask add to that of the process they run in: not all of pytest's workers have it.
     """
-    added = ("DATA_DIR", "MAKE", "MFLAGS", "KMP_")
+    added = ("DATA_DIR", "MAKE", "MFLAGS", "KMP_", "PYTHONHASHSEED")
     rest = {name: value for name, value in os.environ.items() if not name.startswith(added)}
     return rest | {"OFFLINE": "1", "XDG_CACHE_HOME": "/nowhere"} | variables
 

@@ -28,7 +28,8 @@ SOURCE_LINES = 6
 START_ATTEMPTS, START_SECONDS = 3, 600  # a kernel on a busy machine takes its time
 # Of the kernel, which glues by way of nbformat; what goes wrong in a cell the notebook tells, and its end is no error.
 WITHOUT_GRAMMAR = f"import sys; sys.modules[{tools.GRAMMAR!r}] = None"
-KERNEL_ARGUMENTS = [f"--IPKernelApp.exec_lines={WITHOUT_GRAMMAR}", "--IPKernelApp.log_level=CRITICAL"]
+QUIETLY = "__import__('logging').getLogger('tornado.general').setLevel('CRITICAL')"  # a message that meets the end
+KERNEL_ARGUMENTS = [f"--IPKernelApp.exec_lines={WITHOUT_GRAMMAR}; {QUIETLY}", "--IPKernelApp.log_level=CRITICAL"]
 
 
 def run(chapter: Path, partial: Path, parameters: dict) -> NotebookNode:
