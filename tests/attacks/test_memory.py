@@ -73,7 +73,7 @@ def test_little_room_changes_nothing_but_the_chunks(monkeypatch):
     tightly = penalized.find_adversarial(network, inputs, targets)
     assert len(sizes) > 2
     assert max(sizes) == AttackConfig().at_once(asked.asked(network, inputs), inputs) < 12
-    # Leads of 0.001 between terms of 0.3 are known to a few parts in ten thousand; by its chunk it ended 0.14 % off.
+    # For one of these images a rounding decides where the search over c ends: up to 0.4 % apart, whatever the leads.
     torch.testing.assert_close(tightly.distortion, roomy.distortion, rtol=1e-2, atol=0)
     again = tight.tighten(network, inputs, targets, tightly.adversarial)
     torch.testing.assert_close(again.distortion, near.distortion, rtol=1e-2, atol=0)
@@ -104,7 +104,7 @@ def test_a_network_whose_memory_cannot_be_counted_is_attacked_all_the_same(wrapp
     found = penalized.find_adversarial(wrapped(network), inputs, targets)
     assert found.success.all()
     plain = penalized.find_adversarial(network, inputs, targets)
-    torch.testing.assert_close(found.distortion, plain.distortion, rtol=1e-2, atol=0)
+    torch.testing.assert_close(found.distortion, plain.distortion, rtol=1e-3, atol=0)
 
 
 def _noting(function, sizes: list[int]):

@@ -17,7 +17,7 @@ RUN = """async rules => {
         one.nodes.map(node => `${one.id}: ${node.target.join(' ')}: ${node.html.slice(0, 200)}`));
 }"""
 COLOURS = ["color-contrast", "link-in-text-block"]  # what depends on the theme
-ROOM = ["scrollable-region-focusable", "target-size"]  # what depends on the width
+ROOM = ["color-contrast", "scrollable-region-focusable", "target-size"]  # what depends on the width
 VIEWS = {  # theme, size, rules
     "light": ("light", DESKTOP, None),
     "dark": ("dark", DESKTOP, COLOURS),
