@@ -34,9 +34,9 @@ def pytest_addoption(parser):
 def pytest_runtest_protocol(item):
     if (seed := item.config.getoption("rounding")) is None:
         return (yield)
-    from tests.rounding import OtherRounding
+    from tests.rounding import other_rounding
 
-    with OtherRounding(seed):
+    with other_rounding(seed):
         return (yield)
 
 

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 import torch
 
-from tests.rounding import OtherRounding
+from tests.rounding import other_rounding
 from tools import processors
 
 CHOICES = {
@@ -18,7 +18,7 @@ CHOICES = {
 
 def test_any_two_choices_of_kernels_vectors_and_threads_meet_in_a_setting_or_in_make_test():
     make_test = {"OMP_NUM_THREADS": "1"}  # tests/conftest.py
-    tried = [make_test, *(setting.variables for setting in processors.SETTINGS if not setting.options)]
+    tried = [make_test, *(setting.variables for setting in processors.SETTINGS)]
     assert set(CHOICES) == processors.CHOSEN
     for (one, values), (other, others) in itertools.combinations(CHOICES.items(), 2):
         met = {(variables.get(one), variables.get(other)) for variables in tried}
@@ -56,9 +56,9 @@ def test_another_rounding_is_within_a_unit_reproducible_and_another_for_another_
     generator = torch.Generator().manual_seed(0)
     a, b = torch.rand(20, 30, generator=generator, dtype=dtype), torch.rand(30, 5, generator=generator, dtype=dtype)
     true = a.double() @ b.double()
-    with OtherRounding(0):
+    with other_rounding(0):
         first, again, fewer = a @ b, a @ b, a[:19] @ b
-    with OtherRounding(1):
+    with other_rounding(1):
         other = a @ b
     eps = torch.finfo(dtype).eps
     torch.testing.assert_close(first.double(), true, rtol=40 * eps, atol=0)
@@ -76,7 +76,7 @@ def test_backward_passes_round_otherwise_too():
         return torch.autograd.grad((leaf @ weight.T).square().sum(), leaf)[0]
 
     plain = gradient()
-    with OtherRounding(0):
+    with other_rounding(0):
         otherwise = gradient()
     torch.testing.assert_close(otherwise, plain, rtol=1e-4, atol=1e-6)
     assert not torch.equal(otherwise, plain)
