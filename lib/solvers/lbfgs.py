@@ -6,7 +6,8 @@ projection, Bertsekas 1982) and searches along the projected arc clip(x + alpha 
 and nothing else: history, step length, status and convergence are each problem's own.
 
 How much of its neighbours a row can feel is the rounding of two matrix products, `inner_products` and `combination`,
-and of the objective: a BLAS may choose another kernel for another batch, or for another place in it. All else is summed
+of two small triangular systems and of the objective: a BLAS may choose another kernel for another batch, or for another
+place in it. All else is summed
 in an order that the number of variables alone decides (up to 32 768 of them). A descent amplifies its roundings: what
 does not depend on the batch is what `minimize` promises of each row (its tolerance, hence how far above the minimum it
 may end), not the digits of the minimiser nor the number of evaluations.
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from . import arguments, rowwise, sizes
@@ -30,6 +32,7 @@ Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 STRAIGHT = 0.1  # a step was too short if the slope told its decrease to this fraction, and no curvature is known yet
 STRETCH = 10  # how much longer the next one is
 LONGEST = 1e30  # in units of the direction's own length
+FEW = 8  # of so many problems one that has ended stays where it is: to drop it costs more than to take it along
 
 
 class Status(IntEnum):
@@ -59,7 +62,10 @@ class LBFGSConfig:
 
 @dataclass(frozen=True)
 class MinimizeResult:
-    """`minimizer` (N, n) lies in the box; every other field is (N,) and was measured at it."""
+    """`minimizer` (N, n) lies in the box; every other field is (N,) and was measured at it.
+
+    `num_evaluations` counts all that the objective was asked about a problem: a few times after it has ended, too.
+    """
 
     minimizer: Tensor
     value: Tensor
@@ -101,9 +107,9 @@ class _Running:
         """x, projected into the box in place."""
         return x.clamp_(self.lower, self.upper)
 
-    def drop(self, finished: Tensor) -> None:
+    def drop(self, finished: Tensor, num_finished: int) -> None:
         """Forget the rows `finished`: running rows from the end move into their places, the others stay."""
-        num_left = len(finished) - int(finished.sum())
+        num_left = len(finished) - num_finished
         holes = finished[:num_left].nonzero()[:, 0]
         movers = num_left + (~finished[num_left:]).nonzero()[:, 0]
         for name, values in vars(self).items():
@@ -190,25 +196,24 @@ def _solve_together(objective, start, lower, upper, tolerance, first_step, decre
     memory = state.basis.shape[1] // 2
     masked_basis = torch.empty_like(state.basis)  # used again and again: allocating it would cost as much as its use
     for iteration in range(config.max_iterations + 1):
-        _measure(state)
-        status = _status(state, config)
-        finished = status != Status.OUT_OF_ITERATIONS
-        if iteration == config.max_iterations:
-            finished = torch.ones_like(finished)
-        if finished.any():
-            _record(result, state, status, finished)
-            state.drop(finished)
-            if len(state.problem) == 0:
-                break
-
         _restart(state, (state.num_idle == config.patience) & state.rejected)
-        curved = state.gamma > 0
-        reach = torch.where(curved, state.gamma, state.first_step / state.norm)[:, None]
+        status, num_finished, num_uncurved = _measure(state, config)
+        finished = status != Status.OUT_OF_ITERATIONS
+        is_last = iteration == config.max_iterations
+        if is_last or FEW * num_finished >= len(finished):
+            _record(result, state, status, torch.ones_like(finished) if is_last else finished)
+            if is_last or num_finished == len(finished):
+                break
+            state.drop(finished, num_finished)
+            finished = finished.new_zeros(len(state.problem))
+
+        reach = state.gamma.where(state.gamma > 0, state.first_step / state.norm)[:, None]
         free = _free_coordinates(state, reach)
-        direction = _direction(state, reach, free, min(iteration, memory), masked_basis)
-        state.d = _keep(state.d, direction, kept=state.rejected)
+        direction = _direction(state, reach, free, min(max(iteration, 1), memory), masked_basis)
+        state.d = state.d.where(state.rejected[:, None], direction)
 
         trial = state.clip(torch.addcmul(state.x, state.alpha[:, None], state.d))
+        trial = state.x.where(finished[:, None], trial)
         f, g = objective(trial, state.problem)
         if state.is_scaled:
             f, g = f * state.scale, g * state.scale[:, None]
@@ -217,17 +222,17 @@ def _solve_together(objective, start, lower, upper, tolerance, first_step, decre
         rounding = 4 * torch.finfo(f.dtype).eps * state.f.abs()  # a decrease below it is neither seen nor asked for
         step = trial - state.x
         expected = _dot(state.g, step).clamp_max(0)  # the bounds can bend the path uphill
-        accepted = f <= state.f + config.armijo * expected + rounding
-        accepted &= torch.isfinite(f) & torch.isfinite(g.sum(dim=1))
+        accepted = (f <= state.f + config.armijo * expected + rounding) & ~finished
+        accepted &= torch.maximum(f.abs(), g.sum(dim=1).abs()) < torch.inf
         _store_pair(state, step, g - state.g, accepted, expected, memory)
-        longer = 1.0 if curved.all() else _longer_step(state, f, expected, rounding)
+        longer = _longer_step(state, f, expected, rounding) if num_uncurved else 1.0
         state.alpha = torch.where(accepted, longer, _shorter_step(state, f, expected))
         state.rejected = ~accepted
         progress = accepted & (f < state.f - torch.maximum(rounding, state.decrease))
         state.num_idle = torch.where(progress, 0, state.num_idle + 1)
-        state.f = torch.where(accepted, f, state.f)
-        state.x = _keep(state.x, trial, kept=~accepted)
-        state.g = torch.where(accepted[:, None], g, state.g)  # g is the caller's
+        state.f = f.where(accepted, state.f)
+        state.x = trial.where(accepted[:, None], state.x)
+        state.g = g.where(accepted[:, None], state.g)
     return result
 
 
@@ -290,12 +295,12 @@ def inner_products(a: Tensor, b: Tensor) -> Tensor:
 
     The sums of `_dot` would not depend on the batch, and take about three times as long.
     """
-    return a @ b.mT
+    return torch.bmm(a, b.mT)
 
 
 def combination(coefficients: Tensor, vectors: Tensor) -> Tensor:
     """The sum of each row's vectors (rows, i, n), weighted (rows, i): (rows, n), to the rounding of i terms."""
-    return (coefficients[:, None] @ vectors)[:, 0]
+    return torch.bmm(coefficients[:, None], vectors)[:, 0]
 
 
 def _projected_gradient(state: _Running) -> Tensor:
@@ -307,16 +312,26 @@ def _projected_gradient(state: _Running) -> Tensor:
     return torch.ne(ahead, state.x, out=torch.empty_like(ahead)).mul_(state.g)
 
 
-def _measure(state: _Running) -> None:
-    """The length of the projected gradient; rows in which its square could over- or underflow are rescaled first."""
+def _measure(state: _Running, config: LBFGSConfig) -> tuple[Tensor, int, int]:
+    """The length of the projected gradient; how each problem stands, how many have ended, how many know no curvature.
+
+    Rows in which the square of the gradient could over- or underflow are rescaled first. What there is to know of all
+    rows is asked for at once: a device is waited for.
+    """
     gradient = _projected_gradient(state)
     state.norm = gradient.norm(dim=1)
     limit = 2.0 ** (math.frexp(torch.finfo(state.f.dtype).max)[1] // 4)
     far = (state.norm > limit) | (state.norm < 1 / limit)
-    if far.any():
+    status = _status(state, config)
+    finished, uncurved = status != Status.OUT_OF_ITERATIONS, state.gamma <= 0
+    num_far, num_finished, num_uncurved = torch.stack([far, finished, uncurved]).sum(dim=1).tolist()
+    if num_far:
         largest = gradient.abs().amax(dim=1)
         far &= (largest > 0) & (largest < torch.inf) & torch.isfinite(state.f)
         _rescale(state, far.nonzero()[:, 0], largest, limit)
+        status = _status(state, config)
+        num_finished = int((status != Status.OUT_OF_ITERATIONS).sum())
+    return status, num_finished, num_uncurved
 
 
 def _rescale(state: _Running, rows: Tensor, largest: Tensor, limit: float) -> None:
@@ -345,19 +360,19 @@ def _free_coordinates(state: _Running, reach: Tensor) -> Tensor:
 
 def _status(state: _Running, config: LBFGSConfig) -> Tensor:
     status = torch.full_like(state.problem, Status.OUT_OF_ITERATIONS)
-    status[state.num_idle >= 2 * config.patience] = Status.STALLED
-    status[state.norm <= state.tolerance] = Status.CONVERGED
-    status[~(torch.isfinite(state.f) & torch.isfinite(state.norm))] = Status.NON_FINITE
-    return status
+    status.masked_fill_(state.num_idle >= 2 * config.patience, Status.STALLED)
+    status.masked_fill_(state.norm <= state.tolerance, Status.CONVERGED)
+    return status.masked_fill_(~(torch.maximum(state.f.abs(), state.norm) < torch.inf), Status.NON_FINITE)
 
 
 def _record(result: MinimizeResult, state: _Running, status: Tensor, finished: Tensor) -> None:
-    problem, scale = state.problem[finished], state.scale[finished]
-    result.minimizer[problem] = state.x[finished]
-    result.value[problem] = state.f[finished] / scale
-    result.projected_gradient_norm[problem] = state.norm[finished] / scale
-    result.status[problem] = status[finished]
-    result.num_evaluations[problem] = state.num_evaluations[finished]
+    rows = finished.nonzero()[:, 0]
+    problem, scale = state.problem[rows], state.scale[rows]
+    result.minimizer[problem] = state.x[rows]
+    result.value[problem] = state.f[rows] / scale
+    result.projected_gradient_norm[problem] = state.norm[rows] / scale
+    result.status[problem] = status[rows]
+    result.num_evaluations[problem] = state.num_evaluations[rows]
 
 
 def _direction(state: _Running, reach: Tensor, free: Tensor, num_slots: int, masked_basis: Tensor) -> Tensor:
@@ -375,13 +390,6 @@ def _direction(state: _Running, reach: Tensor, free: Tensor, num_slots: int, mas
     return torch.lerp(-reach * state.g, combination(-coefficients, basis), free)
 
 
-def _keep(old: Tensor, new: Tensor, kept: Tensor) -> Tensor:
-    """`new`, overwritten by `old` in the rows `kept`: few as a rule, cheaper to copy than to choose everywhere."""
-    rows = kept.nonzero()[:, 0]
-    new[rows] = old[rows]
-    return new
-
-
 def _newest_first(num_pairs: Tensor, num_slots: int) -> Tensor:
     """The slots of a ring in order of age, those not yet filled last, (rows, num_slots)."""
     return (num_pairs[:, None] - 1 - torch.arange(num_slots, device=num_pairs.device)) % num_slots
@@ -395,39 +403,40 @@ def two_loop(gram: Tensor, order: Tensor, present: Tensor, gamma: Tensor) -> Ten
     A pair without positive curvature is passed over; where H g is no ascent, by rounding, steepest descent remains.
     Curvature is positive if s and y are at less than a right angle by more than rounding, in any units of x and f.
     """
-    num_pairs = order.shape[1]
+    m = order.shape[1]
     order = torch.cat([order.new_zeros(len(order), 1), 1 + 2 * order, 2 + 2 * order], dim=1)  # g, the s, the y
-    gram = gram.take_along_dim(order[:, :, None], dim=1).take_along_dim(order[:, None], dim=2)
-    s_rows, y_rows = gram[:, 1 : 1 + num_pairs], gram[:, 1 + num_pairs :]
-    sy, yy = (rows[:, :, 1 + num_pairs :].diagonal(dim1=1, dim2=2) for rows in (s_rows, y_rows))
-    ss = s_rows[:, :, 1:].diagonal(dim1=1, dim2=2)
-    rho = torch.where(present & (sy > torch.finfo(gram.dtype).eps * ss.sqrt() * yy.sqrt()), 1 / sy, 0)[..., None]
-    s_rows, y_rows = rho * s_rows, rho * y_rows
+    gram = gram.gather(1, order[:, :, None].expand_as(gram)).gather(2, order[:, None].expand_as(gram))
+    to_g, sy, yy = gram[:, 0], gram[:, 1 : m + 1, m + 1 :], gram[:, m + 1 :, m + 1 :]
+    s_size, y_size = gram.diagonal(dim1=1, dim2=2)[:, 1:].sqrt().split(m, dim=1)
+    curvature = sy.diagonal(dim1=1, dim2=2)
+    curved = present & (curvature > torch.finfo(gram.dtype).eps * s_size * y_size)
+    rho, gamma = (1 / curvature).where(curved, 0), gamma[:, None]
 
-    p = torch.zeros_like(gram[:, 0])
-    p[:, 0] = 1
-    alpha = []
-    for i in range(num_pairs):
-        alpha.append(_dot(s_rows[:, i], p))
-        p[:, 1 + num_pairs + i] -= alpha[i]
-    p *= gamma[:, None]
-    for i in reversed(range(num_pairs)):
-        p[:, 1 + i] += alpha[i] - _dot(y_rows[:, i], p)
+    # alpha_i = rho_i s_i'q, q = g less the alpha_j y_j of newer pairs: below the diagonal of a triangular system.
+    alpha = _solve_unit_triangular(rho[..., None] * sy, rho * to_g[:, 1 : m + 1], upper=False)
+    # alpha_i - beta_i, beta_i = rho_i y_i'q, q = gamma (g less all alpha_j y_j) and the steps along older s: above it.
+    beta = rho * gamma * (to_g[:, m + 1 :] - (yy * alpha[:, None]).sum(dim=2))
+    change = _solve_unit_triangular(rho[..., None] * sy.mT, alpha - beta, upper=True)
+    p = torch.cat([gamma, change, -gamma * alpha], dim=1)
 
-    ascent = _dot(gram[:, 0], p)
-    steepest = ~((ascent > 0) & (ascent < torch.inf))
-    p[steepest] = 0
-    p[steepest, 0] = gamma[steepest]
-    return torch.zeros_like(p).scatter_(1, order, p)
+    ascent = _dot(to_g, p)[:, None]
+    steepest = F.pad(gamma, (0, 2 * m))
+    p = p.where((ascent > 0) & (ascent < torch.inf), steepest)
+    return torch.empty_like(p).scatter_(1, order, p)
+
+
+def _solve_unit_triangular(matrix: Tensor, right: Tensor, upper: bool) -> Tensor:
+    """x of (I + T) x = right (rows, m), T the part of `matrix` (rows, m, m) above its diagonal, or below it."""
+    return torch.linalg.solve_triangular(matrix, right[..., None], upper=upper, unitriangular=True)[..., 0]
 
 
 def _store_pair(state: _Running, s: Tensor, y: Tensor, accepted: Tensor, expected: Tensor, memory: int) -> None:
     """Keep the pair; it tells gamma where it met positive curvature, more than the rounding of its slope `expected`."""
-    rows = accepted.nonzero()[:, 0]
-    slot = 2 * (state.num_pairs[rows] % memory)
-    state.basis[rows, 1 + slot] = s[rows]
-    state.basis[rows, 2 + slot] = y[rows]
-    state.num_pairs[rows] += 1
+    first = 1 + 2 * (state.num_pairs % memory)
+    place = torch.stack([first, first + 1], dim=1)[:, :, None].expand(-1, -1, s.shape[1])
+    pair = torch.stack([s, y], dim=1).where(accepted[:, None, None], state.basis.gather(1, place))
+    state.basis.scatter_(1, place, pair)
+    state.num_pairs += accepted
     sy, yy = _dot(s, y), _dot(y, y)
     curved = accepted & (sy > torch.finfo(y.dtype).eps * expected.abs())
     state.gamma = torch.where(curved, sy / yy, state.gamma)
@@ -436,7 +445,7 @@ def _store_pair(state: _Running, s: Tensor, y: Tensor, accepted: Tensor, expecte
 def _restart(state: _Running, rows: Tensor) -> None:
     """Forget the pairs of `rows`, whose direction led nowhere: pairs of a few coordinates can be all rounding."""
     for values, fresh in ((state.num_pairs, 0), (state.gamma, 0), (state.alpha, 1), (state.rejected, False)):
-        values[rows] = fresh
+        values.masked_fill_(rows, fresh)
 
 
 def _longer_step(state: _Running, f: Tensor, expected: Tensor, rounding: Tensor) -> Tensor:
