@@ -16,18 +16,24 @@ Place = tuple[object, frozenset[str]]
 
 def modules(network) -> Iterator[nn.Module]:
     """The modules that calling `network` leads to, as far as that can be seen; each once, the outermost first."""
-    seen: dict[tuple[int, frozenset[str]], object] = {}  # the objects are kept, or others might get the same id
+    seen: dict[tuple, object] = {}  # the objects are kept, or others might get the same id
     told: set[int] = set()
     pending: list[Place] = [(network, frozenset())]
     while pending and len(seen) < MOST_SEEN:
         value, names = pending.pop(0)
-        if (id(value), names) in seen or isinstance(value, (str, bytes, int, float, complex, Tensor, type(None))):
+        place = _identity(value), names
+        if place in seen or isinstance(value, (str, bytes, int, float, complex, Tensor, type(None))):
             continue
-        seen[id(value), names] = value
+        seen[place] = value
         if isinstance(value, nn.Module) and id(value) not in told:
             told |= {id(part) for part in value.modules()}
             yield value
         pending += _behind(value, names)
+
+
+def _identity(value) -> int | tuple[int, int]:
+    """What stays the same of an object as long as it lives. A method is a new one each time that it is asked for."""
+    return (id(value.__func__), id(value.__self__)) if isinstance(value, types.MethodType) else id(value)
 
 
 def _behind(value, names: frozenset[str]) -> list[Place]:

@@ -141,6 +141,26 @@ def test_an_object_is_followed_by_every_name_that_leads_there():
         assert set(behind.modules(network)) == {INNER, OTHER}
 
 
+def test_methods_that_name_each_other_are_looked_at_once(monkeypatch):
+    """Though each time that one is asked for it is another object."""
+
+    class Network(nn.Module):
+        def forward(self, x):
+            return self.encode(x) if self.training else self.decode(x)
+
+        def encode(self, x):
+            return self.decode(x)
+
+        def decode(self, x):
+            return self.encode(x)
+
+    looked_at, look = [], behind._behind
+    monkeypatch.setattr(behind, "_behind", lambda *place: looked_at.append(place) or look(*place))
+    network = Network()
+    assert list(behind.modules(network)) == [network]
+    assert len(looked_at) < 30
+
+
 def test_what_is_no_object_of_interest_uses_nothing_up():
     names = [f"class {i}" for i in range(2 * behind.MOST_SEEN)]
     assert list(behind.modules(lambda x: (names, INNER(x)))) == [INNER]
