@@ -758,3 +758,38 @@ def test_after_a_step_too_long_it_tries_the_minimum_of_the_parabola_if_that_is_n
     found = minimize(parabola, torch.zeros(1, 1, dtype=torch.float64), -1, 1, tolerance=1e-9, first_step=1.0)
     assert asked[:3] == pytest.approx([0, 1, third], abs=1e-12)
     assert found.minimizer.item() == pytest.approx(center, abs=1e-9)
+
+
+# --- One after the other, and together -------------------------------------------------------------
+
+SLOPE = torch.tensor([[1.0, -2.0, 0.5]])
+ODD = {  # of one problem of three variables, in numbers that every order of summing gives exactly
+    "nothing is ever lower": lambda x, problem: (torch.ones(1), SLOPE),
+    "a slope without end": lambda x, problem: ((SLOPE * x).sum(dim=1), SLOPE),
+    "bent down": lambda x, problem: ((SLOPE * x - x.square()).sum(dim=1), SLOPE - 2 * x),
+    "bent down at last": lambda x, problem: (
+        (SLOPE * x - x.abs().sub(2).clamp_min(0).square()).sum(dim=1),
+        SLOPE - 2 * x.sign() * x.abs().sub(2).clamp_min(0),
+    ),
+}
+
+
+@pytest.mark.parametrize("objective", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("patience", [1, 2, 5])
+@pytest.mark.parametrize("first_step", [2.0**-10, 1.0])
+def test_they_give_up_restart_and_lengthen_their_steps_alike(objective, patience, first_step):
+    config = LBFGSConfig(patience=patience, max_iterations=60)
+    arguments = objective, torch.zeros(1, 3), -(2.0**20), 2.0**20, 1e-5, first_step, 0.0, config
+    ours, batchs = lbfgs.solve(*arguments), lbfgs._solve_together(*arguments)
+    assert ours.status == batchs.status
+    assert ours.num_evaluations == batchs.num_evaluations
+    torch.testing.assert_close(ours.minimizer, batchs.minimizer, rtol=1e-6, atol=0)
+
+
+def test_a_problem_that_never_gets_lower_is_given_up_after_twice_the_patience():
+    config = LBFGSConfig(patience=7, max_iterations=60)
+    for solve in (lbfgs.solve, lbfgs._solve_together):
+        result = solve(ODD["nothing is ever lower"], torch.zeros(1, 3), -1.0, 1.0, 1e-5, 1.0, 0.0, config)
+        assert result.status == lbfgs.Status.STALLED
+        assert result.num_evaluations == 1 + 2 * 7
+        assert torch.equal(result.minimizer, torch.zeros(1, 3))
