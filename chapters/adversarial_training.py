@@ -52,7 +52,7 @@ Markdown(run.banner)
 #
 # $$ \min_r \lVert r \rVert \quad \text{subject to} \quad g_j(v + r) = l , \quad v + r \in [0, 1]^{m_j} , $$
 #
-# since the outputs of sigmoids live in a {term}`box` as pixels do. The example $v + r$ with the label of $x$ goes into the pool of
+# since the outputs of {term}`sigmoids <sigmoid>` live in a {term}`box` as pixels do. The example $v + r$ with the label of $x$ goes into the pool of
 # layer $j$. It is a constant: it trains $g_j$, and nothing below it moves. For $j = 0$ it is an adversarial image.
 
 # %%
@@ -73,8 +73,8 @@ grids.image_grid(rows, 10, "The input's pool", row_titles=["images", "examples"]
 #
 # $$ r = \varepsilon_j \, \frac{s}{\lVert s \rVert} , \qquad s = \nabla_v \operatorname{loss}(g_j(v), y) , $$
 #
-# cut to the box, with one length $\varepsilon_j$ for all examples of a layer ({glue:text}`lengths`). This step has
-# become known by itself a year after the paper {cite:p}`goodfellow2015explaining`. Whether the whole attack does better
+# cut to the box, with one length $\varepsilon_j$ for all examples of a layer ({glue:text}`lengths`). This step became
+# known in its own right a year after the paper {cite:p}`goodfellow2015explaining`. Whether the whole attack does better
 # is asked below.
 #
 # The pools are mixed in as if they were more images: an epoch goes once through the images and once through each pool, in
@@ -155,11 +155,11 @@ tell(boundary=(tried.told["the attack, to the nearest boundary", pools.ERROR], "
 tell(all_new=(tried.told["all renewed every time", pools.ERROR], ".2f"))
 
 # %% [markdown]
-# {glue:text}`variants_source`, means over {glue:text}`num_behind_variants` seeds: noise of the same lengths makes
-# {glue:text}`with_noise` % of it, so that it is the direction that teaches. The paper's attack, its {term}`perturbations <perturbation>` brought to
-# the same lengths, makes {glue:text}`with_attack` %, with far fewer epochs for its price. Left as long as it finds them, which is to the
-# nearest boundary, it makes {glue:text}`boundary` %. And with pools that are all new before every epoch it is
-# {glue:text}`all_new` %.
+# {glue:text}`variants_source`, means over {glue:text}`num_behind_variants` seeds: noise of the same lengths leaves an
+# error of {glue:text}`with_noise` %, so that it is the direction that teaches. The paper's attack, its
+# {term}`perturbations <perturbation>` brought to the same lengths, leaves {glue:text}`with_attack` %, with far fewer
+# epochs for its price. Left as long as it finds them, which is to the nearest boundary, it leaves {glue:text}`boundary`
+# %. And with pools that are all new before every epoch it is {glue:text}`all_new` %.
 #
 # ## Are they harder to attack?
 #
@@ -177,10 +177,11 @@ Markdown(
 )
 
 # %% [markdown]
-# At the paper's scale the input's pool makes a random class farther (dropout gets more than half as much), and what was made
-# for Table 1's network fools one that learned from such a pool only a fraction as often. The certificates see nothing of it:
-# they are shortest with dropout, shorter with the input's pool, and with that of the second hidden layer no different from
-# decay alone. What a product of norms can prove, and what an attack has to do, are different things ([](certificates)).
+# At the paper's scale the input's pool pushes a random class farther away (dropout does so more than half as much), and
+# what was made for Table 1's network fools one that learned from such a pool only a fraction as often. The certificates
+# see nothing of it: they are shortest with dropout, shorter with the input's pool, and with that of the second hidden
+# layer no different from decay alone. What a product of norms can prove, and what an attack has to do, are different
+# things ([](certificates)).
 #
 # ## What surprised us
 #

@@ -73,7 +73,7 @@ assert lead / bound <= distance
 # %% [markdown]
 # With more layers it is a matter of how much one knows. Sharper constants cost more thought:
 #
-# - *slope of 1/4*: a sigmoid does not just fail to expand, it contracts by four (the section speaks of rectifiers only);
+# - *slope of 1/4*: a {term}`sigmoid` does not just fail to expand, it contracts by four (the section speaks of {term}`rectifiers <rectifier>` only);
 # - *pairs of classes*: $\lVert w_k - w_l \rVert$ of the last layer's own rows in place of $\sqrt 2 \, \lVert W \rVert$;
 # - *averaged slopes* {cite:p}`combettes2020lipschitz`: slopes in $[0, 1/4]$ are 1/8 plus or minus 1/8. Multiply out and bound
 #   each of the four terms: $\tfrac{1}{64} (\lVert W_3 W_2 W_1 \rVert + \lVert W_3 W_2 \rVert \lVert W_1 \rVert +

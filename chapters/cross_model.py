@@ -111,22 +111,24 @@ tell(six_noisy=span(table2.told.grid(strong, mnist.TABLE1)[0], ".1f"))
 # {glue:text}`source` ({glue:text}`behind_words`), our {glue:text}`num_cells` off-diagonal cells rank as the paper's do with a
 # Spearman correlation of {glue:text}`spearman`, and half of them differ by less than {glue:text}`median_difference` points.
 # (The 95 % {term}`interval` of the correlation is {glue:text}`spearman_low` to {glue:text}`spearman_high`.) How much of the
-# difference is the {term}`autoencoder`'s? What was made for ours fools the others {glue:text}`ae_row` points more often than the
-# paper's did, and ours is fooled {glue:text}`ae_column` points more often, both on average. Without its row and column the remaining {glue:text}`num_without` cells have a
-# Spearman correlation of {glue:text}`spearman_without` and a median difference of {glue:text}`median_without` points.
-# {numref}`tab-variants` has other autoencoders: how contagious its examples are depends on how it was trained, and how the
-# paper's was trained is not known.
+# difference is the {term}`autoencoder`'s? On average the others' errors on what was made for ours differ from the
+# paper's by {glue:text}`ae_row` points, and its own errors on what was made for the others by {glue:text}`ae_column`.
+# Without its row and column the remaining {glue:text}`num_without` cells have a Spearman correlation of
+# {glue:text}`spearman_without` and a median difference of {glue:text}`median_without` points. {numref}`tab-variants`
+# has other autoencoders: how contagious its examples are depends on how it was trained, and how the paper's was trained
+# is not known.
 #
 # Conv is new. {glue:text}`conv_source`, it would stand in Table 1 with a training error of {glue:text}`conv_training` %, a
 # test error of {glue:text}`conv_test` % and a {term}`distortion` of {glue:text}`conv_distortion`.
 #
 # Along a row one reads how contagious what was made for this network is, down a column how gullible this one is. Among
-# the {term}`linear networks <linear network>`, and among those with sigmoids, set two at a time side by side, each on average over the five other
-# networks of Table 1. {glue:text}`pairs_source`, the one with the larger distortion is the more contagious in
-# {glue:text}`longer` of {glue:text}`num_pairs` pairs. (Cell by cell, or across the two kinds, it need not be.) That is no
-# surprise, and the reason why the noise rows belong into the table: at a size at which the six networks of Table 1 hardly
-# notice noise, a {term}`perturbation` that was made for one of them moves the others. Under noise of standard deviation 0.3, which
-# none of the seven has met in training, these six err on {glue:text}`six_noisy` %, and Conv on {glue:text}`conv_noisy` %.
+# the {term}`linear networks <linear network>`, and among those with {term}`sigmoids <sigmoid>`, set two at a time side by side, each on
+# average over the five other networks of Table 1. {glue:text}`pairs_source`, the one with the larger distortion is the
+# more contagious in {glue:text}`longer` of {glue:text}`num_pairs` pairs. (Cell by cell, or across the two kinds, it
+# need not be.) That is no surprise, and the reason why the noise rows belong in the table: at a size at which the six
+# networks of Table 1 hardly notice noise, a {term}`perturbation` that was made for one of them moves the others. Under
+# noise of standard deviation 0.3, which none of the seven has met in training, these six err on {glue:text}`six_noisy`
+# %, and Conv on {glue:text}`conv_noisy` %.
 #
 # ## How large was the paper's sample?
 #
@@ -154,7 +156,7 @@ tell(ae_beyond=transfer.num_beyond_seeds(table2.seeds, ae_row), num_ae=len(ae_ro
 
 # %% tags=["hide-input"] mystnb={"markdown_format": "myst"}
 paper = {cell: f"{printed[cell]:g}" for cell in outside}
-lines = [[*c, paper[c], f"{a:.1f} to {b:.1f}"] for c, (a, b) in outside.items()]
+lines = [[*c, paper[c], f"{a:.2f} to {b:.2f}"] for c, (a, b) in outside.items()]
 caption = f"Printed rates beyond 95 % of samples of 256 images. {source}."
 heads = ["made for", "fed to", "the paper", "95 % of samples"]
 Markdown(markdown.table(heads, lines, caption, "tab-ranges"))
@@ -203,13 +205,13 @@ tell(harm_direction=(harm["random direction (%)"], ".1f"))
 tell(shared=", ".join(transfer.shared(controls.told, names)) or "none")
 
 # %% [markdown]
-# {glue:text}`control_source`, over {glue:text}`num_controls` images and on average over the seven networks that they were
-# made for, the perturbations add {glue:text}`harm_own` points to the errors of the others. Put on other images they add
-# {glue:text}`harm_shuffled` points, with random signs {glue:text}`harm_signs`, in a random direction
-# {glue:text}`harm_direction`. The less the last two leave of it, the more it is the direction that does harm, and neither
-# the size nor the place. How much of it belongs to the image differs: for these networks the shuffled perturbations do at
-# least nine tenths of the harm of an image's own: {glue:text}`shared`. There, what {term}`carries over <transfer>` need not be
-# the image's own.
+# {glue:text}`control_source`, over {glue:text}`num_controls` images and on average over the seven networks that they
+# were made for, the perturbations add {glue:text}`harm_own` points to the errors of the others. Put on other images
+# they add {glue:text}`harm_shuffled` points, with random signs {glue:text}`harm_signs`, in a random direction
+# {glue:text}`harm_direction`. The less harm the last two do, the more it is the direction that matters, and neither the
+# size nor the place. How much of it belongs to the image differs: for these networks the shuffled perturbations do at
+# least nine tenths of the harm of an image's own: {glue:text}`shared`. There, what {term}`carries over <transfer>` need
+# not be the image's own.
 #
 # ## Do they say what they were told to?
 #

@@ -186,12 +186,12 @@ tell(paper_loud_list=listed(quoted(*loud, "data"), "g"))
 tell(paper_loud_others=span(quoted(*loud, *others), "g"))
 
 # %% [markdown]
-# What follows is read from {numref}`tab-four`, the networks of a single seed. {glue:text}`source`, perturbations at their
-# own, minimal size fool a network that shares the *data* of the one that they
-# were made for in {glue:text}`shared_data` % of cases, one that shares its *architecture* but none of its images in
-# {glue:text}`shared_architecture` %, and one that shares neither in {glue:text}`shared_nothing` %. By as much as the first of
-# these exceeds the others it counts to have seen the same images. To be built alike counts only if the second exceeds the
-# third.
+# What follows is read from {numref}`tab-four`, the networks of a single seed. {glue:text}`source`, perturbations at
+# their own, minimal size fool a network that shares the *data* of the one that they were made for in
+# {glue:text}`shared_data` % of cases, one that shares its *architecture* but none of its images in
+# {glue:text}`shared_architecture` %, and one that shares neither in {glue:text}`shared_nothing` %. How far the first of
+# these exceeds the others is what having seen the same images counts for. Being built alike counts only if the second
+# exceeds the third.
 #
 # Do the paper's own numbers say the same? At their own length, hardly: its two cells with shared data have
 # {glue:text}`paper_data_list` %. One is far above the four without ({glue:text}`paper_others` %), one among them. The cell

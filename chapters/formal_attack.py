@@ -53,7 +53,7 @@ grids.attack_strip(few.inputs, made, few.labels, targets[:10], title)
 
 # %% [markdown]
 # The network is called 100-100-10 after its layers: 784 pixels go to a hundred units, these to another hundred, and these
-# to ten outputs, one for each class; between them stand sigmoids. Its ten outputs are **{term}`logits`**: it says the class whose
+# to ten outputs, one for each class; between them stand {term}`sigmoids <sigmoid>`. Its ten outputs are **{term}`logits`**: it says the class whose
 # logit is largest. ([Framework](framework) builds it, and the others of this book.) The wrong class, the **{term}`target`**, was
 # drawn at random for each image, and it {term}`leads <lead>` by a hair only, since the search stops at the border. On MNIST a person sees the same
 # digits, slightly soiled; on the coarse digits that this book falls back on without MNIST the damage shows more.
@@ -264,7 +264,7 @@ Markdown(success.show(columns, caption=caption, name="tab-success"))
 
 # %% [markdown]
 # {glue:text}`success_source`, the attack missed {glue:text}`num_missed` of {glue:text}`num_tried` targets, all networks
-# taken together. What was counted is not yet what is known: the success rates' 95 % {term}`intervals <interval>` reach down to
+# taken together. A count is not yet a certainty: the success rates' 95 % {term}`intervals <interval>` reach down to
 # {glue:text}`least_success` %.
 #
 # {glue:text}`lengths_source`, the easiest network to move is {glue:text}`easiest`, the hardest {glue:text}`hardest`

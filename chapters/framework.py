@@ -46,7 +46,7 @@ Markdown(run.banner)
 # The pictures are those of MNIST {cite:p}`lecun1998mnist`, where it can be had. An image is a vector
 # $x \in [0, 1]^m$ of $m = 784$ pixels, black 0 and white 1. A network maps it to ten **{term}`logits`**
 # $z(x)$; the class it says is the largest of them, $f(x) = \arg\max_k z_k(x)$, and the probability it gives class $k$
-# is $p_k = e^{z_k} / \sum_j e^{z_j}$. Its loss on a label $l$ is the cross-entropy $-\log p_l(x)$. We write
+# is $p_k = e^{z_k} / \sum_j e^{z_j}$. Its loss on a label $l$ is the {term}`cross-entropy` $-\log p_l(x)$. We write
 # $\phi(x)$ for the {term}`activations` of some layer.
 #
 # Two conventions hold throughout `lib`: {term}`inputs <input>` are in $[0, 1]$, whatever a network does to them first lies inside the
@@ -60,7 +60,7 @@ grids.image_grid(run.train.inputs[:40], num_columns=10, title="What the networks
 # ## The networks
 #
 # The paper names its networks differently in its two versions; {numref}`tab-networks` gives the names used here. Three
-# are linear: a softmax on the pixels, held back by more and more weight decay. Two are the classic sigmoid network with
+# are linear: a softmax on the pixels, held back by more and more weight decay. Two are the classic {term}`sigmoid` network with
 # two hidden layers, in two sizes. The sixth is an odd one, a softmax on top of an {term}`autoencoder` that never saw a label.
 # The last two serve other sections: 123-456-10 where training sets are swapped, Conv where single {term}`units <unit>` are looked at
 # and as a seventh network in Tables 1 and 2.

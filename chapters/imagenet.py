@@ -82,11 +82,11 @@ tell(accuracy_source=accuracy.source, num_train=(num_train, ",.0f"))
 #
 # ## Figure 5
 #
-# The attack is that of [the digits](formal_attack), to the letter: it looks for the smallest $r$ with $f(x + r) = l$ and
-# $x + r \in [0, 1]^m$, where $m$ is now $3 \cdot 224 \cdot 224$, by the paper's {term}`relaxation`, which ends a little beyond the
-# nearest boundary. As in the paper only pictures are attacked that the network classifies correctly. The {term}`target` class $l$
-# is chosen in two ways: one class for all pictures, the ostrich (for the network that knows no ostrich, the goldfish), and
-# a class drawn at random for each.
+# The attack is that of [the digits](formal_attack), to the letter: it looks for the smallest $r$ with $f(x + r) = l$
+# and $x + r \in [0, 1]^m$, where $m$ is now $3 \cdot 224 \cdot 224$, by the paper's {term}`relaxation`, which ends a
+# little beyond the nearest boundary. As in the paper, only pictures that the network classifies correctly are attacked.
+# The {term}`target` class $l$ is chosen in two ways: one class for all pictures, the ostrich (for the network that
+# knows no ostrich, the goldfish), and a class drawn at random for each.
 
 # %%
 attacked = {
@@ -199,7 +199,7 @@ tell(
 # as long as the paper's would lie inside the target's region, if it went the way of ours. Had the paper found the shortest?
 # A search that lowers $c$ by a factor of $q$ at a time until it succeeds stops anywhere between the best $c$ and $c / q$,
 # and the lower {term}`price <price c>` buys a longer $r$. And have we? The paper's problem, solved well, still ends where length and
-# cross-entropy balance; the {term}`tight attack` of [the digits](formal_attack) goes on from there to where the boundary is
+# {term}`cross-entropy` balance; the {term}`tight attack` of [the digits](formal_attack) goes on from there to where the boundary is
 # nearest, or as near to it as the network's many kinks let it come. Both, with random targets, on some of the pictures:
 
 # %% mystnb={"markdown_format": "myst"}

@@ -15,7 +15,7 @@
 # The paper found something and guessed why it is there. Thousands of papers have looked at it since. Here are seven of
 # the questions that they asked, each with what was found, and four of them with an experiment on the paper's own
 # networks. Three of these stand for the others: *softmax 1e-4*, which is linear, so that theory can be held against it;
-# 100-100-10; and 200-200-10, where a stranger is wanted. None of the three has rectifiers, and all of them look at
+# 100-100-10; and 200-200-10, where a stranger is wanted. None of the three has {term}`rectifiers <rectifier>`, and all of them look at
 # digits.
 
 # %% tags=["parameters"]

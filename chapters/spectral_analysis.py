@@ -12,10 +12,10 @@
 # :::{answer}
 # :::
 #
-# Every network of this book can be fooled, and by small changes. The suspicion is near that somewhere on the way to the
-# {term}`logits` a small difference becomes a large one. Could we have known beforehand, without attacking anything, from the weights
-# alone? The paper's last section looks there. It asks of every layer how much it can stretch what it is given, and finds
-# numbers well above 1 from the first layer on (its Table 5).
+# Every network of this book can be fooled, and by small changes. One suspects that somewhere on the way to the
+# {term}`logits` a small difference becomes a large one. Could we have known beforehand, without attacking anything,
+# from the weights alone? The paper's last section looks there. It asks of every layer how much it can stretch what it
+# is given, and finds numbers well above 1 from the first layer on (its Table 5).
 #
 # This chapter computes those numbers again, from real weights where there are any. On the way it corrects a formula and a
 # claim about pooling, and asks what a large norm of the first layer says. What such bounds then *guarantee* is the [next
@@ -58,10 +58,10 @@ Markdown(downloads.banner(found, missing | partial))
 #
 # $$ \lVert \phi(x + r) - \phi(x) \rVert \le \lVert W r \rVert \le \lVert W \rVert \, \lVert r \rVert , $$
 #
-# because the rectifier never enlarges a difference. $\lVert W \rVert$, the largest singular value of $W$, is the layer's
+# because the {term}`rectifier` never enlarges a difference. $\lVert W \rVert$, the largest singular value of $W$, is the layer's
 # **upper {term}`frame bound <frame bounds>`**; the **lower** one is the least of $\lVert W r \rVert / \lVert r \rVert$ over all
 # $r \ne 0$. Every difference that arrives leaves with a length between the two times its own, before the rectifier. A chain
-# of layers stretches at most by the product of its upper bounds. A sigmoid does better than a rectifier: its slope is never above 1/4.
+# of layers stretches at most by the product of its upper bounds. A {term}`sigmoid` does better than a rectifier: its slope is never above 1/4.
 #
 # For our own networks all of this is a few singular value decompositions. A thousand random differences stay below the
 # bound of a layer, and well below it: the direction that is stretched most is one among many.

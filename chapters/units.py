@@ -307,8 +307,8 @@ Markdown(run.verdicts())
 # is asked of whole bases, where it shows best, in the [next chapter](bases).
 #
 # One seed is a weak witness. Over {glue:text}`num_seeds` seeds of Conv, in the eyes of another network, delta runs from
-# {glue:text}`seeds_low` to {glue:text}`seeds_high`. Beyond the limit lie {glue:text}`num_beyond`, and the mean is
-# {glue:text}`mean`. The network whose rows are shown above is only one of these, and not to be taken for all.
+# {glue:text}`seeds_low` to {glue:text}`seeds_high`. Of these {glue:text}`num_beyond` lie beyond the limit, and the mean
+# is {glue:text}`mean`. The network whose rows are shown above is only one of these, and not to be taken for all.
 #
 # The answer also belongs to a layer and to a way of asking. In Conv's convolution, unit by unit, delta is
 # {glue:text}`lower_labels` by labels and {glue:text}`lower_another` by another network. AlexNet's filters have

@@ -96,7 +96,8 @@ Markdown(overview.of_changes(published))
 Markdown(overview.of_runs(ledger.read("run.json")))
 
 # %% [markdown]
-# Minutes are those of the last run, which takes finished networks from the store (those of seeds 1 to 4 made theirs); how each fit ended, and how long it took
-# on a busy machine, stands in `results/fits.csv`. Where a claim's evidence names no seeds it rests on one trained network of
-# each kind, and no interval speaks of others. What it speaks of is what was counted: images as a rule; for section 3 units
-# and directions; for a correlation of ranks the cells of the table. Those of Table 5 are no samples but proven bounds.
+# Minutes are those of the last run, which found its networks finished in the store (seeds 1 to 4 had to make theirs);
+# how each fit ended, and how long it took on a busy machine, stands in `results/fits.csv`. Where a claim's evidence
+# names no seeds it rests on one trained network of each kind, and no interval speaks of others. What it speaks of is
+# what was counted: images as a rule; for section 3 units and directions; for a correlation of ranks the cells of the
+# table. Those of Table 5 are no samples but proven bounds.

@@ -240,7 +240,7 @@ stored, and nothing is sent anywhere. */
       });
       others.forEach(({ name, cell }) => {
         const logits = run.logits(networks[name], sum), own = run.said(run.logits(networks[name], state.x));
-        cell.textContent = run.said(logits) === own ? `${own}, as before` : `${run.said(logits)}, and ${own} of the digit`;
+        cell.textContent = run.said(logits) === own ? `${own}, as before` : `${run.said(logits)}, and ${own} before`;
         cell.classList.toggle("live-moved", run.said(logits) !== own);
       });
       const rms = Math.hypot(...moved) / Math.sqrt(NUM_PIXELS);

@@ -94,7 +94,7 @@ def formal_attack(tables: Tables) -> str:
 def how_near(tables: Tables) -> str:
     longer = _values(tables, "exact", [(name, "excess (%)") for name in LINEAR])
     return (
-        "Where the nearest can be computed, for the three linear networks, the attack's change is longer by up to "
+        "For the three linear networks, whose nearest image is computed exactly, the attack's change is longer by up to "
         f"{math.ceil(longer.max())} % on average."
     )
 
@@ -211,7 +211,8 @@ def bases(tables: Tables) -> str:
     return (
         "Turn the axes of a layer at random: for each of three networks no more than "
         f"{shares.max():.2g} % of the sets of axes, the units among them, stand out as far as the units do in another "
-        f"network's eyes, {'a hint' if p < LEVEL else 'no sign'} that they are (p = {p:.3f} for all three)."
+        f"network's eyes, {'a hint' if p < LEVEL else 'no sign'} that they are (p = {p:.3f} for the three "
+        "together, before all other tests are allowed for)."
     )
 
 

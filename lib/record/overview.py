@@ -76,7 +76,7 @@ def _counts(every: Sequence[Card]) -> str:
 def _folded(card: Card) -> str:
     kind = card.verdict.replace(" ", "-")
     place, said = f":name: claim-{card.identity}\n", card.number
-    link = f"[Section {card.section}, the chapter]({card.chapter})"
+    link = f"[Section {card.section}, chapter {card.chapter}]({card.chapter})"
     if card.built:  # a name leads to one place only, and that is on the page of all verdicts
         place, said, link = (
             "",
@@ -126,7 +126,7 @@ def of_changes(published: pd.DataFrame) -> str:
 
 def of_runs(entries: Mapping[str, Mapping]) -> str:
     """The runs of results/run.json, a line a chapter."""
-    heads = ["chapter", "commit", "date", "data", "device and machine", "minutes"]
+    heads = ["chapter", "commit", "date", "digits", "device and machine", "minutes"]
     lines = [[chapter, *_run(facts)] for chapter, facts in entries.items()]
     missing = [[MISSING, *[NONE] * (len(heads) - 1)]]
     return markdown.table(heads, lines or missing, "The recorded runs.", "tab-runs", align="left")

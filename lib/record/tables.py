@@ -214,7 +214,7 @@ class Table:
 
 def _spread(parts: Parts, rows: list[str]) -> tuple[list[str], list[list[str]]]:
     """Heads, and a line for each row: every part of every column has a column of its own."""
-    heads = [column if [*each] == [OURS] else f"{column}<br>{part}" for column, each in parts.items() for part in each]
+    heads = [column if [*each] == [OURS] else f"{column} <br>{part}" for column, each in parts.items() for part in each]
     return heads, [[known.get(row, "–") for each in parts.values() for known in each.values()] for row in rows]
 
 

@@ -105,7 +105,7 @@ def test_the_page_says_what_was_found_and_what_all_networks_make_of_it(page):
     assert f"distortion of {distance.norm() / 28:.4f}" in status(page)
     rows = page.locator(".live-others tr")
     assert rows.count() == len(json.loads((ledger.RESULTS / live.FILE).read_text(encoding="utf-8")))
-    assert "3, and 0 of the digit" in rows.filter(has_text="100-100-10").last.inner_text()
+    assert "3, and 0 before" in rows.filter(has_text="100-100-10").last.inner_text()
 
 
 def shown_digit() -> list[float]:

@@ -44,7 +44,7 @@ def test_every_claim_is_shown_judged_or_not(published):
     assert page.startswith("◐ 1 partly, · 2 not recorded.\n")
     second = page.split(":::{dropdown}")[2]
     assert second.startswith(" ◐ **partly** Second. *0.4 | 0.6*\n:name: claim-two\n")
-    for words in ("at most 2", "0.4 | 0.6", "0.010", "[Section 4.1, the chapter](imagenet)"):
+    for words in ("at most 2", "0.4 | 0.6", "0.010", "[Section 4.1, chapter imagenet](imagenet)"):
         assert words in second
 
 

@@ -138,7 +138,7 @@ def test_paper_ours_and_difference_stand_side_by_side_and_the_caption_says_whose
     text = found.show(["error (%)"], caption="Errors.", name="tab-x")
     assert text.startswith(":::{table} Errors. At the paper's scale.\n:name: tab-x\n")
     assert lines_of(text) == [
-        ["network", "error (%)<br>paper", "error (%)<br>ours", "error (%)<br>difference (points)"],
+        ["network", "error (%) <br>paper", "error (%) <br>ours", "error (%) <br>difference (points)"],
         ["a", "10", "9.88", "-0.1"],
         ["b", "–", "9.88", "–"],
     ]
@@ -146,13 +146,13 @@ def test_paper_ours_and_difference_stand_side_by_side_and_the_caption_says_whose
 
 def test_what_is_no_per_cent_differs_by_per_cent_of_the_papers():
     text = table(now=[("a", "length")], digits={("a", "length"): "5.6"}).show(caption="C.", name="tab-x")
-    assert lines_of(text)[0][-1] == "length<br>difference (%)"
+    assert lines_of(text)[0][-1] == "length <br>difference (%)"
     assert lines_of(text)[1][-1] == "+25\u00a0%"  # 7 against 5.6
 
 
 def test_where_no_row_has_both_numbers_there_is_no_difference():
     text = table(now=[B], digits={A: "10"}).show(caption="C.", name="tab-x")
-    assert lines_of(text)[0] == ["network", "error (%)<br>paper", "error (%)<br>ours"]
+    assert lines_of(text)[0] == ["network", "error (%) <br>paper", "error (%) <br>ours"]
     assert lines_of(text)[1:] == [["a", "10", "not recorded"], ["b", "–", "7.00"]]
 
 
@@ -277,7 +277,7 @@ def test_transposing_turns_every_cell_and_twice_is_as_before():
 
 def test_a_column_that_is_the_papers_alone_has_no_column_of_ours():
     heads, _, first, second, *_ = lines(TURNED.show(["v1", "x"], printed=["v1"], caption="C.", name="tab-t"))
-    assert heads == ["network", "v1<br>paper", "x"]
+    assert heads == ["network", "v1 <br>paper", "x"]
     assert first == ["a", "20", "1.5"]
     assert second == ["b", "0.06", "–"]  # what nobody means to measure
 
