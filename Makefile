@@ -16,10 +16,12 @@ BIN  = $(VENV)/bin
 RUN  = exec $(BIN)/python -m tools.owned $$PPID
 
 # Absolute, since JupyterLab's kernels run in chapters/. `override` because the command line would win otherwise.
-ifneq ($(DATA_DIR),)
-override DATA_DIR := $(shell $(PYTHON) -c 'import os, sys; print(os.path.abspath(os.path.expanduser(sys.argv[1])))' "$(DATA_DIR)")
+# Its value as it is, in which $ stands for itself, and no shell that could fail: the digits would be taken in its place.
+ifneq ($(value DATA_DIR),)
+override DATA_DIR := $(if $(filter /% ~%,$(firstword $(value DATA_DIR))),,$(CURDIR)/)$(value DATA_DIR)
 export DATA_DIR
 endif
+unexport PYTHONSAFEPATH # with which no script of tools/ would find the others
 
 # To make every name is a variable: profile=paper or PROFIL=paper would build the quick book without a word.
 VARIABLES = PYTHON PROFILE DATA DATA_DIR DEVICE SEED JOBS SEEDS SCHEDULER STORE_DIR OFFLINE
@@ -98,8 +100,8 @@ $(VENV)/bench-installed: $(VENV)/installed benchmarks/requirements.txt benchmark
 	@touch $@
 
 clean:  ## Remove the built book; trained networks (_build/store) and .venv stay
-	@if [ -d _build ]; then find _build -mindepth 1 -maxdepth 1 ! -name store -exec rm -rf {} +; fi
+	@if [ -d _build ]; then find _build/ -mindepth 1 -maxdepth 1 ! -name store ! -name .lock -exec rm -rf {} +; fi
 
 distclean:  ## Remove everything that is not a source
-	rm -rf _build $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf _build build $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

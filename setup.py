@@ -4,6 +4,7 @@ They import each other relatively, so that they work under either name. `pip ins
 for the book: all of lib/, as it lies here and under its own name.
 """
 
+import shutil
 import sys
 
 from setuptools import find_packages, setup
@@ -18,6 +19,10 @@ CHOSEN = {
 
 
 class Chosen(build_py):
+    def run(self):
+        shutil.rmtree(self.build_lib, ignore_errors=True)  # what an earlier build left may not be in lib/ any more
+        super().run()
+
     def find_package_modules(self, package, package_dir):
         found = super().find_package_modules(package, package_dir)
         return [each for each in found if each[1] in CHOSEN.get(package, {each[1]})]

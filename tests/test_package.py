@@ -46,6 +46,8 @@ def wheel(tmp_path_factory) -> Path:
     """Built without a network, from a copy: setuptools leaves its folders where it works."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     copy_sources(source, "lib", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+    (source / "build/lib/intriguing/attacks").mkdir(parents=True)
+    (source / "build/lib/intriguing/attacks/left_by_an_earlier_build.py").write_text("")
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, "-w", target, source], check=True)
     return next(target.glob("*.whl"))
@@ -57,6 +59,10 @@ def installed(wheel) -> Path:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
     return folder
+
+
+def test_what_an_earlier_build_left_is_not_in_it(installed):
+    assert not list(installed.rglob("left_by*"))
 
 
 def test_it_takes_one_name_and_no_data(installed):

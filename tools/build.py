@@ -60,7 +60,10 @@ def pages(toc: object) -> Iterator[str]:
 
 
 def listed_pages() -> list[str]:
-    return list(pages(yaml.safe_load(Path("_toc.yml").read_text(encoding="utf-8"))))
+    try:
+        return list(pages(yaml.safe_load(Path("_toc.yml").read_text(encoding="utf-8"))))
+    except yaml.YAMLError as error:
+        raise SystemExit(f"_toc.yml is no YAML, put it right or `git checkout` it: {error}") from None
 
 
 def find_chapters() -> list[Path]:
@@ -156,6 +159,7 @@ def environment() -> dict[str, str]:
         "MATPLOTLIBRC": os.devnull,
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "MPLCONFIGDIR": f"{home}/matplotlib",
+        "PYTHONSTARTUP": "",
         "PYTHONUTF8": "1",
     }
 
@@ -266,11 +270,18 @@ def render(key: str) -> None:
 
 def replace_folder(new: Path, old: Path) -> None:
     aside = old.with_name(f"{old.name}.old")
-    shutil.rmtree(aside, ignore_errors=True)
-    if old.exists():
+    remove(aside)
+    if old.is_symlink() or old.exists():
         old.rename(aside)
     new.rename(old)
-    shutil.rmtree(aside, ignore_errors=True)
+    remove(aside)
+
+
+def remove(path: Path) -> None:
+    """A folder, or whatever a person has put in its place; of a link, the link."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def address() -> str:
@@ -318,7 +329,10 @@ def look_around(asked: Settings) -> Build:
 def settle_data_dir() -> None:
     """DATA_DIR made absolute, since kernels may run elsewhere."""
     if os.environ.get("DATA_DIR"):
-        path = Path(os.environ["DATA_DIR"]).expanduser().resolve()
+        try:
+            path = Path(os.environ["DATA_DIR"]).expanduser().resolve()
+        except RuntimeError as error:  # nobody of that name, or a link to itself
+            raise SystemExit(f"DATA_DIR is not a folder: {os.environ['DATA_DIR']} ({error})") from None
         if not path.is_dir():
             raise SystemExit(f"DATA_DIR is not a folder: {path}")
         os.environ["DATA_DIR"] = str(path)

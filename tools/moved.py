@@ -16,7 +16,7 @@ from lib.record.ledger import CELL, ESTIMATE, Cells
 
 def at(commit: str, table: str) -> Cells:
     """The cells of results/TABLE.csv at a commit; empty where it had none."""
-    shown = subprocess.run(["git", "show", f"{commit}:results/{table}.csv"], capture_output=True, text=True)
+    shown = subprocess.run(["git", "show", f"{commit}:results/{table}.csv"], capture_output=True, encoding="utf-8")
     if shown.returncode or not shown.stdout.startswith(",".join(CELL + ESTIMATE)):
         return {}
     lines = pd.read_csv(io.StringIO(shown.stdout), converters=dict.fromkeys(CELL, str))
@@ -36,6 +36,9 @@ def _apart(one: Estimate, other: Estimate) -> bool:
 def main() -> None:
     if len(sys.argv) != 2:
         raise SystemExit("which commit? python -m tools.moved COMMIT")
+    asked = ["git", "rev-parse", "--quiet", "--verify", f"{sys.argv[1]}^{{commit}}"]
+    if subprocess.run(asked, capture_output=True).returncode:
+        raise SystemExit(f"there is no commit {sys.argv[1]} in this repository: `git log -- results` lists some")
     for table, now in ledger.everything_recorded().items():
         found = moved(before := at(sys.argv[1], table), now)
         print(f"{table}: {len(found)} of {len(before.keys() & now.keys())}")

@@ -154,6 +154,13 @@ def tiny_imagenet(data_dir: str | Path | None = None, download: bool = True) -> 
     Reference: http://cs231n.stanford.edu, the course's challenge of 2015.
     """
     archive = Archive(downloads.obtain(TINY_IMAGENET, data_dir, download))
+    try:
+        return _split(archive)
+    except (KeyError, ValueError, IndexError) as error:  # lists and folders that do not agree, or are no such lists
+        raise archive.damaged(error) from None
+
+
+def _split(archive: Archive) -> Split:
     root = archive.names[0].split("/")[0]
     wnids = tuple(sorted(_lines(archive, f"{root}/wnids.txt")))
     names = dict(line.split("\t", 1) for line in _lines(archive, f"{root}/words.txt"))
@@ -209,12 +216,18 @@ def _words(archive: Archive, members: list[tuple[str, str]]) -> tuple[str, ...]:
     table = archive.path.with_name("classes.csv")
     if not table.exists():
         return tuple(Path(name).stem[10:].replace("_", " ") or wnid for wnid, name in members)
-    with open(table, encoding="utf-8", newline="") as file:
-        names = {line["wnid"]: line["name"] for line in csv.DictReader(file)}
+    try:
+        with open(table, encoding="utf-8-sig", newline="") as file:
+            names = {line["wnid"]: line["name"] for line in csv.DictReader(file)}
+    except (OSError, KeyError, ValueError, csv.Error) as error:
+        raise DataError(
+            f"{table} cannot be read as a table of wnid and name ({type(error).__name__}: {error}); copy it again, or "
+            "remove it: the pictures' names tell the classes, too"
+        ) from None
     if missing := [wnid for wnid, _ in members if wnid not in names]:
         raise DataError(f"{table} lacks {len(missing)} of the classes, {missing[0]} among them")
     return tuple(names[wnid] for wnid, _ in members)
 
 
 def _lines(archive: Archive, name: str) -> list[str]:
-    return archive.read(name).decode().splitlines()
+    return [line for line in archive.read(name).decode("utf-8-sig").splitlines() if line.strip()]

@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 
 from lib.data.dataset import Split
 from lib.experiments.seeds import Seeds
@@ -19,6 +20,8 @@ def commit() -> str:
     """The checkout's commit, with "+" where tracked files differ from it; "unknown" outside a git checkout."""
     try:
         head = _git("rev-parse", "HEAD")
+        if Path(_git("rev-parse", "--show-toplevel")).resolve() != ROOT.resolve():  # a copy inside another's checkout
+            return "unknown"
         # results/ is what a run writes: it does not make the code that ran another one.
         return head + ("+" if _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results") else "")
     except (OSError, subprocess.CalledProcessError):

@@ -94,8 +94,8 @@ def formal_attack(tables: Tables) -> str:
 def how_near(tables: Tables) -> str:
     longer = _values(tables, "exact", [(name, "excess (%)") for name in LINEAR])
     return (
-        "For the three linear networks, whose nearest image is computed exactly, the attack's change is longer by up to "
-        f"{math.ceil(longer.max())} % on average."
+        "For the three linear networks, whose nearest image is computed exactly, the attack's change is longer by up "
+        f"to {math.ceil(longer.max())} % on average."
     )
 
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from filelock import FileLock
 
@@ -18,7 +19,8 @@ from lib.store.files import ROOT
 PUBLISHED, RESULTS = ROOT / "paper", ROOT / "results"
 CELL = ["row", "column"]
 ESTIMATE = list(Estimate._fields)
-EACH_SEED = ["table", *CELL, "seed", "value"]
+LABELS = ["table", *CELL]
+EACH_SEED = [*LABELS, "seed", "value"]
 
 # A verdict in a word, in results/claims.csv.
 REPRODUCED, PARTLY, NOT_REPRODUCED, CONTRADICTED, NOT_TESTABLE, NOT_RECORDED = (
@@ -64,18 +66,42 @@ def recorded(table: str) -> dict[tuple[str, str], Estimate]:
         return {}
     try:
         return _read_cells(path)
-    except (ValueError, KeyError) as error:
+    except ValueError as error:
         raise _damaged(path, error) from None
 
 
 def _read_cells(path: Path) -> dict[tuple[str, str], Estimate]:
+    lines = _read_lines(path, CELL + ESTIMATE, CELL)
+    estimates = lines[ESTIMATE]
+    _refuse(
+        lines,
+        (estimates["value"] < estimates["low"]) | (estimates["value"] > estimates["high"]),
+        "a value outside its interval",
+    )
+    _refuse(lines, ~(estimates["n"] >= 1), "no number of measurements")
+    return {cell: Estimate(*line) for cell, line in zip(_cells(lines), estimates.itertuples(index=False), strict=True)}
+
+
+def _read_lines(path: Path, columns: list[str], key: list[str]) -> pd.DataFrame:
+    """A table with exactly these columns, whose last line is whole; labels are strings, all else are finite numbers.
+
+    Raises ValueError for any other, and for two lines with the same key.
+    """
     if not path.read_bytes().endswith(b"\n"):
         raise ValueError("its last line is cut off")
-    lines = pd.read_csv(path, converters=dict.fromkeys(CELL, str))  # labels that look like numbers are none
-    estimates = lines[ESTIMATE].apply(pd.to_numeric)
-    if outside := [*lines.index[(estimates["value"] < estimates["low"]) | (estimates["value"] > estimates["high"])]]:
-        raise ValueError(f"line {outside[0] + 2} has a value outside its interval")
-    return {cell: Estimate(*line) for cell, line in zip(_cells(lines), estimates.itertuples(index=False), strict=True)}
+    lines = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    if [*lines.columns] != columns or not isinstance(lines.index, pd.RangeIndex):  # else the first field is an index
+        raise ValueError(f"its columns are not {', '.join(columns)}")
+    labels = [name for name in columns if name in LABELS]
+    numbers = lines.drop(columns=labels).apply(pd.to_numeric, errors="coerce").astype(float)
+    _refuse(lines, ~np.isfinite(numbers).all(axis=1), "what is no number")
+    _refuse(lines, lines.duplicated(key), "what another line has told already")
+    return pd.concat([lines[labels], numbers], axis=1)[columns]
+
+
+def _refuse(lines: pd.DataFrame, wrong: pd.Series, what: str) -> None:
+    if wrong.any():
+        raise ValueError(f"line {wrong.argmax() + 2} has {what}")
 
 
 def _damaged(path: Path, reason: Exception) -> ValueError:
@@ -84,9 +110,13 @@ def _damaged(path: Path, reason: Exception) -> ValueError:
 
 def everything_recorded() -> dict[str, dict[tuple[str, str], Estimate]]:
     """All tables of results/ by name; files with other columns, of verdicts and of seeds, are none."""
-    head = ",".join(CELL + ESTIMATE)
-    paths = [path for path in sorted(RESULTS.glob("*.csv")) if path.read_text(encoding="utf-8").startswith(head)]
-    return {path.stem: recorded(path.stem) for path in paths}
+    return {path.stem: recorded(path.stem) for path in sorted(RESULTS.glob("*.csv")) if _is_of_cells(path)}
+
+
+def _is_of_cells(path: Path) -> bool:
+    """By its columns, in whatever order: in another one it is damaged, and not another table."""
+    head = path.read_text(encoding="utf-8-sig", errors="replace").partition("\n")[0]
+    return {*head.strip().split(",")} == {*CELL, *ESTIMATE}
 
 
 def record(table: str, cells: Cells) -> None:
@@ -105,11 +135,19 @@ def record(table: str, cells: Cells) -> None:
 
 
 def seeds() -> pd.DataFrame:
-    """What each seed gave, columns table, row, column, seed, value: a line for every cell; empty where none is kept."""
+    """What each seed gave, columns table, row, column, seed, value: a line for every cell; empty where none is kept.
+
+    Raises ValueError, naming the file, if it is cut off, tells a cell twice or holds what is no number.
+    """
     path = RESULTS / "seeds.csv"
     if not path.exists():
         return pd.DataFrame(columns=EACH_SEED)
-    return pd.read_csv(path, converters=dict.fromkeys(CELL, str))
+    try:
+        lines = _read_lines(path, EACH_SEED, EACH_SEED[:-1])
+        _refuse(lines, lines["seed"] % 1 != 0, "a seed that is no whole number")
+    except ValueError as error:
+        raise _damaged(path, error) from None
+    return lines.astype({"seed": int})
 
 
 def record_seeds(values: pd.DataFrame) -> pd.DataFrame:

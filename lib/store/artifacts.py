@@ -5,12 +5,13 @@ checksum of the tensors, carries a checksum of itself, and is renamed into place
 valid JSON, so it can never be read as whole. No pickle anywhere.
 """
 
+import errno
 import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from lib.store.files import ROOT, checksum
 from lib.store.identity import canonical, digest, plain
 
 DEFAULT_ROOT = ROOT / "_build" / "store"
+RECORD = {"kind", "key", "info", "tensors"}
 
 
 class StoreWarning(UserWarning):
@@ -57,7 +59,11 @@ class Artifacts:
     def __init__(self, root: str | Path | None = None):
         self.num_made = 0  # artifacts that this object had to make
         # Kernels run in chapters/, make in the repository's root: a relative STORE_DIR is of the latter.
-        self.root = ROOT / Path(root or os.environ.get("STORE_DIR") or DEFAULT_ROOT).expanduser()
+        root = root or os.environ.get("STORE_DIR") or DEFAULT_ROOT
+        try:
+            self.root = ROOT / Path(root).expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"STORE_DIR is no folder: {root} ({error})") from None
 
     def get(self, kind: str, key: Mapping, make: Callable[[], Artifact]) -> Artifact:
         """The artifact of this kind and key, made if it is not there or is damaged.
@@ -95,9 +101,7 @@ class Artifacts:
         ):  # reading needs no lock, and no right to write
             return _read(stem, entry)
         self._make_writable()
-        with FileLock(stem.with_name(f"{stem.name}.lock")):
-            for leftover in self.root.glob(f".{stem.name}.*.tmp"):  # of a process that was killed: we hold the lock
-                leftover.unlink()
+        with self._locked(stem):
             try:
                 return _read(stem, entry)
             except FileNotFoundError:
@@ -107,6 +111,22 @@ class Artifacts:
             _write(stem, entry, make())
             self.num_made += 1
             return _read(stem, entry)
+
+    @contextmanager
+    def _locked(self, stem: Path) -> Iterator[None]:
+        """The one process that makes this artifact; what one that was killed left behind is removed."""
+        lock = FileLock(stem.with_name(f"{stem.name}.lock"))
+        try:
+            lock.acquire()
+            for leftover in self.root.glob(f".{stem.name}.*.tmp"):
+                leftover.unlink()
+        except OSError as error:  # a folder in the lock's place, a lock of somebody else's
+            lock.release()
+            raise _unwritable(self.root, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _make_writable(self) -> None:
         try:
@@ -134,24 +154,34 @@ def _read(stem: Path, entry: dict) -> Artifact:
     if canonical({"kind": record["kind"], "key": record["key"]}) != canonical(entry):
         raise _DamagedError(f"{seal} belongs to another key")
     try:
-        contents = data.read_bytes()
+        contents = _contents(data)
     except FileNotFoundError:
         raise _DamagedError(f"{data} is missing") from None
-    except IsADirectoryError:
-        raise _DamagedError(f"{data} is a folder") from None
     if checksum(contents) != record["tensors"]:
         raise _DamagedError(f"{data} does not have the checksum it was written with")
     return Artifact(safetensors.torch.load(contents), record["info"])
 
 
-def _unseal(path: Path) -> dict:
+def _contents(path: Path) -> bytes:
     try:
-        contents = path.read_bytes()
+        return path.read_bytes()
     except IsADirectoryError:
         raise _DamagedError(f"{path} is a folder") from None
-    with suppress(ValueError, KeyError, TypeError):  # not JSON, or not ours: damaged all the same
+    except PermissionError as error:
+        raise PermissionError(
+            f"the store's {path} may not be read ({error.strerror}); ask its owner, or set STORE_DIR to another folder"
+        ) from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _DamagedError(f"{path} is a link to itself") from None
+        raise
+
+
+def _unseal(path: Path) -> dict:
+    contents = _contents(path)
+    with suppress(ValueError, KeyError, TypeError, RecursionError):  # not JSON, or not ours: damaged all the same
         sealed = json.loads(contents)
-        if sealed["sha256"] == digest(sealed["record"]):
+        if sealed["sha256"] == digest(sealed["record"]) and sealed["record"].keys() >= RECORD:
             return sealed["record"]
     raise _DamagedError(f"{path} does not have the checksum it was written with")
 

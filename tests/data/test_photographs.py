@@ -229,6 +229,50 @@ def test_another_layout_is_refused(folder, lost):
         photographs.tiny_imagenet()
 
 
+ROOT = "tiny-imagenet-200"
+EDITED = {  # a member, and what is in it instead
+    "a class without a word": {f"{ROOT}/words.txt": b"n00000000\tnothing\n"},
+    "words of another encoding": {f"{ROOT}/words.txt": "n0\tSch\xe4fer\n".encode("latin-1")},
+    "a word without its class": {f"{ROOT}/words.txt": b"nothing\n"},
+    "a class that nobody listed": {f"{ROOT}/train/n99999999/images/a.JPEG": b""},
+    "a picture of no class": {f"{ROOT}/val/val_annotations.txt": b"val_0.JPEG\n"},
+    "a page": {f"{ROOT}/wnids.txt": b"<html>"},
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("edited", EDITED.values(), ids=EDITED)
+def test_lists_that_do_not_agree_are_refused_with_the_archives_name(folder, edited):
+    write_zip(folder / "tiny-imagenet" / "tiny-imagenet-200.zip", tiny_members() | edited)
+    with pytest.raises(DataError, match=r"tiny-imagenet-200\.zip.* cannot be read .*download the archive again"):
+        photographs.tiny_imagenet()
+
+
+@pytest.mark.faults
+def test_an_archive_of_nothing_is_refused(folder):
+    write_zip(folder / "tiny-imagenet" / "tiny-imagenet-200.zip", {})
+    with pytest.raises(DataError, match=r"tiny-imagenet-200\.zip"):
+        photographs.tiny_imagenet()
+
+
+@pytest.mark.faults
+def test_marks_and_blank_lines_of_an_editor_change_nothing(folder):
+    members = {
+        n: b"\xef\xbb\xbf" + text + b"\r\n" if n.endswith(".txt") else text for n, text in tiny_members().items()
+    }
+    write_zip(folder / "tiny-imagenet" / "tiny-imagenet-200.zip", members)
+    assert photographs.tiny_imagenet().train.wnids == tuple(WNIDS)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("text", ["wnid;name\nn0;x\n", "<html>", "wnid,name\nn0,Sch\xe4fer\n"])
+def test_a_classes_csv_that_is_none_is_refused(folder, sample_tar, text):
+    (folder / sample_tar.name).symlink_to(sample_tar)
+    (folder / "classes.csv").write_text(text, encoding="latin-1")
+    with pytest.raises(DataError, match=r"classes\.csv (cannot be read|lacks)"):
+        photographs.imagenet_sample()
+
+
 @pytest.mark.faults
 def test_a_sample_without_all_classes_is_refused(folder):
     write_tar(folder / "imagenet-sample-256.tar", dict(list(sample_members().items())[:-1]))

@@ -271,6 +271,16 @@ DAMAGES = {
     "another digit": lambda text: text.replace("1,0.5", "9,0.5"),
     "no text": lambda text: "\x00" + text,
     "empty": lambda text: "",
+    "columns in another order": lambda text: text.replace("row,column", "column,row"),
+    "a cell twice": lambda text: text + text.splitlines(keepends=True)[1],
+    "what a merge leaves": lambda text: text + "=======\n",
+    "infinite": lambda text: text.replace("1,0.5", "inf,0.5"),
+    "no images": lambda text: text.replace(",10\n", ",0\n"),
+    "a field too few": lambda text: text.replace(",10\n", "\n"),
+    "a field too many": lambda text: text.replace(",10\n", ",10,10\n"),
+    "decimal commas": lambda text: text.replace("0.5", "0,5"),
+    "semicolons": lambda text: text.replace(",", ";"),
+    "not in UTF-8": lambda text: text.replace("length", "L\xe4nge"),
 }
 
 
@@ -279,9 +289,48 @@ DAMAGES = {
 def test_a_damaged_table_is_named(results, published, damage):
     ledger.record("table9", {("a", "length"): ONE})
     path = results / "table9.csv"
-    path.write_text(damage(path.read_text()))
+    path.write_text(damage(path.read_text()), encoding="latin-1")
     with pytest.raises(ValueError, match=r"table9\.csv is not what a run has written .*git checkout"):
         ledger.recorded("table9")
+
+
+@pytest.mark.faults
+def test_a_spreadsheets_mark_of_utf_8_and_columns_in_another_order_lose_no_table(results):
+    """A verdict would say that nothing is recorded."""
+    ledger.record("table9", {("a", "length"): ONE})
+    path = results / "table9.csv"
+    text = path.read_text()
+    path.write_text(text, encoding="utf-8-sig")
+    assert ledger.everything_recorded() == {"table9": {("a", "length"): ONE}}
+    path.write_text(text.replace("row,column", "column,row"))
+    with pytest.raises(ValueError, match=r"table9\.csv is not what a run has written"):
+        ledger.everything_recorded()
+
+
+SEEDS = "table,row,column,seed,value\ntable1,a,x,0,1.5\ntable1,a,x,1,2.5\n"
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    "text",
+    [
+        SEEDS[:-3],
+        SEEDS + "table1,a,x,1,2.5\n",
+        SEEDS + "table1,a,x,2,\n",
+        SEEDS + "table1,a,x,half,2.5\n",
+        SEEDS + "table1,a,x,0.5,2.5\n",
+        SEEDS + "=======\n",
+        SEEDS.replace(",", ";"),
+        "\x00" + SEEDS,
+        "",
+    ],
+)
+def test_damaged_seeds_are_named_and_make_no_spread(results, text):
+    ledger.write("seeds.csv", SEEDS)
+    assert ledger.seeds()["value"].tolist() == [1.5, 2.5]
+    ledger.write("seeds.csv", text)
+    with pytest.raises(ValueError, match=r"seeds\.csv is not what a run has written .*git checkout"):
+        ledger.seeds()
 
 
 @pytest.mark.faults

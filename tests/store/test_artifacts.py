@@ -1,5 +1,6 @@
 """An artifact is whole or it is not there; a key finds its own artifact and no other."""
 
+import json
 import os
 import signal
 import subprocess
@@ -381,6 +382,48 @@ def test_a_folder_in_an_artifacts_place_is_named_and_refused(store, suffix):
         pytest.raises(IsADirectoryError, match=rf"{path.name}.*remove"),
     ):
         store.get("kind", KEY, artifact)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000 + "]" * 100_000, *(json.dumps({"sha256": digest(it), "record": it}) for it in ({}, {"kind": 1}))],
+)
+def test_what_is_sealed_and_no_record_of_ours_is_made_again(store, text):
+    store.get("kind", KEY, artifact)
+    file_of(store, ".json").write_text(text)
+    with pytest.warns(StoreWarning, match="making it again"):
+        assert store.get("kind", KEY, artifact).info == {"error": 1.0}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("suffix", [".safetensors", ".json"])
+def test_a_link_to_itself_is_named_and_made_again(store, suffix):
+    store.get("kind", KEY, artifact)
+    path = file_of(store, suffix)
+    path.unlink()
+    path.symlink_to(path)
+    with pytest.warns(StoreWarning, match="link to itself"):
+        assert store.get("kind", KEY, artifact).info == {"error": 1.0}
+    assert not path.is_symlink()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", ["{}.lock", ".{}.x.tmp"])
+def test_a_folder_in_the_place_of_a_lock_or_of_a_leftover_is_named(store, name):
+    store.get("kind", KEY, artifact)
+    stem = file_of(store, ".json").stem
+    for path in store.root.iterdir():
+        path.unlink()
+    (store.root / name.format(stem)).mkdir()
+    with pytest.raises(PermissionError, match=rf"the store {store.root} .*{stem}"):
+        store.get("kind", KEY, must_not_make)
+
+
+@pytest.mark.faults
+def test_nobodys_home_is_no_store():
+    with pytest.raises(ValueError, match="STORE_DIR is no folder: ~nobody-of-that-name/x"):
+        Artifacts("~nobody-of-that-name/x")
 
 
 # A full disk

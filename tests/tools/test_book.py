@@ -499,6 +499,59 @@ def test_make_hands_its_variables_on():
 
 
 @pytest.mark.faults
+@pytest.mark.parametrize("name", ["data", "/tmp/da$ta", '/tmp/da"ta', "/tmp/da ta", "~/data"])
+@pytest.mark.parametrize("in_environment", [False, True])
+def test_make_hands_on_where_the_data_are_whatever_they_are_called(name, in_environment, tmp_path):
+    """With no Python to ask: what a shell could not read was dropped, and the digits were taken."""
+    (tmp_path / "Makefile").write_text(f'include {REPOSITORY}/Makefile\nsaid:\n\t@echo ["$$DATA_DIR"]\n')
+    given = [] if in_environment else [f"DATA_DIR={name}"]
+    command = ["make", "said", "PYTHON=no-such-python", *given]
+    environment = surroundings(**({"DATA_DIR": name} if in_environment else {}))
+    said = subprocess.check_output(command, cwd=tmp_path, env=environment, text=True).strip()
+    assert said == f"[{f'{tmp_path}/data' if name == 'data' else name}]"
+
+
+@pytest.mark.faults
+def test_clean_goes_through_a_link_and_leaves_the_store_and_a_running_builds_lock(tmp_path):
+    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+    kept = {tmp_path / "elsewhere" / name for name in ("store", ".lock")}
+    for path in (*kept, tmp_path / "elsewhere" / "html"):
+        path.mkdir(parents=True)
+    (tmp_path / "_build").symlink_to("elsewhere")
+    subprocess.run(["make", "clean"], cwd=tmp_path, check=True, env=surroundings())
+    assert {*(tmp_path / "elsewhere").iterdir()} == kept
+
+
+@pytest.mark.faults
+def test_a_startup_file_of_pythons_changes_no_chapter(project):
+    startup = project / "startup.py"
+    startup.write_text("min = max\n")
+    before = staged(project, "first")["cells"]
+    (project / "chapters/first.py").write_text((project / "chapters/first.py").read_text() + "\n# changed\n")
+    result = run_build(project, env=surroundings(PYTHONSTARTUP=str(startup)))
+    assert result.returncode == 0, result.stderr
+    smallest = [
+        [c["outputs"] for c in cells if "smallest" in c["source"]]
+        for cells in (before, staged(project, "first")["cells"])
+    ]
+    assert smallest[0] == smallest[1]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("aside", [True, False])
+def test_a_link_where_pages_are_put_is_replaced_and_stops_no_later_build(tmp_path, aside):
+    new, old, elsewhere = (tmp_path / name for name in ("new", "html", "elsewhere"))
+    for folder in (new, elsewhere):
+        folder.mkdir()
+    (new / "page").write_text("new")
+    (tmp_path / "html.old" if aside else old).symlink_to(elsewhere)
+    build.replace_folder(new, old)
+    assert (old / "page").read_text() == "new"
+    assert not (tmp_path / "html.old").is_symlink()
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.faults
 @pytest.mark.parametrize("name", "profile data_dir Seed Jobs PROFIL DATADIR SEEDS_ CUDA".split())
 def test_a_misspelt_variable_is_refused_with_those_there_are(name):
     """To make every name is a variable, and the quick book would be built without a word."""

@@ -1,5 +1,7 @@
 """Cells that moved: by more than either interval, and only those that both records have."""
 
+import pytest
+
 from lib.measures.intervals import Estimate
 from tools import moved
 
@@ -29,3 +31,11 @@ def test_a_proven_bound_without_width_moves_by_any_difference():
 def test_the_last_commit_has_what_is_recorded_and_no_table_that_nobody_knows():
     assert len(moved.at("HEAD", "table1")) == 21
     assert moved.at("HEAD", "no_such_table") == {}
+
+
+@pytest.mark.faults
+def test_a_commit_that_is_not_there_is_named(monkeypatch):
+    """And not said to have moved nothing."""
+    monkeypatch.setattr("sys.argv", ["moved", "nosuchcommit"])
+    with pytest.raises(SystemExit, match="no commit nosuchcommit"):
+        moved.main()
