@@ -154,6 +154,19 @@ class More(SphinxDirective):
         return [Folded(words=self.arguments[0])]
 
 
+class KeepPercentages(SphinxPostTransform):
+    """No line ends between a number and its percent sign, whichever node either is in."""
+
+    default_priority = AFTER_THE_THEME
+    formats = ("html",)
+
+    def run(self, **_):
+        for text in [*self.document.findall(nodes.Text)]:
+            if not isinstance(text.parent, nodes.literal | nodes.literal_block | nodes.raw | nodes.math):
+                kept = nodes.Text(re.sub(r"(^|(?<=\d))\s%(?!\w)", "\u00a0%", text.astext()))
+                text.parent.replace(text, kept)
+
+
 class FoldSections(SphinxPostTransform):
     """What follows `{more}` in its section lies in a box that opens."""
 
@@ -336,6 +349,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("doctree-read", lighten_figures, priority=BEFORE_OTHERS)
     app.add_post_transform(NamedToggles)
     app.add_post_transform(FoldSections)
+    app.add_post_transform(KeepPercentages)
     app.connect("build-finished", write_networks)
     app.connect("html-page-context", describe, priority=BEFORE_OTHERS)
     for handler in (

@@ -158,8 +158,8 @@ tell(all_new=(tried.told["all renewed every time", pools.ERROR], ".2f"))
 # {glue:text}`variants_source`, means over {glue:text}`num_behind_variants` seeds: noise of the same lengths leaves an
 # error of {glue:text}`with_noise` %, so that it is the direction that teaches. The paper's attack, its
 # {term}`perturbations <perturbation>` brought to the same lengths, leaves {glue:text}`with_attack` %, with far fewer
-# epochs for its price. Left as long as it finds them, which is to the nearest boundary, it leaves {glue:text}`boundary`
-# %. And with pools that are all new before every epoch it is {glue:text}`all_new` %.
+# epochs for its price. Left as long as it finds them, which is to the nearest boundary, it leaves
+# {glue:text}`boundary` %. And with pools that are all new before every epoch it is {glue:text}`all_new` %.
 #
 # ## Are they harder to attack?
 #

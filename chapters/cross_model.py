@@ -127,8 +127,8 @@ tell(six_noisy=span(table2.told.grid(strong, mnist.TABLE1)[0], ".1f"))
 # more contagious in {glue:text}`longer` of {glue:text}`num_pairs` pairs. (Cell by cell, or across the two kinds, it
 # need not be.) That is no surprise, and the reason why the noise rows belong in the table: at a size at which the six
 # networks of Table 1 hardly notice noise, a {term}`perturbation` that was made for one of them moves the others. Under
-# noise of standard deviation 0.3, which none of the seven has met in training, these six err on {glue:text}`six_noisy`
-# %, and Conv on {glue:text}`conv_noisy` %.
+# noise of standard deviation 0.3, which none of the seven has met in training, these six err on
+# {glue:text}`six_noisy` %, and Conv on {glue:text}`conv_noisy` %.
 #
 # ## How large was the paper's sample?
 #

@@ -700,6 +700,13 @@ def test_no_line_of_a_solution_is_wider_than_a_page(chapter):
     assert [line for line in lines if len(line) > LINE_WIDTH] == []
 
 
+@chapters
+def test_no_line_of_text_begins_with_a_percent_sign(chapter):
+    """To jupytext it would be a magic command, and be gone from the page."""
+    lines = (REPOSITORY / f"chapters/{chapter}.py").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if re.match(r"# ?%(?!%)", line)] == []
+
+
 # --- Glossary -------------------------------------------------------------------------------------
 
 # Terms whose words have an ordinary meaning, too: a chapter links them where they are meant.

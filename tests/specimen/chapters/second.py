@@ -2,6 +2,7 @@
 # # Second chapter
 #
 # The smallest value of {doc}`first` is {glue:text}`first.ipynb::smallest:.3f`; its figure is {numref}`fig-parabola`.
+# The former is {glue:text}`first.ipynb::smallest:.1f` % of one, or 0 % of two.
 
 # %% tags=["parameters"]
 profile = "quick"
