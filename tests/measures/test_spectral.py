@@ -123,6 +123,7 @@ def test_its_bounds_are_the_singular_values_of_its_matrix(seed):
     assert bounds.least == pytest.approx(float(values[-1]), abs=1e-9 * float(values[0]))
     kernel_dimension = matrix.shape[1] - int((values > 1e-9 * values[0]).sum())
     assert (bounds.lower > 1e-9 * bounds.upper) == (kernel_dimension == 0)
+    assert bounds.lower == (0 if matrix.shape[0] < matrix.shape[1] else bounds.least)
 
 
 @fifty
