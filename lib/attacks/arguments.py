@@ -28,6 +28,10 @@ ROUNDED = 1e-2  # by which inputs can leave [0, 1] and still be pixels
 BRIGHTEST = 2.0  # inputs up to here are pixels of some other scale than bytes'
 
 
+class NoWayWarning(UserWarning):
+    """The network's gradient at an input is not finite."""
+
+
 class AlreadyTargetsWarning(UserWarning):
     """The network gives nearly all inputs their target as they are."""
 
@@ -219,6 +223,16 @@ def check_start(adversarial, inputs: Tensor) -> None:
         raise ValueError(
             f"adversarial must be {inputs.dtype} on {inputs.device} as inputs are, not {adversarial.dtype} on "
             f"{adversarial.device}: use adversarial.to(inputs)"
+        )
+
+
+def warn_of_no_way(lost: Tensor) -> None:
+    """A warning where there are inputs, lost : (N,) bool, at which the gradient is not finite."""
+    if num := int(lost.sum()):
+        warn(
+            f"the gradient at {num} of {len(lost)} inputs is not finite, so that nothing can be found from there: is a "
+            "root taken of a pixel that is 0? Take it of x + 1e-4",
+            NoWayWarning,
         )
 
 

@@ -122,6 +122,8 @@ def _refusing(wrong: Mapping[nn.Module, ValueError]) -> Iterator[None]:
 def _check_mode(network: nn.Module) -> None:
     """Raises for a network that was never put into evaluation mode, though nothing of it acts by that: it may once."""
     leaves = [module for module in network.modules() if next(module.children(), None) is None]
+    if isinstance(network, torch.fx.GraphModule) and any(type(leaf) is nn.Module for leaf in leaves):
+        return  # exported: what its mode decided is written down, .eval() is refused, and modules only hold weights
     if all(map(_is_training, leaves)):
         raise _in_training("network", direct=True)
 

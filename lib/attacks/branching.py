@@ -13,6 +13,7 @@ Reference: Tjeng, Xiao, Tedrake 2019 (exact, as a mixed-integer programme); Zhan
 """
 
 import copy
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -88,15 +89,35 @@ def minimum_perturbation(
 
 def _layers(network: nn.Sequential) -> list[tuple[Tensor, Tensor]]:
     """Weight and bias of each linear layer in float64. Raises KindError for what is no such chain."""
-    chain = list(network) if isinstance(network, nn.Sequential) else []
+    chain = list(network) if type(network) is nn.Sequential else []
     right = len(chain) % 2 and all(type(part) is (nn.Linear, nn.ReLU)[i % 2] for i, part in enumerate(chain))
-    if not right or len(chain) == 1 or behind.hooks_of(network):
+    if (
+        not right
+        or len(chain) == 1
+        or any("forward" in vars(part) or behind.hooks_of(part) for part in network.modules())
+    ):
         raise KindError(
-            "network must be a torch.nn.Sequential of Linear layers with ReLU between them, two or more and without "
-            "hooks: for one linear layer there is attacks.exact, for all others a search, attacks.tight"
+            "network must be a torch.nn.Sequential of Linear layers with ReLU between them, two or more, without hooks "
+            "and with no forward of its own (normalisation is a part of the first weights): for one linear layer there "
+            "is attacks.exact, for all others a search, attacks.tight"
         )
+    _check_layers(chain[::2])
     pairs = [(layer.weight.detach().double(), layer.bias) for layer in chain[::2]]
     return [(weight, weight.new_zeros(len(weight)) if b is None else b.detach().double()) for weight, b in pairs]
+
+
+def _check_layers(layers: list[nn.Linear]) -> None:
+    """Raises ValueError for linear layers that do not follow each other, have no two classes, or are nan somewhere."""
+    for i, (layer, following) in enumerate(itertools.pairwise(layers)):
+        if len(layer.weight) != following.weight.shape[1]:
+            raise ValueError(
+                f"network's layer {2 * i} has {len(layer.weight)} outputs and layer {2 * i + 2} takes "
+                f"{following.weight.shape[1]}: they must be as many"
+            )
+    if len(layers[-1].weight) < 2:
+        raise ValueError(f"network must have two classes or more to tell apart, not {len(layers[-1].weight)}")
+    if not all(parameter.isfinite().all() for layer in layers for parameter in layer.parameters()):
+        raise ValueError("network must have finite weights and biases, not nan or inf: was its training stable?")
 
 
 @torch.no_grad()

@@ -68,6 +68,8 @@ def _checked(network: nn.Linear, inputs: Tensor, targets: Tensor) -> Tensor:
         raise KindError("network has hooks, with which it may compute anything: remove them first")
     if nn.utils.parametrize.is_parametrized(network) and network.training:
         raise ValueError("network makes its weights anew each time in training mode: call network.eval() first")
+    if not network.weight.is_floating_point():
+        raise KindError(f"network must have real weights, not {network.weight.dtype}")
     if not all(parameter.isfinite().all() for parameter in network.parameters()):
         raise ValueError("network must have finite weights and biases, not nan or inf: was its training stable?")
     num_classes, num_inputs = network.weight.shape

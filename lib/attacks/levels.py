@@ -59,7 +59,7 @@ def to_levels(
     arguments.check_whole("chunk_size", chunk_size, 1, "example")
     network, inputs, targets = penalized.checked(network, inputs, targets)
     arguments.check_start(adversarial, inputs)
-    chunks = zip(*(values.split(chunk_size) for values in (inputs, targets, adversarial.detach())), strict=True)
+    chunks = zip(*(values.split(int(chunk_size)) for values in (inputs, targets, adversarial.detach())), strict=True)
     results = [_Chunk(network, *chunk).search() for chunk in chunks]
     result = LevelsResult(**{name: torch.cat([getattr(r, name) for r in results]) for name in vars(results[0])})
     rounded = perturbations.to_bytes(inputs)

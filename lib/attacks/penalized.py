@@ -49,7 +49,7 @@ class AttackConfig:
     def at_once(self, network: asked.Asked, inputs: Tensor) -> int:
         """How many of the inputs are attacked at once."""
         num_vectors = 2 * self.solver.memory + 12  # the solver's pairs; images, their gradients and directions, answers
-        return self.chunk_size or memory.at_once(inputs, network.bytes_an_image, num_vectors, fastest=1024)
+        return int(self.chunk_size or 0) or memory.at_once(inputs, network.bytes_an_image, num_vectors, fastest=1024)
 
 
 @dataclass(frozen=True)
@@ -409,6 +409,7 @@ def _search_over_c(network, inputs, targets, config, minimize) -> AttackResult:
     pinned = done.clone()
     # A target whose logit is -inf is never ahead; where the gradient is 0, or not finite, nothing tells the way.
     hopeless = ~(torch.isfinite(first_lead) & torch.isfinite(trial.c))
+    arguments.warn_of_no_way(~done & ~torch.isfinite(ascent).all(dim=1))
 
     how = _penalizing_by_row if rowwise.fits(x) else _penalizing_together
     penalize = how(network, x, targets, shape, trial.c, enough, best)

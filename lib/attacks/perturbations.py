@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .arguments import KindError
+
 
 def gaussian_noise(inputs: Tensor, stddev: float, generator: torch.Generator) -> Tensor:
     """inputs + N(0, stddev^2) in every pixel, not clamped to [0, 1]; `generator` lives on the CPU."""
@@ -27,10 +29,13 @@ def amplify(inputs: Tensor, adversarial: Tensor, stddev: float) -> Tensor:
 def amplify_together(inputs: Tensor, adversarial: Tensor, stddev: float) -> Tensor:
     """Every perturbation times the one factor that gives all pixels of all images a root mean square of stddev.
 
+    Images without any perturbation stay as they are.
+
     Reference: another reading of section 4.2, Table 4, in which large perturbations stay larger than small ones.
     """
     perturbation = adversarial - inputs
-    return inputs + stddev / perturbation.double().square().mean().sqrt().item() * perturbation
+    size = perturbation.double().square().mean().sqrt().item()
+    return inputs + (stddev / size if size else 0.0) * perturbation
 
 
 def amplify_as_printed(inputs: Tensor, adversarial: Tensor, stddev: float) -> Tensor:
@@ -79,8 +84,13 @@ def extended(inputs: Tensor, adversarial: Tensor, factor: float) -> Tensor:
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """Each value rounded to the nearest of the 256 that a PNG can hold: what survives being saved."""
-    return (255 * images).round() / 255
+    """Each value rounded to the nearest of the 256 that a PNG can hold: what survives being saved.
+
+    Raises TypeError for images that are bytes already.
+    """
+    if not images.is_floating_point():
+        raise KindError(f"images must be numbers from 0 to 1, not {images.dtype}: divide bytes by 255")
+    return (255 * images).round().clamp(0, 255) / 255
 
 
 def coarsened(pictures: Tensor, side: int) -> Tensor:

@@ -29,6 +29,8 @@ PROGRESS = 1e-6  # relative shortening that counts
 FALLING = 0.75  # times the smallest residual so far: what a linearisation leaves of it at most where there are no kinks
 MAX_STANDSTILLS = 2  # linearisations in a row that leave more, after which there are kinks
 
+MOST_DESCENTS = 64
+
 # The smoothed descent begins forgetting all and going all the way, and each share falls geometrically.
 LAST_SHARE = 0.02  # of the newest gradient in the average
 LAST_STEP = 0.25  # of the way to the optimum
@@ -67,13 +69,18 @@ class TightConfig:
         arguments.check_whole("num_smoothed", self.num_smoothed, 1, "step")
         arguments.check_number("displacement", self.displacement)
         arguments.check_whole("seed", self.seed, 0, "as a seed")
+        if self.num_descents > MOST_DESCENTS or self.seed >= 2**63 - MOST_DESCENTS:
+            raise ValueError(
+                f"num_descents must be at most {MOST_DESCENTS}, each begins twice as far away, and seed below 2**63, "
+                f"not {self.num_descents} and {self.seed}"
+            )
         arguments.check_margin_fraction(self.margin_fraction)
         arguments.check_whole("chunk_size", 1 if self.chunk_size is None else self.chunk_size, 1, "example")
 
     def at_once(self, network: asked.Asked, inputs: Tensor) -> int:
         """How many of the inputs are attacked at once."""
         num_vectors = 3 * self.num_rivals + 12  # the rivals' slopes, as they are, normalised and in float64; images
-        return self.chunk_size or memory.at_once(inputs, network.bytes_an_image, num_vectors, fastest=256)
+        return int(self.chunk_size or 0) or memory.at_once(inputs, network.bytes_an_image, num_vectors, fastest=256)
 
 
 @dataclass(frozen=True)

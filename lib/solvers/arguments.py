@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,7 +41,7 @@ def check_whole(name: str, value, least: int, unit: str) -> None:
 
 def check_number(name: str, value, below: float = math.inf, cure: str = "", positive: bool = False) -> None:
     """Raises unless `value` is a number from 0, or above 0, up to, and without, `below`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):  # torch knows these
         raise KindError(f"{name} must be a number, not {value!r}")
     if not 0 <= value < below or (positive and value == 0):  # nan is neither
         least = "above 0" if positive else "0 or more"

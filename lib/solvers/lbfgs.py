@@ -269,7 +269,7 @@ def _start(objective, start, lower, upper, tolerance, first_step, decrease, conf
 
 def _rows(value: float | Tensor, like: Tensor) -> Tensor:
     """`value` for each problem, (N,)."""
-    return torch.as_tensor(value, dtype=like.dtype, device=like.device).expand(len(like)).clone()
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device).detach().expand(len(like)).clone()
 
 
 def _bounds(lower: float | Tensor, upper: float | Tensor, like: Tensor) -> tuple:

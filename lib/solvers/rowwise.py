@@ -83,7 +83,7 @@ def solve(
     """
     num, n = start.shape
     low, high = (_single(bound).expand(num if isinstance(bound, Tensor) else 1, n) for bound in (lower, upper))
-    trials, running = torch.clamp(start.detach(), low, high), torch.arange(num)
+    trials, running = torch.clamp(start.detach(), low, high), torch.arange(num, device="cpu")
     low, high = low.contiguous().numpy(), high.contiguous().numpy()
     evaluated = _evaluate(objective, trials, running)
     tolerance, first_step, decrease = (_single(value).numpy() for value in (tolerance, first_step, decrease))
@@ -92,7 +92,7 @@ def solve(
     rows = _rows.py_func(*state)
     trials = trials[:0]
     for iteration in range(max_iterations + 1):
-        following, points = torch.empty_like(running), torch.empty(len(running), n)
+        following, points = torch.empty_like(running), trials.new_empty(len(running), n)
         arrays = running.numpy(), trials.numpy(), *evaluated
         is_last = iteration == max_iterations
         num_left = _advance(
@@ -191,6 +191,8 @@ def _status(rows, constants, row):
 def _projected_gradient_norm(x, g, low, high):
     total = 0.0
     for k in range(len(x)):
+        if not math.isfinite(g[k]):
+            return math.inf
         blocked = (g[k] > 0 and x[k] <= low[k]) or (g[k] < 0 and x[k] >= high[k])
         total += 0.0 if blocked else np.float64(g[k]) * np.float64(g[k])
     return math.sqrt(total)

@@ -2,13 +2,15 @@
 
 import re
 from dataclasses import replace
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.attacks import penalized, tight
+from lib.attacks import levels, penalized, tight
 from lib.attacks.arguments import AlreadyTargetsWarning, KindError
 from lib.attacks.penalized import AttackConfig, find_adversarial, find_nearest_adversarial, random_targets
 from lib.attacks.tight import TightConfig
@@ -155,6 +157,26 @@ def test_a_setting_that_cannot_work_is_refused_by_its_name_and_what_was_given(co
 def test_every_setting_is_looked_at():
     for config, names in SETTINGS.items():
         assert set(names) == set(vars(config()))
+
+
+@pytest.mark.parametrize("whole", [np.int64, np.uint8])
+def test_whole_numbers_of_numpy_are_whole_numbers(whole):
+    expected = find_adversarial(NETWORK, INPUTS, TARGETS, AttackConfig(chunk_size=3))
+    found = find_adversarial(NETWORK, INPUTS, TARGETS, AttackConfig(chunk_size=whole(3), tolerance=np.float64(1e-3)))
+    assert found.success.equal(expected.success)
+    tight.find_adversarial(NETWORK, INPUTS, TARGETS, TightConfig(chunk_size=whole(3)))
+    levels.to_levels(NETWORK, INPUTS, TARGETS, found.adversarial, chunk_size=whole(3))
+
+
+def test_a_fraction_is_refused_before_torch_does():
+    with pytest.raises(TypeError, match="tolerance must be a number, not Fraction"):
+        AttackConfig(tolerance=Fraction(1, 3000))
+
+
+@pytest.mark.parametrize("setting", [{"seed": 2**63}, {"num_descents": 65}])
+def test_descents_begin_at_finite_lengths_from_seeds_that_torch_knows(setting):
+    with pytest.raises(ValueError, match=r"num_descents must be at most 64.* and seed below"):
+        TightConfig(**setting)
 
 
 def test_a_margin_in_logits_is_told_from_a_fraction():

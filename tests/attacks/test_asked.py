@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.attacks import asked, tight
-from lib.attacks.arguments import AlreadyTargetsWarning
+from lib.attacks.arguments import AlreadyTargetsWarning, NoWayWarning
 from lib.attacks.asked import ProbabilitiesWarning
 from lib.attacks.penalized import find_adversarial, find_nearest_adversarial
 from tests.doors import (
@@ -354,6 +354,7 @@ def test_an_input_that_wins_a_tie_is_its_own_answer():
     assert (result.num_evaluations <= 2).all()
 
 
+@pytest.mark.filterwarnings("ignore::lib.attacks.arguments.NoWayWarning")
 @pytest.mark.parametrize(
     "flat", [lambda x: NETWORK((255 * x).round() / 255), lambda x: NETWORK(x + (x - x.detach()).sqrt())]
 )
@@ -361,6 +362,22 @@ def test_without_a_gradient_that_leads_anywhere_nothing_is_spent(flat):
     result = find_adversarial(flat, INPUTS, TARGETS)
     assert not result.success.any()
     assert (result.num_evaluations <= 2).all()
+
+
+def test_black_pixels_under_a_root_are_told_of():
+    black = INPUTS.clone()
+    black[:, 0] = 0
+    given = NETWORK(black.sqrt()).argmax(dim=1) == TARGETS
+    with pytest.warns(NoWayWarning, match=f"at {int((~given).sum())} of 8"):
+        assert find_adversarial(lambda x: NETWORK(x.sqrt()), black, TARGETS).success.equal(given)
+    assert find_adversarial(lambda x: NETWORK((x + 1e-4).sqrt()), black, TARGETS).success.all()
+
+
+def test_an_exported_network_is_attacked():
+    dynamic = ({0: torch.export.Dim("batch")},)
+    exported = torch.export.export(NETWORK, (INPUTS,), dynamic_shapes=dynamic).module()
+    expected = find_adversarial(NETWORK, INPUTS, TARGETS).distortion
+    torch.testing.assert_close(find_adversarial(exported, INPUTS, TARGETS).distortion, expected, rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("masked", [-torch.inf, -1e5])

@@ -118,20 +118,62 @@ def test_no_image_of_a_fine_grid_is_nearer():
         assert distance <= float(distances.min()) <= distance + 0.0025 * 2**0.5 * 2
 
 
+class Normalised(nn.Sequential):
+    def forward(self, x):
+        return super().forward((x - 0.5) / 0.25)
+
+
+def hooked(number: int) -> nn.Sequential:
+    network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    network[number].register_forward_hook(lambda module, x, y: 3 * y)
+    return network
+
+
+def replaced() -> nn.Sequential:
+    network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    network[1].forward = lambda x: x.clamp_min(0.1)
+    return network
+
+
 @pytest.mark.parametrize(
     "network",
     [
+        Normalised(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)),
+        hooked(0),
+        hooked(1),
+        replaced(),
         nn.Linear(4, 3),
         nn.Sequential(nn.Linear(4, 3)),
         nn.Sequential(nn.Linear(4, 3), nn.Sigmoid(), nn.Linear(3, 2)),
         nn.Sequential(nn.Linear(4, 3), nn.ReLU()),
         nn.Sequential(nn.ReLU(), nn.Linear(4, 3)),
     ],
-    ids=["one layer", "one layer in a chain", "sigmoids", "no last layer", "a rectifier first"],
+    ids=[
+        "a forward of its own",
+        "a hook",
+        "another hook",
+        "a layer's forward replaced",
+        "one layer",
+        "one layer in a chain",
+        "sigmoids",
+        "no last layer",
+        "a rectifier first",
+    ],
 )
 def test_what_is_no_rectified_chain_is_refused(network):
     with pytest.raises(TypeError, match="ReLU"):
         branching.minimum_perturbation(network.eval(), torch.rand(1, 4), torch.tensor([1]), torch.rand(1, 4))
+
+
+def test_layers_that_cannot_be_asked_are_named():
+    x, targets = torch.rand(1, 4), torch.tensor([0])
+    for last, words in ((nn.Linear(5, 2), "3 outputs and layer 2 takes 5"), (nn.Linear(3, 1), "two classes or more")):
+        with pytest.raises(ValueError, match=words):
+            branching.minimum_perturbation(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), last).eval(), x, targets, x)
+    broken = rectified((4, 3, 2), seed=0)
+    broken[0].weight[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="finite weights"):
+        branching.minimum_perturbation(broken, x.double(), targets, x.double())
 
 
 def test_an_image_that_is_not_given_the_target_is_no_place_to_begin():

@@ -204,3 +204,8 @@ def test_rows_of_very_different_lengths_are_solved_wherever_an_image_exists(seed
                 found = minimum_perturbation(network, inputs[[target]], torch.tensor([target]))
             image = inputs[[target]] + found.perturbation
             assert (slopes @ image[0].numpy()).min() >= -1e-6
+
+
+def test_complex_weights_are_refused():
+    with pytest.raises(TypeError, match=r"real weights, not torch[.]complex64"):
+        minimum_perturbation(nn.Linear(2, 2, dtype=torch.complex64).eval(), torch.rand(1, 2), torch.tensor([1]))

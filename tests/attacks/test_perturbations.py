@@ -138,6 +138,18 @@ def test_the_difference_is_shown_so_many_times_around_grey(times, levels):
     torch.testing.assert_close(perturbations.magnified(x, changed, times), expected)
 
 
+def test_what_a_file_holds_lies_in_the_box_and_bytes_are_refused():
+    held = perturbations.to_bytes(torch.tensor([[1.2, -0.1, 0.5]]))
+    torch.testing.assert_close(held, torch.tensor([[1.0, 0.0, 128 / 255]]))
+    with pytest.raises(TypeError, match="divide bytes by 255"):
+        perturbations.to_bytes(torch.tensor([[200, 1]], dtype=torch.uint8))
+
+
+def test_without_any_perturbation_there_is_nothing_to_amplify():
+    inputs = torch.rand(3, 5)
+    assert torch.equal(perturbations.amplify_together(inputs, inputs, 0.1), inputs)
+
+
 def test_extended_goes_the_same_way_inside_the_box():
     x, x_adv = torch.rand(2, 3, NUM_VALUES, generator=generator())
     torch.testing.assert_close(perturbations.extended(x, x_adv, 1.0), x_adv)

@@ -90,6 +90,7 @@ def test_no_checkout_no_commit_and_no_git_are_unknown(root, monkeypatch):
     assert provenance.commit() == "unknown"
 
 
+@pytest.mark.faults
 def test_a_copy_inside_somebody_elses_checkout_has_not_their_commit(checkout, monkeypatch):
     (checkout / "copy").mkdir()
     monkeypatch.setattr(provenance, "ROOT", checkout / "copy")

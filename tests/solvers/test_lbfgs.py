@@ -760,6 +760,17 @@ def test_after_a_step_too_long_it_tries_the_minimum_of_the_parabola_if_that_is_n
     assert found.minimizer.item() == pytest.approx(center, abs=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_numbers_that_carry_a_graph_are_cut_off(dtype):
+    one = torch.ones(3, dtype=dtype, requires_grad=True)
+    start = torch.zeros(3, 2, dtype=dtype)
+    result = minimize(
+        lambda x, p: ((x - 0.3).square().sum(dim=1), 2 * (x - 0.3)), start, 0.0, 1.0, 1e-5 * one, one, 0 * one
+    )
+    assert result.converged.all()
+    assert not result.minimizer.requires_grad
+
+
 # --- One after the other, and together -------------------------------------------------------------
 
 SLOPE = torch.tensor([[1.0, -2.0, 0.5]])

@@ -103,6 +103,33 @@ def test_a_problem_has_the_same_bits_alone_and_in_any_batch():
             assert torch.equal(whole[row], single[0])
 
 
+def test_torchs_default_dtype_decides_nothing():
+    objective, start, _ = spread(5, 4, 20, 10.0)
+    seen = set()
+
+    def noticing(x, problem):
+        seen.add(x.dtype)
+        return objective(x, problem)
+
+    plain = lbfgs.minimize(objective, start, LOWER, UPPER, 1e-5)
+    torch.set_default_dtype(torch.float64)
+    try:
+        result = lbfgs.minimize(noticing, start, LOWER, UPPER, 1e-5)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert seen == {torch.float32}
+    assert torch.equal(result.minimizer, plain.minimizer)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_infinite_gradient_is_not_finite_though_it_would_leave_the_box(dtype):
+    """Of the root of a pixel that is 0, in either way of solving."""
+    result = lbfgs.minimize(
+        lambda x, problem: (x.sqrt().sum(dim=1), 0.5 / x.sqrt()), torch.zeros(1, 2, dtype=dtype), 0.0, 1.0, 1e-3
+    )
+    assert result.status == lbfgs.Status.NON_FINITE
+
+
 @pytest.mark.parametrize("exponent", [-100, 80])
 def test_the_unit_of_the_objective_does_not_matter(exponent):
     """Also where squares of the gradient are beyond float32."""
