@@ -172,6 +172,7 @@ def find_adversarial(
     -----
     ProbabilitiesWarning : of outputs that look like probabilities.
     AlreadyTargetsWarning : where nearly all inputs are given their target as they are.
+    NoWayWarning : where the gradient at an input is not finite.
 
     The loss has a unit: of the same network with logits a tenth as large the paper's attack finds longer perturbations,
     since probabilities stay near 1/K far beyond the boundary; `tight.find_adversarial` hardly does.
