@@ -19,6 +19,7 @@ from tools import machine
 # By the seconds they take: they train networks, call another solver image by image, or solve thousands of problems.
 SLOW = "not no_attack_gets_within and not another_solvers and not scipys_solver and not agrees_with and not killed"
 SLOW += " and not metamorphic and not gets_over_kinks and not every_dense_network and not within_two_minutes"
+SLOW += " and not below_their_toruses"
 
 
 class Setting(NamedTuple):
