@@ -162,9 +162,14 @@ class KeepPercentages(SphinxPostTransform):
 
     def run(self, **_):
         for text in [*self.document.findall(nodes.Text)]:
-            if not isinstance(text.parent, nodes.literal | nodes.literal_block | nodes.raw | nodes.math):
-                kept = nodes.Text(re.sub(r"(^|(?<=\d))\s%(?!\w)", "\u00a0%", text.astext()))
-                text.parent.replace(text, kept)
+            kept = re.sub(r"(^|(?<=\d))\s%(?!\w)", "\u00a0%", text)
+            # What an extension has put in by hand may not know its parent.
+            if (
+                text.parent
+                and kept != text
+                and not isinstance(text.parent, nodes.literal | nodes.literal_block | nodes.raw)
+            ):
+                text.parent.replace(text, nodes.Text(kept))
 
 
 class FoldSections(SphinxPostTransform):
