@@ -163,12 +163,8 @@ class KeepPercentages(SphinxPostTransform):
     def run(self, **_):
         for text in [*self.document.findall(nodes.Text)]:
             kept = re.sub(r"(^|(?<=\d))\s%(?!\w)", "\u00a0%", text)
-            # What an extension has put in by hand may not know its parent.
-            if (
-                text.parent
-                and kept != text
-                and not isinstance(text.parent, nodes.literal | nodes.literal_block | nodes.raw)
-            ):
+            as_it_is = isinstance(text.parent, nodes.literal | nodes.literal_block | nodes.raw | nodes.math)
+            if text.parent and kept != text and not as_it_is:  # what was put in by hand may not know its parent
                 text.parent.replace(text, nodes.Text(kept))
 
 

@@ -226,6 +226,14 @@ def check_start(adversarial, inputs: Tensor) -> None:
         )
 
 
+def check_weights(network: nn.Module, num_classes: int) -> None:
+    """Raises ValueError for weights that are nan or inf, and for fewer than two classes."""
+    if not all(parameter.isfinite().all() for parameter in network.parameters()):
+        raise ValueError("network must have finite weights and biases, not nan or inf: was its training stable?")
+    if num_classes < 2:
+        raise ValueError(f"network must have two classes or more to tell apart, not {num_classes}")
+
+
 def warn_of_no_way(lost: Tensor) -> None:
     """A warning where there are inputs, lost : (N,) bool, at which the gradient is not finite."""
     if num := int(lost.sum()):

@@ -101,23 +101,20 @@ def _layers(network: nn.Sequential) -> list[tuple[Tensor, Tensor]]:
             "and with no forward of its own (normalisation is a part of the first weights): for one linear layer there "
             "is attacks.exact, for all others a search, attacks.tight"
         )
-    _check_layers(chain[::2])
+    _check_widths(chain[::2])
+    arguments.check_weights(network, len(chain[-1].weight))
     pairs = [(layer.weight.detach().double(), layer.bias) for layer in chain[::2]]
     return [(weight, weight.new_zeros(len(weight)) if b is None else b.detach().double()) for weight, b in pairs]
 
 
-def _check_layers(layers: list[nn.Linear]) -> None:
-    """Raises ValueError for linear layers that do not follow each other, have no two classes, or are nan somewhere."""
+def _check_widths(layers: list[nn.Linear]) -> None:
+    """Raises ValueError for linear layers that do not take what the one before gives."""
     for i, (layer, following) in enumerate(itertools.pairwise(layers)):
         if len(layer.weight) != following.weight.shape[1]:
             raise ValueError(
                 f"network's layer {2 * i} has {len(layer.weight)} outputs and layer {2 * i + 2} takes "
                 f"{following.weight.shape[1]}: they must be as many"
             )
-    if len(layers[-1].weight) < 2:
-        raise ValueError(f"network must have two classes or more to tell apart, not {len(layers[-1].weight)}")
-    if not all(parameter.isfinite().all() for layer in layers for parameter in layer.parameters()):
-        raise ValueError("network must have finite weights and biases, not nan or inf: was its training stable?")
 
 
 @torch.no_grad()

@@ -70,11 +70,8 @@ def _checked(network: nn.Linear, inputs: Tensor, targets: Tensor) -> Tensor:
         raise ValueError("network makes its weights anew each time in training mode: call network.eval() first")
     if not network.weight.is_floating_point():
         raise KindError(f"network must have real weights, not {network.weight.dtype}")
-    if not all(parameter.isfinite().all() for parameter in network.parameters()):
-        raise ValueError("network must have finite weights and biases, not nan or inf: was its training stable?")
     num_classes, num_inputs = network.weight.shape
-    if num_classes < 2:
-        raise ValueError(f"network must have two classes or more to tell apart, not {num_classes}")
+    arguments.check_weights(network, num_classes)
     arguments.check_images("inputs", inputs, normalise="x -> (x - mean) / std is linear, part of weight and bias")
     arguments.check_rows("inputs", inputs, num_inputs)
     arguments.check_device("inputs", inputs, network)
